@@ -1,0 +1,115 @@
+// What a statement is, as far as routing has to know: the result of classification, the same for both dialects.
+// It knows no server, no session and no decision; types and the merge of several statements only.
+
+/**
+ * Where a statement may run (the letters are those of the statement tables):
+ * - `replica`  R: a pure read, any node that is fresh enough
+ * - `primary`  P: it writes, locks, asks about the primary, or is not understood
+ * - `last`     L / B: the server connection where the last statement of this session ran
+ * - `session`  S: it changes session state that is tracked and replayed; touches no data
+ * - `proxy`    own: answered by the proxy itself
+ */
+export type Route = 'replica' | 'primary' | 'last' | 'session' | 'proxy';
+
+/** Why a server connection must stay with its client; the words are those of log, status and metrics. */
+export type PinReason =
+  | 'temporary-table'
+  | 'listen'
+  | 'session-lock'
+  | 'user-variable'
+  | 'cursor-with-hold'
+  | 'lock-tables'
+  | 'handler'
+  | 'sequence-state'
+  | 'set-config'
+  | 'sql-prepare'
+  | 'xa'
+  | 'replication-variable'
+  | 'untracked-setting'
+  | 'open-cursor'
+  | 'load'
+  | 'exported-snapshot';
+
+/** A transaction control statement. `null` modes are "not said". */
+export type TransactionEffect =
+  | { kind: 'begin'; readOnly: boolean | null; isolation: string | null; snapshot: boolean }
+  | { kind: 'commit'; chain: boolean }
+  | { kind: 'rollback'; chain: boolean }
+  | { kind: 'savepoint' | 'release' | 'rollback-to' }
+  /** SET TRANSACTION: the running one (PostgreSQL) or the next one (MySQL). */
+  | { kind: 'set-transaction'; readOnly: boolean | null; isolation: string | null };
+
+/**
+ * A change of session state. `name` is lower case without quotes; `sql` is the exact text that repeats the
+ * change on another server connection (without a trailing semicolon).
+ */
+export type SessionEffect =
+  | { kind: 'set'; name: string; value: string; local: boolean; sql: string }
+  | { kind: 'reset'; name: string }
+  | { kind: 'reset-all' }
+  /** DISCARD ALL; DISCARD PLANS / SEQUENCES / TEMP. */
+  | { kind: 'discard'; what: 'all' | 'plans' | 'sequences' | 'temp' }
+  | { kind: 'unlisten-all' }
+  | { kind: 'use'; database: string };
+
+/** A text-level PREPARE, EXECUTE or DEALLOCATE; names folded as the dialect folds them. */
+export type PreparedEffect =
+  | { kind: 'prepare'; name: string; body: StatementClass | null }
+  | { kind: 'execute'; name: string }
+  /** `name` null: DEALLOCATE ALL. */
+  | { kind: 'deallocate'; name: string | null };
+
+export interface StatementClass {
+  readonly route: Route;
+  /** One line for each reason, for an operator: "function nextval writes", "FOR UPDATE locks rows". */
+  readonly reasons: readonly string[];
+  readonly pin: PinReason | null;
+  readonly transaction: TransactionEffect | null;
+  readonly session: readonly SessionEffect[];
+  readonly prepared: PreparedEffect | null;
+  /** It changes the schema: the catalog is refreshed once it is through. */
+  readonly ddl: boolean;
+  /** Statements in it; 0 is an empty query; more than 1 is never split. */
+  readonly statements: number;
+  /**
+   * The command word as the server would tag it, upper case ("SELECT", "INSERT", "SET", "BEGIN"); "" when empty,
+   * "UNKNOWN" when not understood. Of the first statement where there are several.
+   */
+  readonly verb: string;
+}
+
+/** The settings of a session that change how its text reads. */
+export interface PostgresLexSettings {
+  readonly standardConformingStrings: boolean;
+}
+
+export interface MysqlLexSettings {
+  readonly flavour: 'mysql' | 'mariadb';
+  /** As in executable comments: 80036, 90700, 101116. */
+  readonly versionNumber: number;
+  readonly ansiQuotes: boolean;
+  readonly noBackslashEscapes: boolean;
+  readonly oracleMode: boolean;
+  /** The client's character set, lower case ("utf8mb4", "gbk", "sjis"); it decides what a backslash byte is. */
+  readonly characterSet: string;
+}
+
+/** Directives of a leading comment (slash star scheelite: key=value key=value star slash); keys lower case, values as written. */
+export type Hint = ReadonlyMap<string, string>;
+
+export interface Classified {
+  readonly statement: StatementClass;
+  readonly hint: Hint | null;
+  /** The statement with its literals taken out, white space folded; bounded (2 kB, then cut with "..."). */
+  readonly shape: string;
+}
+
+/** One classifier per cluster and dialect; bounded caches inside; never throws on any input. */
+export interface Classifier<Settings> {
+  /** `sql`: the statement's bytes without a terminating zero. */
+  classify(sql: Buffer, settings: Settings): Classified;
+  /** Forget what was concluded from an older catalog. */
+  catalogChanged(): void;
+  /** For the metrics: counts since start. */
+  readonly stats: { hits: number; misses: number; entries: number };
+}
