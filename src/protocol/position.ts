@@ -1,0 +1,22 @@
+// Positions in a cluster's history, as the protocol-agnostic parts see them: opaque, compared only by their protocol's functions.
+// Types only.
+
+/**
+ * A point in one cluster's history: PostgreSQL (timeline, LSN), MySQL GTID set, MariaDB GTID position.
+ * Each protocol extends it with what it compares; `text` is for people, logs and the API.
+ */
+export interface Position {
+  readonly text: string;
+}
+
+export interface PositionFunctions {
+  /** From the text that a server gives; throws TypeError on anything else. */
+  parse(text: string): Position;
+  /** Does a node that has `have` see everything that `want` names? */
+  covers(have: Position, want: Position): boolean;
+  /** The least position that covers both. */
+  union(a: Position, b: Position): Position;
+  /** How much of `want` is not in `have`: bytes of WAL (PostgreSQL) or transactions (MySQL, MariaDB); 0 when covered. */
+  distance(have: Position, want: Position): number;
+  readonly distanceUnit: 'bytes' | 'transactions';
+}
