@@ -1,0 +1,79 @@
+// The two sides of a client connection: what a protocol gives to the session, and what the session gives to the protocol.
+// Types only.
+
+import type { ProxyError } from '../lib/errors.js';
+import type { PinReason } from '../sql/statement.js';
+import type { Credential } from './credential.js';
+import type { StoredVerifier } from './node-control.js';
+import type { PoolKey, ServerConnection } from './server-connection.js';
+import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from './unit.js';
+
+/** The protocol's half: it owns the client's socket, reads units from it and writes replies to it. */
+export interface ClientConnection {
+  /** Runs the unit on a server connection and forwards its replies; `done` is called exactly once. */
+  execute(
+    unit: Unit,
+    server: ServerConnection,
+    options: ExecuteOptions,
+    done: (outcome: Outcome) => void,
+  ): void;
+  /**
+   * Gives the unit a final reply that is an error. `transaction` is what the client shall believe afterwards;
+   * `failed`: the protocol itself answers until the client rolls back (PostgreSQL).
+   */
+  fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void;
+  /** The unit has been answered; read the next one. */
+  next(): void;
+  /** Says why, by the protocol's own means, and closes. */
+  terminate(error: ProxyError): void;
+  /** Digest of the session state that a server connection must carry; changes with the client's SETs. */
+  readonly stateDigest: string;
+  /**
+   * The session's server connection has broken while idle: inside a transaction or pinned. What the client
+   * learns of it, and when, is the protocol's business; `transactionLost` units are answered by itself.
+   */
+  transactionLost(error: ProxyError): void;
+}
+
+export interface LoginRequest {
+  readonly key: PoolKey;
+  readonly credential: Credential;
+  /** application_name, or the connection attribute program_name; "" when unknown. */
+  readonly applicationName: string;
+}
+
+/** What the proxy knows of a user before login. */
+export type UserLookup =
+  /** From the configuration. */
+  | { readonly kind: 'password'; readonly password: string }
+  /** From the configuration, or read from the primary. */
+  | { readonly kind: 'verifier'; readonly verifier: StoredVerifier }
+  /** No such user: the login must fail exactly like one with a wrong password. */
+  | { readonly kind: 'unknown' };
+
+/** The session's half: it routes units, holds server connections and remembers what the client has seen. */
+export interface SessionHost {
+  /** Rejects with ProxyError `authentication-unavailable` when the primary cannot be asked. */
+  lookUpUser(user: string): Promise<UserLookup>;
+  /**
+   * The client has proved who it is. Calls back with a server connection that carries the state after login,
+   * from which the protocol takes what it tells the client (parameters, or only that the database exists);
+   * it goes back to the pool when the callback returns. An error is the client's final reply.
+   */
+  login(
+    request: LoginRequest,
+    callback: (server: ServerConnection | null, error: ProxyError | null) => void,
+  ): void;
+  /** A complete unit; the next one is submitted only after `next()`. */
+  submit(unit: Unit): void;
+  /** A transaction, or whatever else, has ended what pinned; `all`: everything but the open transaction. */
+  unpin(reason: PinReason | 'all'): void;
+  /** The protocol answered a unit by itself; nothing ran. */
+  answeredLocally(): void;
+  /** The client asked to cancel what it runs (the key has been checked). */
+  cancelRunning(): void;
+  /** The socket has ended, by the client or by an error; `reason` goes to the log. */
+  clientClosed(reason: string): void;
+  /** For the position-independent parts: what runs now, if anything, for backpressure. */
+  readonly server: ServerConnection | null;
+}

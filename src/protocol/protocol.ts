@@ -1,0 +1,49 @@
+// The one object by which the proxy knows a protocol; its members are capabilities, so that nobody asks which protocol it is.
+// Types only; built by src/postgres/protocol.ts and src/mysql/protocol.ts, chosen in src/proxy/compose.ts.
+
+import type { Socket } from 'node:net';
+import type { ClientConnection, SessionHost } from './client-connection.js';
+import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
+import type { PositionFunctions } from './position.js';
+import type { Connect } from './server-connection.js';
+
+/** Limits and settings of a listener that the protocol has to keep by itself. */
+export interface ListenerSettings {
+  readonly name: string;
+  /** Milliseconds from accept to the end of the login. */
+  readonly loginTimeoutMs: number;
+  /** Bytes of one unit, or of one message. */
+  readonly maxUnitBytes: number;
+  /** Above this a statement is not classified: it goes to the primary. */
+  readonly maxStatementBytesClassified: number;
+  /** Bytes waiting for a slow client before the server connection is paused. */
+  readonly maxClientBufferBytes: number;
+  readonly hints: boolean;
+  readonly auth: 'auto' | 'trust' | 'password' | 'md5' | 'scram-sha-256';
+}
+
+/** What clients of one cluster share, made once for each cluster and process; opaque to everybody else. */
+export interface ProtocolRuntime {
+  readonly connect: Connect;
+  /** Takes over an accepted socket. */
+  accept(socket: Socket, settings: ListenerSettings, host: (client: ClientConnection) => SessionHost): void;
+  /** Reads the catalog of the primary; called after the start, on a period and after DDL. */
+  refreshCatalog(control: NodeControl, timeoutMs: number): Promise<void>;
+  /** The version text that clients are told, from the primary's probe. */
+  serverVersion: string;
+  readonly classificationStats: { readonly hits: number; readonly misses: number; readonly entries: number };
+}
+
+export interface RuntimeOptions {
+  readonly cluster: string;
+  readonly readFunctions: readonly string[];
+  readonly writeFunctions: readonly string[];
+  readonly foreignTablesAreReads: boolean;
+}
+
+export interface Protocol {
+  readonly name: 'postgres' | 'mysql';
+  readonly positions: PositionFunctions;
+  createControl(address: NodeAddress, options: NodeControlOptions): NodeControl;
+  createRuntime(options: RuntimeOptions): ProtocolRuntime;
+}

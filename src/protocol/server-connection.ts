@@ -1,0 +1,50 @@
+// A connection of the proxy to a node, as the pool and the session see it; implemented by each protocol.
+// Types only; the pool never looks into a protocol, and a server connection knows neither pool nor session.
+
+import type { Credential } from './credential.js';
+
+/** What two clients must have in common to use the same server connection one after the other. */
+export interface PoolKey {
+  readonly user: string;
+  readonly database: string;
+  /** Protocol capabilities that change the answers; "" where there are none. */
+  readonly variant: string;
+}
+
+export interface ServerConnection {
+  /** Unique in the process. */
+  readonly id: number;
+  readonly node: string;
+  readonly key: PoolKey;
+  /** Digest of the tracked session state that it carries; `` is the state after login. */
+  readonly stateDigest: string;
+  /**
+   * True when the next client may have it: no reply is expected, no transaction is open, nothing of the
+   * last client is left that is not tracked.
+   */
+  readonly reusable: boolean;
+  readonly closed: boolean;
+  /** Milliseconds of the monotonic clock. */
+  readonly openedAtMs: number;
+  /** Stop and go on reading from the node, for a client that reads slowly. */
+  pauseReading(): void;
+  resumeReading(): void;
+  /** Asks the node, on another connection, to cancel what runs here. Never rejects. */
+  cancel(): Promise<void>;
+  /** Ends it; safe to call again. `reason` goes to the log. */
+  close(reason: string): void;
+  /** Called once, when it has ended for whatever reason; set by the pool. */
+  onClosed: ((reason: string) => void) | null;
+}
+
+export interface ConnectRequest {
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  readonly key: PoolKey;
+  readonly credential: Credential;
+  readonly timeoutMs: number;
+}
+
+/** Opens server connections and logs them in; rejects with ProxyError. */
+export type Connect = (request: ConnectRequest) => Promise<ServerConnection>;

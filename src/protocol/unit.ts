@@ -1,0 +1,52 @@
+// A unit and what became of it: the words in which sessions and protocols talk about one run of client messages.
+// Types only; what the bytes are is the protocol's business.
+
+import type { Hint, StatementClass } from '../sql/statement.js';
+import type { Position } from './position.js';
+
+/** The shortest run of client messages that ends in one final reply. */
+export interface Unit {
+  /** The strictest of all statements in it. */
+  readonly statement: StatementClass;
+  readonly hint: Hint | null;
+  /** For statistics and rules; bounded. */
+  readonly shape: string;
+  /** Bytes held for it in the proxy. */
+  readonly bytes: number;
+  /**
+   * More messages of the client may follow before its final reply (PostgreSQL: Flush before Sync): it needs a
+   * server connection of the primary and is never run again.
+   */
+  readonly open: boolean;
+}
+
+/** What the server says about the transaction after a reply (ReadyForQuery; SERVER_STATUS_IN_TRANS). */
+export type TransactionStatus = 'idle' | 'transaction' | 'failed';
+
+/** An error as the node worded it. */
+export interface ServerError {
+  /** SQLSTATE (PostgreSQL) or errno in decimal (MySQL). */
+  readonly code: string;
+  readonly message: string;
+}
+
+export type Outcome =
+  /** The final reply has been forwarded; `error`: it was, or contained, an error. */
+  | {
+      readonly kind: 'answered';
+      readonly transaction: TransactionStatus;
+      readonly error: ServerError | null;
+      /** MySQL, MariaDB: the position that the reply carried. */
+      readonly position: Position | null;
+    }
+  /** The node answered with an error worth another try; not a byte of it was forwarded. */
+  | { readonly kind: 'withheld'; readonly error: ServerError; readonly retryOn: 'elsewhere' | 'primary' }
+  /** The server connection broke; the client has had no final reply. */
+  | { readonly kind: 'lost'; readonly reason: string; readonly forwarded: boolean };
+
+export interface ExecuteOptions {
+  /** An error from the list of `errors from replicas` is kept back as `withheld` while nothing was forwarded. */
+  readonly withholdRetryable: boolean;
+  /** It runs on a replica: a state that cannot be set there is `withheld` too. */
+  readonly onReplica: boolean;
+}
