@@ -1,0 +1,317 @@
+// The server connections of one node: who has which, who waits, how many there may be.
+// A connection's state is the list it stands on; nothing here knows a protocol, a statement or a client.
+
+import { monotonicMs } from '../lib/clock.js';
+import { describeError, ProxyError } from '../lib/errors.js';
+import type { Credential } from '../protocol/credential.js';
+import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
+
+export interface PoolLimits {
+  /** Server connections of this node, of all users and databases together. */
+  maxServerConnections: number;
+  /** Units waiting for one. */
+  maxWaiting: number;
+  /** Milliseconds a unit waits for one. */
+  waitTimeoutMs: number;
+  /** Milliseconds after which an unused one is closed. */
+  idleTimeoutMs: number;
+  /** Milliseconds after which one is closed when it comes back. */
+  maxLifetimeMs: number;
+  connectTimeoutMs: number;
+}
+
+/** Somebody who wants a server connection; exactly one of the two is called, unless `withdraw` came first. */
+export interface PoolWaiter {
+  granted(server: ServerConnection): void;
+  refused(error: ProxyError): void;
+}
+
+interface Wait {
+  readonly waiter: PoolWaiter;
+  readonly keyText: string;
+  readonly key: PoolKey;
+  readonly credential: Credential;
+  readonly stateDigest: string;
+  readonly sinceMs: number;
+  /** A connection is being opened on its account. */
+  connecting: boolean;
+}
+
+interface Idle {
+  readonly server: ServerConnection;
+  readonly keyText: string;
+  sinceMs: number;
+}
+
+/** How many idle connections are looked at for one that already carries the session's state. */
+const STATE_SEARCH_DEPTH = 8;
+/** A waiter of another user is not overtaken longer than this by users whose connections come free. */
+const OVERTAKE_MS = 100;
+const SWEEP_MS = 1000;
+
+const keyTextCache = new WeakMap<PoolKey, string>();
+
+function keyTextOf(key: PoolKey): string {
+  let text = keyTextCache.get(key);
+  if (text === undefined) {
+    text = JSON.stringify([key.user, key.database, key.variant]);
+    keyTextCache.set(key, text);
+  }
+  return text;
+}
+
+export class NodePool {
+  readonly node: string;
+  #host: string;
+  #port: number;
+  #limits: PoolLimits;
+  readonly #connect: Connect;
+  /** Most recently used last. */
+  readonly #idle: Idle[] = [];
+  readonly #leased = new Set<ServerConnection>();
+  readonly #keyTexts = new WeakMap<ServerConnection, string>();
+  #waits: Wait[] = [];
+  #connecting = 0;
+  #closed = false;
+  readonly #sweep: NodeJS.Timeout;
+  /** Since start, for the metrics. */
+  readonly counts = { opened: 0, openFailures: 0, closed: 0, granted: 0, waited: 0, timeouts: 0, refusals: 0 };
+
+  constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
+    this.node = node.name;
+    this.#host = node.host;
+    this.#port = node.port;
+    this.#limits = limits;
+    this.#connect = connect;
+    this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
+    this.#sweep.unref();
+  }
+
+  get idle(): number {
+    return this.#idle.length;
+  }
+
+  get leased(): number {
+    return this.#leased.size;
+  }
+
+  get waiting(): number {
+    return this.#waits.length;
+  }
+
+  get connecting(): number {
+    return this.#connecting;
+  }
+
+  /** Units under way or waiting: what balancing by least connections compares. */
+  get outstanding(): number {
+    return this.#leased.size + this.#waits.length;
+  }
+
+  set limits(limits: PoolLimits) {
+    this.#limits = limits;
+    this.#openForWaits();
+  }
+
+  /**
+   * Answers a server connection at once when one is free, else null: then `waiter` is called later.
+   * `stateDigest`: one that already carries this state is preferred.
+   */
+  acquire(key: PoolKey, credential: Credential, stateDigest: string, waiter: PoolWaiter): ServerConnection | null {
+    const keyText = keyTextOf(key);
+    if (this.#waits.length === 0) {
+      const server = this.#takeIdle(keyText, stateDigest);
+      if (server !== null) {
+        this.#leased.add(server);
+        this.counts.granted++;
+        return server;
+      }
+    }
+    if (this.#closed || this.#waits.length >= this.#limits.maxWaiting) {
+      this.counts.refusals++;
+      const error = new ProxyError('pool-queue-full', { node: this.node, limit: this.#limits.maxWaiting });
+      queueMicrotask(() => waiter.refused(error));
+      return null;
+    }
+    this.counts.waited++;
+    this.#waits.push({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs(), connecting: false });
+    this.#openForWaits();
+    return null;
+  }
+
+  /** Takes back exactly this connection if nobody has used it since; for answers that only it can give. */
+  reclaim(server: ServerConnection): boolean {
+    const at = this.#idle.findIndex((idle) => idle.server === server);
+    if (at < 0) return false;
+    this.#idle.splice(at, 1);
+    this.#leased.add(server);
+    return true;
+  }
+
+  /** The waiter does not want one any more. */
+  withdraw(waiter: PoolWaiter): void {
+    this.#waits = this.#waits.filter((wait) => wait.waiter !== waiter);
+  }
+
+  /** Gives a leased connection back; one that is not reusable is closed, with `reason` in the log. */
+  release(server: ServerConnection, reason = 'not reusable'): void {
+    if (!this.#leased.delete(server)) return;
+    if (server.closed) return;
+    const tooOld = monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs;
+    const overLimit = this.#total() >= this.#limits.maxServerConnections;
+    if (!server.reusable || tooOld || overLimit || this.#closed) {
+      server.close(tooOld ? 'maximum lifetime' : overLimit ? 'over the limit' : reason);
+      this.#openForWaits();
+      return;
+    }
+    this.#offer(server);
+  }
+
+  /** Closes a leased connection instead of giving it back. */
+  discard(server: ServerConnection, reason: string): void {
+    this.#leased.delete(server);
+    if (!server.closed) server.close(reason);
+    this.#openForWaits();
+  }
+
+  /** The node is gone: idle connections are of no use; leased ones notice by themselves. */
+  closeIdle(reason: string): void {
+    for (const idle of this.#idle.splice(0)) idle.server.close(reason);
+  }
+
+  /** Everything ends; waiters are refused. */
+  close(error: ProxyError): void {
+    this.#closed = true;
+    clearInterval(this.#sweep);
+    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    this.closeIdle(error.message);
+    for (const server of [...this.#leased]) server.close(error.message);
+  }
+
+  #total(): number {
+    return this.#idle.length + this.#leased.size + this.#connecting;
+  }
+
+  #takeIdle(keyText: string, stateDigest: string): ServerConnection | null {
+    let chosen = -1;
+    let seen = 0;
+    for (let i = this.#idle.length - 1; i >= 0 && seen < STATE_SEARCH_DEPTH; i--) {
+      const idle = this.#idle[i]!;
+      if (idle.keyText !== keyText) continue;
+      if (idle.server.stateDigest === stateDigest) {
+        chosen = i;
+        break;
+      }
+      if (chosen < 0) chosen = i;
+      seen++;
+    }
+    if (chosen < 0) return null;
+    const [idle] = this.#idle.splice(chosen, 1);
+    return idle!.server;
+  }
+
+  /** A free connection goes to whoever has waited longest and can use it, else on the idle list. */
+  #offer(server: ServerConnection): void {
+    const keyText = this.#keyTexts.get(server)!;
+    const head = this.#waits[0];
+    if (head !== undefined) {
+      const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
+      const headIsStarved = head.keyText !== keyText && monotonicMs() - head.sinceMs > OVERTAKE_MS;
+      if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
+        const [wait] = this.#waits.splice(at, 1);
+        this.#leased.add(server);
+        this.counts.granted++;
+        wait!.waiter.granted(server);
+        return;
+      }
+    }
+    this.#idle.push({ server, keyText, sinceMs: monotonicMs() });
+    this.#openForWaits();
+  }
+
+  /** Opens connections for waiters that have none coming, as far as the limit allows. */
+  #openForWaits(): void {
+    if (this.#closed) return;
+    for (const wait of this.#waits) {
+      if (wait.connecting) continue;
+      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(wait.keyText)) return;
+      wait.connecting = true;
+      this.#open(wait);
+    }
+  }
+
+  /** Makes room for another user's connection. */
+  #evictIdle(keyText: string): boolean {
+    const at = this.#idle.findIndex((idle) => idle.keyText !== keyText);
+    if (at < 0) return false;
+    const [idle] = this.#idle.splice(at, 1);
+    idle!.server.close('makes room for another user');
+    return true;
+  }
+
+  #open(wait: Wait): void {
+    this.#connecting++;
+    this.#connect({
+      node: this.node,
+      host: this.#host,
+      port: this.#port,
+      key: wait.key,
+      credential: wait.credential,
+      timeoutMs: this.#limits.connectTimeoutMs,
+    }).then(
+      (server) => {
+        this.#connecting--;
+        this.counts.opened++;
+        this.#keyTexts.set(server, wait.keyText);
+        server.onClosed = () => this.#onServerClosed(server);
+        if (this.#closed || server.closed) server.close('the pool is closed');
+        else this.#offer(server);
+        this.#openForWaits();
+      },
+      (cause: unknown) => {
+        this.#connecting--;
+        this.counts.openFailures++;
+        this.#refuseOneOf(wait, toProxyError(cause, this.node));
+        this.#openForWaits();
+      },
+    );
+  }
+
+  /** The waiter on whose account the attempt was made, or, if it has been served, the next of the same user. */
+  #refuseOneOf(attempt: Wait, error: ProxyError): void {
+    let at = this.#waits.indexOf(attempt);
+    if (at < 0) at = this.#waits.findIndex((wait) => wait.keyText === attempt.keyText && !wait.connecting);
+    if (at < 0) return;
+    const [wait] = this.#waits.splice(at, 1);
+    wait!.waiter.refused(error);
+  }
+
+  #onServerClosed(server: ServerConnection): void {
+    this.counts.closed++;
+    const at = this.#idle.findIndex((idle) => idle.server === server);
+    if (at >= 0) this.#idle.splice(at, 1);
+    this.#leased.delete(server);
+    this.#openForWaits();
+  }
+
+  #onSweep(): void {
+    const now = monotonicMs();
+    for (let i = this.#idle.length - 1; i >= 0; i--) {
+      const idle = this.#idle[i]!;
+      if (now - idle.sinceMs <= this.#limits.idleTimeoutMs) continue;
+      this.#idle.splice(i, 1);
+      idle.server.close('idle for too long');
+    }
+    const late = this.#waits.filter((wait) => now - wait.sinceMs > this.#limits.waitTimeoutMs);
+    if (late.length === 0) return;
+    this.#waits = this.#waits.filter((wait) => !late.includes(wait));
+    for (const wait of late) {
+      this.counts.timeouts++;
+      wait.waiter.refused(new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs }));
+    }
+  }
+}
+
+function toProxyError(cause: unknown, node: string): ProxyError {
+  return cause instanceof ProxyError ? cause : new ProxyError('connect-failed', { node, detail: describeError(cause) });
+}
