@@ -1,0 +1,373 @@
+// The configuration file as a schema: the one source of its types, its JSON Schema and its documentation.
+// It knows no file, no environment and no server; what depends on several fields is in resolve.ts and checks.ts.
+
+import { z } from 'zod';
+
+/** The highest delay that setTimeout takes. */
+const MAX_TIMER_MS = 2_147_483_647;
+
+const duration = (min: number, max = MAX_TIMER_MS) => z.int().min(min).max(max);
+const count = (min: number, max = 1_000_000) => z.int().min(min).max(max);
+const bytes = (min: number, max: number) => z.int().min(min).max(max);
+const name = () => z.string().min(1).max(63);
+const port = (min: 0 | 1) => z.int().min(min).max(65_535);
+
+export const secretSchema = z.union([
+  z.string(),
+  z.strictObject({
+    env: z.string().min(1).describe('Name of the environment variable that holds the secret.'),
+  }),
+  z.strictObject({
+    file: z
+      .string()
+      .min(1)
+      .describe(
+        'File that holds the secret, relative to the configuration file; one trailing line break is dropped.',
+      ),
+  }),
+]);
+
+/** How a listener lets clients prove who they are. */
+export const AUTH_METHODS = [
+  'auto',
+  'trust',
+  'password',
+  'md5',
+  'scram-sha-256',
+  'mysql_native_password',
+  'caching_sha2_password',
+] as const;
+
+export const listenerSchema = z.strictObject({
+  name: name().optional().describe('Name in log, status and metrics. Default: host:port.'),
+  host: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .describe('Address to listen on; 0.0.0.0 or :: for all. Default: 127.0.0.1.'),
+  port: port(0)
+    .optional()
+    .describe('TCP port; 0 takes a free one. Default: 6432 for PostgreSQL, 6446 for MySQL and MariaDB.'),
+  cluster: name()
+    .optional()
+    .describe('Name of the cluster behind this listener. Default: the cluster, where there is only one.'),
+  maxClients: count(1).default(10_000).describe('Client connections at a time. Default: 10000.'),
+  loginTimeoutMs: duration(100)
+    .default(10_000)
+    .describe('Time for a client to log in, in milliseconds. Default: 10000.'),
+  hints: z
+    .boolean()
+    .default(true)
+    .describe('Whether leading comments /* scheelite: ... */ are obeyed. Default: true.'),
+  auth: z
+    .enum(AUTH_METHODS)
+    .default('auto')
+    .describe(
+      'How clients authenticate: auto follows the stored verifier of the user; trust asks for nothing. Default: auto.',
+    ),
+});
+
+export const NODE_MODES = ['online', 'offline', 'drain', 'standby-only'] as const;
+
+export const nodeSchema = z.strictObject({
+  name: name().optional().describe('Name in log, status and metrics. Default: host:port.'),
+  host: z.string().min(1).max(255).describe('Host name or address of the database server.'),
+  port: port(1).optional().describe('TCP port. Default: 5432 for PostgreSQL, 3306 for MySQL and MariaDB.'),
+  weight: count(0, 1000)
+    .default(1)
+    .describe(
+      'Share of the reads under balance "weighted"; 0 takes reads only when no other replica may. Default: 1.',
+    ),
+  tags: z
+    .record(z.string().min(1).max(63), z.string().max(255))
+    .default({})
+    .describe('Free labels, for example zone. Default: none.'),
+  mode: z
+    .enum(NODE_MODES)
+    .default('online')
+    .describe(
+      'online: takes part; drain: no new units, running ones finish; offline: no client units and no promotion; standby-only: no reads, but may be promoted. Default: online.',
+    ),
+});
+
+export const monitorSchema = z.strictObject({
+  user: name()
+    .optional()
+    .describe('Account that probes the nodes. Default: postgres for PostgreSQL, root for MySQL and MariaDB.'),
+  password: secretSchema.optional().describe('Its password. Default: empty.'),
+  database: z
+    .string()
+    .min(1)
+    .max(63)
+    .optional()
+    .describe('Database that it connects to. Default: postgres for PostgreSQL, mysql for MySQL and MariaDB.'),
+  intervalMs: duration(100, 60_000)
+    .default(200)
+    .describe('Time between two probes of a node, in milliseconds. Default: 200.'),
+  timeoutMs: duration(50, 60_000)
+    .default(1_000)
+    .describe('Time for a node to answer a probe, in milliseconds. Default: 1000.'),
+});
+
+export const poolSchema = z.strictObject({
+  maxServerConnections: count(1, 10_000)
+    .default(20)
+    .describe('Server connections of a node at a time, for all users together. Default: 20.'),
+  maxWaiting: count(0)
+    .default(10_000)
+    .describe('Units that may wait for a server connection of a node. Default: 10000.'),
+  waitTimeoutMs: duration(1)
+    .default(10_000)
+    .describe('How long a unit waits for a server connection, in milliseconds. Default: 10000.'),
+  idleTimeoutMs: duration(1_000)
+    .default(600_000)
+    .describe('A server connection idle for longer is closed, in milliseconds. Default: 600000.'),
+  maxLifetimeMs: duration(1_000)
+    .default(3_600_000)
+    .describe(
+      'A server connection older than this is closed once it is idle, in milliseconds. Default: 3600000.',
+    ),
+  connectTimeoutMs: duration(10, 600_000)
+    .default(5_000)
+    .describe('Time to connect and log in to a node, in milliseconds. Default: 5000.'),
+});
+
+export const BALANCE_POLICIES = ['round-robin', 'least-connections', 'weighted'] as const;
+
+const functionNames = () => z.array(z.string().min(1).max(127)).max(10_000).default([]);
+
+export const routingSchema = z.strictObject({
+  splitReads: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether reads outside transactions go to replicas; false sends everything to the primary. Default: true.',
+    ),
+  balance: z
+    .enum(BALANCE_POLICIES)
+    .default('round-robin')
+    .describe('How reads are spread over the replicas that are fresh enough. Default: round-robin.'),
+  readFunctions: functionNames().describe(
+    'Functions that are pure reads whatever the catalog says, as name or schema.name. Default: none.',
+  ),
+  writeFunctions: functionNames().describe(
+    'Functions that write whatever the catalog says, as name or schema.name. Default: none.',
+  ),
+  foreignTablesAreReads: z
+    .boolean()
+    .default(false)
+    .describe('Whether a read of a foreign table (PostgreSQL) may go to a replica. Default: false.'),
+});
+
+export const CONSISTENCY_LEVELS = ['session', 'eventual', 'primary'] as const;
+const LATER_LEVELS: readonly unknown[] = ['bounded', 'strong'];
+
+export const consistencySchema = z.strictObject({
+  level: z
+    .enum(CONSISTENCY_LEVELS, {
+      error: (issue) =>
+        LATER_LEVELS.includes(issue.input)
+          ? `consistency level "${issue.input}" is not built yet; use one of "session", "eventual", "primary"`
+          : undefined,
+    })
+    .default('session')
+    .describe(
+      'session: a read sees the own writes of its session and never goes back in time; eventual: any replica within maxLagMs; primary: reads go to the primary. Default: session.',
+    ),
+  maxLagMs: duration(0)
+    .default(10_000)
+    .describe('A replica that lags more takes no reads, in milliseconds. Default: 10000.'),
+});
+
+export const failoverSchema = z.strictObject({
+  mode: z
+    .enum(['off', 'automatic'])
+    .default('off')
+    .describe('automatic: a dead primary is replaced by its most up-to-date replica. Default: off.'),
+  probes: count(1, 1_000)
+    .default(3)
+    .describe('Probes in a row that the primary must miss before it counts as dead. Default: 3.'),
+  holdMs: duration(0)
+    .default(30_000)
+    .describe('How long units are held while there is no primary, in milliseconds. Default: 30000.'),
+  blockMs: duration(0)
+    .default(3_600_000)
+    .describe(
+      'No second automatic failover within this time of the first, in milliseconds. Default: 3600000.',
+    ),
+  auditFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'File to which every role change is appended as JSON lines, relative to the configuration file. Default: none.',
+    ),
+  stateFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'File that keeps the epoch and former primaries across restarts, relative to the configuration file. Default: none.',
+    ),
+});
+
+export const userSchema = z.strictObject({
+  name: name().describe('Name of the database user.'),
+  password: secretSchema.optional().describe('Password, for clients and for nodes. Default: none.'),
+  verifier: secretSchema
+    .optional()
+    .describe(
+      'Stored verifier in place of the password: SCRAM-SHA-256$... or md5... (PostgreSQL), *... (mysql_native_password). Default: none.',
+    ),
+  maxServerConnections: count(1, 10_000)
+    .optional()
+    .describe('Server connections of a node at a time for this user. Default: the limit of the pool.'),
+});
+
+export const clusterSchema = z.strictObject({
+  name: name().default('main').describe('Name in log, status and metrics. Default: main.'),
+  protocol: z.enum(['postgres', 'mysql']).describe('postgres, or mysql for MySQL and MariaDB.'),
+  nodes: z
+    .array(nodeSchema)
+    .min(1)
+    .max(64)
+    .describe('The database servers; which one is the primary is found by asking them.'),
+  monitor: monitorSchema.prefault({}).describe('How the nodes are probed.'),
+  pool: poolSchema.prefault({}).describe('Server connections, for each node.'),
+  routing: routingSchema.prefault({}).describe('What goes where.'),
+  consistency: consistencySchema.prefault({}).describe('How fresh a replica must be.'),
+  failover: failoverSchema.prefault({}).describe('What happens when the primary dies.'),
+  users: z
+    .array(userSchema)
+    .max(100_000)
+    .optional()
+    .describe(
+      'Users who may log in. Default: every user of the database, by the verifiers read from the primary.',
+    ),
+});
+
+export const adminSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe('Whether the admin HTTP server is started. Default: true.'),
+  host: z.string().min(1).default('127.0.0.1').describe('Address to listen on. Default: 127.0.0.1.'),
+  port: port(0).default(9464).describe('TCP port; 0 takes a free one. Default: 9464.'),
+  token: secretSchema
+    .optional()
+    .describe('Bearer token for calls that change something; without one they are refused. Default: none.'),
+});
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+export const logSchema = z.strictObject({
+  level: z.enum(LOG_LEVELS).default('info').describe('Least severity that is written. Default: info.'),
+  format: z
+    .enum(['json', 'pretty'])
+    .default('json')
+    .describe('json: one object a line; pretty: for people. Default: json.'),
+});
+
+export const limitsSchema = z.strictObject({
+  maxUnitBytes: bytes(65_536, 1_073_741_824)
+    .default(268_435_456)
+    .describe('Size of one message or unit of a client, in bytes. Default: 268435456.'),
+  maxStatementBytesClassified: bytes(1_024, 16_777_216)
+    .default(262_144)
+    .describe('A longer statement is not classified and goes to the primary, in bytes. Default: 262144.'),
+  maxClientBufferBytes: bytes(16_384, 1_073_741_824)
+    .default(1_048_576)
+    .describe(
+      'Reply bytes buffered for a client that reads slowly before its server is paused. Default: 1048576.',
+    ),
+  drainMs: duration(0)
+    .default(30_000)
+    .describe('Time for clients to finish at shutdown, in milliseconds. Default: 30000.'),
+});
+
+export const configSchema = z
+  .strictObject({
+    $schema: z.string().optional().describe('Where editors find the JSON Schema; not used by the proxy.'),
+    listeners: z.array(listenerSchema).min(1).max(256).describe('Where clients connect.'),
+    clusters: z.array(clusterSchema).min(1).max(256).describe('What stands behind the listeners.'),
+    admin: adminSchema.prefault({}).describe('The HTTP server for metrics, health and status.'),
+    log: logSchema.prefault({}).describe('What is logged, and how.'),
+    limits: limitsSchema.prefault({}).describe('Bounds that hold for every client connection.'),
+  })
+  .describe('Configuration of Scheelite.');
+
+/** What may stand in the file; everything with a default may be absent. */
+export type ConfigInput = z.input<typeof configSchema>;
+/** The file after its defaults, before secrets, names and defaults by protocol are filled in. */
+export type ParsedConfig = z.output<typeof configSchema>;
+export type Secret = z.output<typeof secretSchema>;
+
+type DeepReadonly<T> = T extends readonly (infer E)[]
+  ? readonly DeepReadonly<E>[]
+  : T extends object
+    ? { readonly [K in keyof T]: DeepReadonly<T[K]> }
+    : T;
+/** T with the fields K always there, as V. */
+type Filled<T, K extends keyof T, V> = Omit<T, K> & { [F in K]-?: V };
+
+/** `listeners[i]` with nothing left out. */
+export type ListenerConfig = DeepReadonly<
+  Filled<Filled<z.output<typeof listenerSchema>, 'name' | 'cluster', string>, 'port', number>
+>;
+export type AuthMethod = ListenerConfig['auth'];
+
+export type NodeConfig = DeepReadonly<
+  Filled<Filled<z.output<typeof nodeSchema>, 'name', string>, 'port', number>
+>;
+export type NodeMode = NodeConfig['mode'];
+
+export type MonitorConfig = DeepReadonly<
+  Filled<z.output<typeof monitorSchema>, 'user' | 'password' | 'database', string>
+>;
+export type PoolConfig = DeepReadonly<z.output<typeof poolSchema>>;
+export type RoutingConfig = DeepReadonly<z.output<typeof routingSchema>>;
+export type BalancePolicy = RoutingConfig['balance'];
+export type ConsistencyConfig = DeepReadonly<z.output<typeof consistencySchema>>;
+export type ConsistencyLevel = ConsistencyConfig['level'];
+/** Its files are absolute paths. */
+export type FailoverConfig = DeepReadonly<
+  Filled<z.output<typeof failoverSchema>, 'auditFile' | 'stateFile', string | null>
+>;
+/** At least one of `password` and `verifier` is not null. */
+export type UserConfig = DeepReadonly<
+  Filled<
+    Filled<z.output<typeof userSchema>, 'password' | 'verifier', string | null>,
+    'maxServerConnections',
+    number | null
+  >
+>;
+export type Protocol = z.output<typeof clusterSchema>['protocol'];
+
+export interface ClusterConfig {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly nodes: readonly NodeConfig[];
+  readonly monitor: MonitorConfig;
+  readonly pool: PoolConfig;
+  readonly routing: RoutingConfig;
+  readonly consistency: ConsistencyConfig;
+  readonly failover: FailoverConfig;
+  /** Null: verifiers are read from the primary. */
+  readonly users: readonly UserConfig[] | null;
+}
+
+export type AdminConfig = DeepReadonly<Filled<z.output<typeof adminSchema>, 'token', string | null>>;
+export type LogConfig = DeepReadonly<z.output<typeof logSchema>>;
+export type LogLevel = LogConfig['level'];
+export type LimitsConfig = DeepReadonly<z.output<typeof limitsSchema>>;
+
+/** A whole configuration, checked, with secrets resolved and nothing left out. */
+export interface Config {
+  readonly listeners: readonly ListenerConfig[];
+  readonly clusters: readonly ClusterConfig[];
+  readonly admin: AdminConfig;
+  readonly log: LogConfig;
+  readonly limits: LimitsConfig;
+}
+
+/** The JSON Schema that proxy.config.schema.json holds; a property that has a default is not required. */
+export function jsonSchema(): Record<string, unknown> {
+  return z.toJSONSchema(configSchema, { target: 'draft-2020-12', io: 'input' });
+}
