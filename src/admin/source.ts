@@ -1,0 +1,122 @@
+// What the admin HTTP server asks of the running process: the interface between it and the parts that know the answers.
+// Types only; it knows no HTTP. Nothing in these reports may be secret: they are served without a token.
+
+import type { NodeMode, Protocol } from '../config/schema.js';
+
+export interface PoolStatus {
+  /** Server connections that are logged in. */
+  readonly open: number;
+  /** Of these, the ones that nobody uses. */
+  readonly idle: number;
+  /** Of these, the ones held by one client for a transaction or a pin. */
+  readonly leased: number;
+  /** Units that wait for one. */
+  readonly waiting: number;
+  /** Most server connections allowed. */
+  readonly limit: number;
+}
+
+export interface NodeStatus {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly mode: NodeMode;
+  readonly role: 'primary' | 'replica' | 'unknown';
+  /** `up`: answers probes; `down`: does not; `refused`: a server is there and says no; `unknown`: not probed yet. */
+  readonly state: 'up' | 'down' | 'refused' | 'unknown';
+  /** Whether it takes reads / writes of clients now, and if neither, why. */
+  readonly takesReads: boolean;
+  readonly takesWrites: boolean;
+  readonly excludedBecause: string | null;
+  /** Behind the primary, in ms; null when unknown, 0 on the primary. */
+  readonly lagMs: number | null;
+  /** Seconds behind by the server's own account; shown only. */
+  readonly secondsBehind: number | null;
+  /** Text of the applied position. */
+  readonly position: string | null;
+  readonly upstream: string | null;
+  readonly version: string | null;
+  readonly weight: number;
+  readonly lastError: string | null;
+  /** Since the last probe that was answered, in ms; null before the first. */
+  readonly probedMsAgo: number | null;
+  readonly pool: PoolStatus;
+}
+
+export interface ClusterStatus {
+  readonly name: string;
+  readonly protocol: Protocol;
+  readonly primary: string | null;
+  readonly epoch: number;
+  /** One line: "ok", "no primary: held", "failing over to b: waiting until it has applied ...". */
+  readonly state: string;
+  readonly failoverMode: 'off' | 'automatic';
+  /** Client connections. */
+  readonly clients: number;
+  /** Units that wait for a primary or a fresh replica now. */
+  readonly held: number;
+  /** What an operator must look at: errant history, a blocked failover, two writable nodes ... */
+  readonly alerts: readonly string[];
+  readonly nodes: readonly NodeStatus[];
+}
+
+export interface ListenerStatus {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly cluster: string;
+  readonly clients: number;
+  readonly maxClients: number;
+}
+
+/** What the data path and the monitor know. */
+export interface ProxyStatus {
+  readonly state: 'running' | 'draining';
+  readonly listeners: readonly ListenerStatus[];
+  readonly clusters: readonly ClusterStatus[];
+}
+
+/** How one attempt to take a new configuration ended. */
+export interface ReloadReport {
+  readonly at: string;
+  /** What asked for it. */
+  readonly trigger: 'signal' | 'file' | 'api';
+  readonly outcome: 'applied' | 'unchanged' | 'refused';
+  /** One line for each change, or for each problem when it was refused. */
+  readonly lines: readonly string[];
+}
+
+export interface StatusReport extends ProxyStatus {
+  readonly version: string;
+  readonly pid: number;
+  readonly startedAt: string;
+  readonly uptimeSeconds: number;
+  readonly config: {
+    readonly path: string | null;
+    /** 1 at start, one more with each reload that was applied. */
+    readonly revision: number;
+    readonly lastReload: ReloadReport | null;
+  };
+}
+
+export interface Readiness {
+  readonly ok: boolean;
+  /** Why not: one line a cluster that cannot serve. */
+  readonly reasons: readonly string[];
+}
+
+/** The proxy's share, implemented where its parts are wired together. Called on each request: it reads fields, it waits for nothing. */
+export interface ProxyState {
+  status(): ProxyStatus;
+  /** ok: not draining, and every cluster has a primary that takes writes. */
+  ready(): Readiness;
+}
+
+/** All that the admin server needs; `serve` adds process and configuration to the proxy's share. */
+export interface AdminSource {
+  status(): StatusReport;
+  ready(): Readiness;
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** Reads the configuration file again; never rejects. */
+  reload(): Promise<ReloadReport>;
+}

@@ -1,0 +1,44 @@
+// What a started proxy offers to the process around it: the contract between the serve command and compose.ts.
+// Types only; it knows neither files, signals nor HTTP.
+
+import type { Logger } from 'pino';
+import type { ProxyState } from '../admin/source.js';
+import type { Config } from '../config/schema.js';
+import type { Counters } from '../telemetry/counters.js';
+
+export interface StartOptions {
+  readonly config: Config;
+  /** Where it came from, for messages; null in the demo. */
+  readonly configPath: string | null;
+  readonly log: Logger;
+}
+
+export interface ListenerAddress {
+  readonly name: string;
+  readonly host: string;
+  /** The real one, also where the configuration says 0. */
+  readonly port: number;
+}
+
+/** All or nothing. The caller has refused what needs a restart (config/diff.ts) before it asks. */
+export type ReloadResult =
+  | { readonly ok: true }
+  /** Nothing was changed, and why. */
+  | { readonly ok: false; readonly problems: readonly string[] };
+
+export interface RunningProxy {
+  /** For the admin server; process, configuration and reload are added by `serve`. */
+  readonly admin: ProxyState;
+  readonly listeners: readonly ListenerAddress[];
+  /** What the data path counts; turned into metrics on scrape. */
+  readonly counters: Counters;
+  /** Takes over a valid configuration that differs from the running one only in live settings; synchronous, drops no connection. */
+  reload(next: Config): ReloadResult;
+  /** No new clients; resolves once the last one has left or `limits.drainMs` is over. Idle clients are told and closed. */
+  drain(): Promise<void>;
+  /** Closes everything at once; also after drain(). Idempotent. */
+  close(): Promise<void>;
+}
+
+/** Signature of `startProxy` in compose.ts. Rejects when a listener cannot bind; nothing is left open then. */
+export type StartProxy = (options: StartOptions) => Promise<RunningProxy>;

@@ -1,0 +1,200 @@
+// Plain numbers that the data path and the monitor increment: one struct for each listener, cluster and node.
+// It knows no metrics library, no label and no clock; metrics.ts turns the numbers into series when they are scraped.
+
+import type { ErrorCode } from '../lib/errors.js';
+import type { ProbeFailureKind } from '../protocol/node-control.js';
+import type { PinReason, Route } from '../sql/statement.js';
+
+/** Why a read went where it went. */
+export const READ_REASONS = [
+  /** Replica: the last probe shows that it is fresh enough. */
+  'fresh-by-probe',
+  /** Replica: its position query, sent with the read, shows that it is fresh enough. */
+  'fresh-by-gate',
+  /** Replica: the session had no watermark, or the level asks for none. */
+  'no-watermark',
+  /** Primary: the level, a hint or splitReads says so. */
+  'primary-asked',
+  /** Primary: within a transaction or on a pinned connection. */
+  'in-transaction',
+  /** Primary: no replica is online. */
+  'no-replica',
+  /** Primary: every replica is over maxLagMs. */
+  'replicas-lag',
+  /** Primary: no replica has the session's watermark. */
+  'replicas-behind-watermark',
+  /** Primary: the position of the session's last write is not known. */
+  'watermark-unknown',
+  /** Primary: the gate's answer came, and the replica did not have it. */
+  'gate-failed',
+] as const;
+export type ReadReason = (typeof READ_REASONS)[number];
+
+export const HOLD_REASONS = ['no-primary', 'watermark-pending', 'switchover'] as const;
+export type HoldReason = (typeof HOLD_REASONS)[number];
+
+export const RETRY_REASONS = ['server-lost', 'neighbour-cancelled', 'slow-head', 'gate-failed'] as const;
+export type RetryReason = (typeof RETRY_REASONS)[number];
+
+export const FAILOVER_OUTCOMES = ['done', 'refused', 'failed'] as const;
+export type FailoverOutcome = (typeof FAILOVER_OUTCOMES)[number];
+
+export interface ListenerCounters {
+  /** Connections now, also those that have not logged in. */
+  clients: number;
+  clientsTotal: number;
+  loginFailures: number;
+  /** Of clients: what they sent, what they were sent. */
+  bytesReceived: number;
+  bytesSent: number;
+}
+
+export interface NodeCounters {
+  /** Units that were sent there, by what the statement was. */
+  readonly units: Record<Exclude<Route, 'proxy'>, number>;
+  readonly retries: Record<RetryReason, number>;
+  /** Units that had to wait for a server connection, how long together, and those that gave up. */
+  poolWaits: number;
+  poolWaitMs: number;
+  poolTimeouts: number;
+  serverConnectionsOpened: number;
+  serverConnectionsFailed: number;
+  serverConnectionsLost: number;
+  /** Of server connections. */
+  bytesReceived: number;
+  bytesSent: number;
+  probesAnswered: number;
+  readonly probesFailed: Record<ProbeFailureKind, number>;
+
+  // States, set by their owners rather than counted.
+  poolOpen: number;
+  poolIdle: number;
+  poolLeased: number;
+  poolWaiting: number;
+  up: boolean;
+  primary: boolean;
+  takesReads: boolean;
+  /** Null when it is not known. */
+  lagMs: number | null;
+}
+
+export interface ClusterCounters {
+  readonly nodes: Map<string, NodeCounters>;
+  /** Client connections that have logged in. */
+  clients: number;
+  /** Units that the proxy answered by itself. */
+  unitsOwn: number;
+  readonly reads: Record<ReadReason, number>;
+  /** Errors of the proxy's own that were given to clients. Only codes that came up have a key. */
+  readonly errors: Partial<Record<ErrorCode, number>>;
+  /** Server connections that became bound to a client. Only reasons that came up have a key. */
+  readonly pins: Partial<Record<PinReason, number>>;
+  readonly holds: Record<HoldReason, number>;
+  holdMs: number;
+  /** Units held now. */
+  holding: number;
+  cacheHits: number;
+  cacheMisses: number;
+  cacheEntries: number;
+  readonly failovers: Record<FailoverOutcome, number>;
+  epoch: number;
+}
+
+export interface Counters {
+  readonly listeners: Map<string, ListenerCounters>;
+  readonly clusters: Map<string, ClusterCounters>;
+}
+
+/** Every key at 0 from the start, so that a series exists before its first event. */
+function zeros<K extends string>(keys: readonly K[]): Record<K, number> {
+  return Object.fromEntries(keys.map((key) => [key, 0])) as Record<K, number>;
+}
+
+function newListener(): ListenerCounters {
+  return { clients: 0, clientsTotal: 0, loginFailures: 0, bytesReceived: 0, bytesSent: 0 };
+}
+
+function newNode(): NodeCounters {
+  return {
+    units: { replica: 0, primary: 0, last: 0, session: 0 },
+    retries: zeros(RETRY_REASONS),
+    poolWaits: 0,
+    poolWaitMs: 0,
+    poolTimeouts: 0,
+    serverConnectionsOpened: 0,
+    serverConnectionsFailed: 0,
+    serverConnectionsLost: 0,
+    bytesReceived: 0,
+    bytesSent: 0,
+    probesAnswered: 0,
+    probesFailed: {
+      refused: 0,
+      timeout: 0,
+      lost: 0,
+      'login-refused': 0,
+      'too-many-connections': 0,
+      'starting-up': 0,
+      'disk-full': 0,
+      other: 0,
+    },
+    poolOpen: 0,
+    poolIdle: 0,
+    poolLeased: 0,
+    poolWaiting: 0,
+    up: false,
+    primary: false,
+    takesReads: false,
+    lagMs: null,
+  };
+}
+
+function newCluster(): ClusterCounters {
+  return {
+    nodes: new Map(),
+    clients: 0,
+    unitsOwn: 0,
+    reads: zeros(READ_REASONS),
+    errors: {},
+    pins: {},
+    holds: zeros(HOLD_REASONS),
+    holdMs: 0,
+    holding: 0,
+    cacheHits: 0,
+    cacheMisses: 0,
+    cacheEntries: 0,
+    failovers: zeros(FAILOVER_OUTCOMES),
+    epoch: 0,
+  };
+}
+
+export function createCounters(): Counters {
+  return { listeners: new Map(), clusters: new Map() };
+}
+
+function obtain<T>(map: Map<string, T>, name: string, create: () => T): T {
+  let found = map.get(name);
+  if (found === undefined) {
+    found = create();
+    map.set(name, found);
+  }
+  return found;
+}
+
+/** The structs are looked up once, when a listener, cluster or node starts, and then held by reference. */
+export function listenerCounters(counters: Counters, name: string): ListenerCounters {
+  return obtain(counters.listeners, name, newListener);
+}
+
+export function clusterCounters(counters: Counters, name: string): ClusterCounters {
+  return obtain(counters.clusters, name, newCluster);
+}
+
+/** A node that a reload takes out is deleted from `cluster.nodes`; its series end with it. */
+export function nodeCounters(cluster: ClusterCounters, name: string): NodeCounters {
+  return obtain(cluster.nodes, name, newNode);
+}
+
+/** For the partial records: one more of `key`. */
+export function countOne<K extends string>(record: Partial<Record<K, number>>, key: K): void {
+  record[key] = ((record[key] as number | undefined) ?? 0) + 1;
+}
