@@ -1,0 +1,88 @@
+// What one session has written and seen, as a position that its next reads must cover; it opens no socket and reads no clock.
+// A session that has used the primary owes a position that was asked for after that use; until it comes, its reads stay there.
+
+import type { Position, PositionFunctions } from '../protocol/position.js';
+
+/** The primary's positions over time, as the position resolver keeps them. */
+export interface PositionSamples {
+  /**
+   * The first position of the current primary that was asked for at or after `ms`; null when there is none yet.
+   * It covers everything that had been acknowledged, or could be seen on any node, before `ms`.
+   */
+  firstSampleAfter(ms: number): Position | null;
+}
+
+/** Where the session's last read ran, when that was a replica. */
+interface ReplicaUse {
+  readonly node: string;
+  readonly endedAtMs: number;
+}
+
+export class Watermark {
+  readonly #positions: PositionFunctions;
+  #known: Position | null = null;
+  #epoch = 0;
+  /** The session used the primary until then, and what that showed it is not in `#known` yet; 0: nothing is owed. */
+  #owedSinceMs = 0;
+  #replica: ReplicaUse | null = null;
+
+  constructor(positions: PositionFunctions) {
+    this.#positions = positions;
+  }
+
+  /** The position that any node must cover; null: none is needed. Meaningless while `pending`. */
+  get known(): Position | null {
+    return this.#known;
+  }
+
+  /** The position is not known yet: reads go to the primary. */
+  get pending(): boolean {
+    return this.#owedSinceMs > 0;
+  }
+
+  get lastReplica(): string | null {
+    return this.#replica?.node ?? null;
+  }
+
+  /** A unit ended on the primary: the session has written, or seen what is there. */
+  ranOnPrimary(endedAtMs: number): void {
+    this.#owedSinceMs = endedAtMs;
+    this.#replica = null;
+  }
+
+  /** A unit ended on a replica that covered the watermark. */
+  ranOnReplica(node: string, endedAtMs: number): void {
+    this.#replica = { node, endedAtMs };
+  }
+
+  /** Takes up what has become known meanwhile. Call before a decision. */
+  settle(samples: PositionSamples, epoch: number, nowMs: number): void {
+    if (epoch !== this.#epoch) this.#enterEpoch(epoch, nowMs);
+    if (this.#owedSinceMs === 0) return;
+    const position = samples.firstSampleAfter(this.#owedSinceMs);
+    if (position === null) return;
+    this.#known = this.#known === null ? position : this.#positions.union(this.#known, position);
+    this.#owedSinceMs = 0;
+  }
+
+  /**
+   * What a node other than the last replica must cover so that the session does not go back in time:
+   * null: nothing more than `known`; `unknown`: only the last replica, or the primary, will do.
+   */
+  floorForMove(samples: PositionSamples): Position | 'unknown' | null {
+    if (this.#replica === null) return null;
+    return samples.firstSampleAfter(this.#replica.endedAtMs) ?? 'unknown';
+  }
+
+  /**
+   * After a promotion an old position is not awaited: it may name what was lost. What the new primary has now is
+   * all that can still be seen, so the session owes a position of the new primary.
+   */
+  #enterEpoch(epoch: number, nowMs: number): void {
+    const hasHistory = this.#known !== null || this.#owedSinceMs > 0 || this.#replica !== null;
+    this.#epoch = epoch;
+    this.#known = null;
+    this.#replica = null;
+    this.#owedSinceMs = hasHistory ? nowMs : 0;
+  }
+}

@@ -1,0 +1,84 @@
+// How reads are spread over the nodes that may take them; each policy keeps only what it needs to be fair.
+// It knows no session and no statement; load comes in as a function.
+
+export interface BalanceNode {
+  readonly name: string;
+  readonly weight: number;
+}
+
+export interface Balancer {
+  /** `nodes` is never empty. */
+  choose<Node extends BalanceNode>(nodes: readonly Node[]): Node;
+}
+
+export type BalancePolicy = 'round-robin' | 'least-connections' | 'weighted';
+
+/** `outstanding`: units that the node has under way or waiting. */
+export function createBalancer(policy: BalancePolicy, outstanding: (node: string) => number): Balancer {
+  switch (policy) {
+    case 'round-robin':
+      return new RoundRobin();
+    case 'least-connections':
+      return new LeastConnections(outstanding);
+    case 'weighted':
+      return new Weighted();
+  }
+}
+
+class RoundRobin implements Balancer {
+  #turn = 0;
+
+  choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    this.#turn = (this.#turn + 1) % Number.MAX_SAFE_INTEGER;
+    return nodes[this.#turn % nodes.length]!;
+  }
+}
+
+class LeastConnections implements Balancer {
+  readonly #outstanding: (node: string) => number;
+  readonly #ties = new RoundRobin();
+
+  constructor(outstanding: (node: string) => number) {
+    this.#outstanding = outstanding;
+  }
+
+  choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    let least = Number.POSITIVE_INFINITY;
+    let best: Node[] = [];
+    for (const node of nodes) {
+      const load = this.#outstanding(node.name);
+      if (load < least) {
+        least = load;
+        best = [node];
+      } else if (load === least) {
+        best.push(node);
+      }
+    }
+    return best.length === 1 ? best[0]! : this.#ties.choose(best);
+  }
+}
+
+/** Smooth weighted round-robin, as nginx does it: the shares are exact over a cycle and evenly mixed within it. */
+class Weighted implements Balancer {
+  readonly #credit = new Map<string, number>();
+
+  choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    const weighty = nodes.filter((node) => node.weight > 0);
+    const candidates = weighty.length > 0 ? weighty : nodes;
+    let total = 0;
+    let best: Node | null = null;
+    let bestCredit = Number.NEGATIVE_INFINITY;
+    for (const node of candidates) {
+      const weight = weighty.length > 0 ? node.weight : 1;
+      const credit = (this.#credit.get(node.name) ?? 0) + weight;
+      total += weight;
+      this.#credit.set(node.name, credit);
+      if (credit > bestCredit) {
+        bestCredit = credit;
+        best = node;
+      }
+    }
+    this.#credit.set(best!.name, bestCredit - total);
+    return best!;
+  }
+}
