@@ -1,12 +1,10 @@
-// The monotonic clock of the process, in milliseconds; parts that must be tested with another one take a `Clock`.
+// The monotonic clock, injectable so that what decides by time can be tested without waiting.
 
+/** Milliseconds, with a fraction, that never go back; their zero means nothing. */
 export interface Clock {
-  /** Milliseconds since an arbitrary start; never goes back. */
-  now(): number;
+  nowMs(): number;
 }
 
-export function monotonicMs(): number {
-  return performance.now();
-}
-
-export const systemClock: Clock = { now: monotonicMs };
+export const monotonicClock: Clock = {
+  nowMs: () => performance.now(),
+};

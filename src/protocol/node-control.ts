@@ -28,6 +28,11 @@ export interface ProbeReading {
     readonly lastError: string | null;
     /** As the server reports it; shown only, never decided upon. */
     readonly secondsBehind: number | null;
+    /**
+     * Changes with every message from the upstream (time of the last message, heartbeats counted, bytes read); opaque.
+     * A frozen primary leaves its replicas "receiving" for a minute: only what still moves is evidence of life.
+     */
+    readonly lastMessage: string | null;
   } | null;
   /** PostgreSQL timeline; 0 elsewhere. */
   readonly timeline: number;
@@ -83,6 +88,11 @@ export interface NodeControl {
   /** Rows of the named queries, for the catalog. */
   query(sql: string, timeoutMs: number): Promise<Record<string, unknown>[]>;
 
+  /**
+   * Makes the receiver connect to its upstream anew and answers whether that succeeded: tells a frozen upstream from a
+   * silent one. Changes nothing else.
+   */
+  confirmReceiving(timeoutMs: number): Promise<boolean>;
   /** Stops receiving from the old primary and answers all that has been received. Can be undone by `follow`. */
   stopReceiving(timeoutMs: number): Promise<Position>;
   /** Resolves once `position` has been applied; rejects with what is missing after the time. */
