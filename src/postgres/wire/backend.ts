@@ -1,0 +1,231 @@
+// Messages that a node sends: their type bytes and the fields that the proxy reads.
+// It must not decode rows, nor know what a reply belongs to. Builders are in backend-messages.ts.
+//
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+
+import { endOfString, int16At, int32At, malformed } from './bytes.js';
+import { CANCEL_KEY_MAX_BYTES, CANCEL_KEY_MIN_BYTES } from './startup.js';
+
+export const BACKEND = {
+  parseComplete: 0x31, // 1
+  bindComplete: 0x32, // 2
+  closeComplete: 0x33, // 3
+  notificationResponse: 0x41, // A
+  commandComplete: 0x43, // C
+  dataRow: 0x44, // D
+  errorResponse: 0x45, // E
+  copyInResponse: 0x47, // G
+  copyOutResponse: 0x48, // H
+  emptyQueryResponse: 0x49, // I
+  backendKeyData: 0x4b, // K
+  noticeResponse: 0x4e, // N
+  authentication: 0x52, // R
+  parameterStatus: 0x53, // S
+  rowDescription: 0x54, // T
+  functionCallResponse: 0x56, // V
+  copyBothResponse: 0x57, // W
+  readyForQuery: 0x5a, // Z
+  copyDone: 0x63, // c
+  copyData: 0x64, // d
+  noData: 0x6e, // n
+  portalSuspended: 0x73, // s
+  parameterDescription: 0x74, // t
+  negotiateProtocolVersion: 0x76, // v
+} as const;
+
+const HEADER_BYTES = 5;
+
+export type TransactionStatus = 'idle' | 'transaction' | 'failed';
+
+export function parseReadyForQuery(buffer: Buffer, start: number, end: number): TransactionStatus {
+  if (end - start === HEADER_BYTES + 1) {
+    const status = buffer[start + HEADER_BYTES];
+    if (status === 0x49) return 'idle';
+    if (status === 0x54) return 'transaction';
+    if (status === 0x45) return 'failed';
+  }
+  throw malformed('ReadyForQuery with an unknown status');
+}
+
+/** `INSERT 0 1`, `SELECT 5`, `BEGIN` ... */
+export function parseCommandComplete(buffer: Buffer, start: number, end: number): string {
+  const tagEnd = endOfString(buffer, start + HEADER_BYTES, end, 'CommandComplete');
+  return buffer.toString('latin1', start + HEADER_BYTES, tagEnd);
+}
+
+export interface ParameterStatusFields {
+  readonly name: string;
+  readonly value: string;
+}
+
+export function parseParameterStatus(buffer: Buffer, start: number, end: number): ParameterStatusFields {
+  const nameEnd = endOfString(buffer, start + HEADER_BYTES, end, 'ParameterStatus');
+  const valueEnd = endOfString(buffer, nameEnd + 1, end, 'ParameterStatus');
+  return {
+    name: buffer.toString('utf8', start + HEADER_BYTES, nameEnd),
+    value: buffer.toString('utf8', nameEnd + 1, valueEnd),
+  };
+}
+
+export interface BackendKey {
+  readonly processId: number;
+  /** 4 bytes before protocol 3.2, up to 256 since. */
+  readonly secretKey: Buffer;
+}
+
+export function parseBackendKeyData(buffer: Buffer, start: number, end: number): BackendKey {
+  const processId = int32At(buffer, start + HEADER_BYTES, end, 'BackendKeyData');
+  const keyBytes = end - (start + HEADER_BYTES + 4);
+  if (keyBytes < CANCEL_KEY_MIN_BYTES || keyBytes > CANCEL_KEY_MAX_BYTES) {
+    throw malformed(`a cancel key of ${keyBytes} bytes`);
+  }
+  // A copy: it outlives the chunk that it came in.
+  return { processId, secretKey: Buffer.from(buffer.subarray(start + HEADER_BYTES + 4, end)) };
+}
+
+/** Field codes: https://www.postgresql.org/docs/current/protocol-error-fields.html */
+export interface ServerErrorFields {
+  /** Not localized where the server gives that (field V, since 9.6): ERROR, FATAL, PANIC; WARNING, NOTICE ... */
+  readonly severity: string;
+  readonly code: string;
+  readonly message: string;
+  readonly detail: string | null;
+  readonly hint: string | null;
+  /** All fields by their letter. */
+  readonly all: ReadonlyMap<string, string>;
+}
+
+/** ErrorResponse and NoticeResponse have one shape. */
+export function parseErrorResponse(buffer: Buffer, start: number, end: number): ServerErrorFields {
+  const all = new Map<string, string>();
+  let offset = start + HEADER_BYTES;
+  for (;;) {
+    if (offset >= end) throw malformed('ErrorResponse does not end');
+    const field = buffer[offset]!;
+    if (field === 0) break;
+    const valueEnd = endOfString(buffer, offset + 1, end, 'ErrorResponse');
+    all.set(String.fromCharCode(field), buffer.toString('utf8', offset + 1, valueEnd));
+    offset = valueEnd + 1;
+  }
+  return {
+    severity: all.get('V') ?? all.get('S') ?? 'ERROR',
+    code: all.get('C') ?? 'XX000',
+    message: all.get('M') ?? '',
+    detail: all.get('D') ?? null,
+    hint: all.get('H') ?? null,
+    all,
+  };
+}
+
+/** Only the SQLSTATE, for decisions about whether a unit runs again; no map, no other string. */
+export function errorCodeOf(buffer: Buffer, start: number, end: number): string {
+  let offset = start + HEADER_BYTES;
+  while (offset < end && buffer[offset] !== 0) {
+    const valueEnd = endOfString(buffer, offset + 1, end, 'ErrorResponse');
+    if (buffer[offset] === 0x43) return buffer.toString('latin1', offset + 1, valueEnd);
+    offset = valueEnd + 1;
+  }
+  throw malformed('ErrorResponse without a code');
+}
+
+export interface CopyResponseFields {
+  readonly binary: boolean;
+  readonly columns: number;
+}
+
+/** CopyInResponse, CopyOutResponse, CopyBothResponse. */
+export function parseCopyResponse(buffer: Buffer, start: number, end: number): CopyResponseFields {
+  const columns = int16At(buffer, start + HEADER_BYTES + 1, end, 'CopyResponse');
+  if (start + HEADER_BYTES + 3 + columns * 2 !== end) throw malformed('CopyResponse of the wrong length');
+  return { binary: buffer[start + HEADER_BYTES] === 1, columns };
+}
+
+export interface NotificationFields {
+  readonly processId: number;
+  readonly channel: string;
+  readonly payload: string;
+}
+
+export function parseNotification(buffer: Buffer, start: number, end: number): NotificationFields {
+  const processId = int32At(buffer, start + HEADER_BYTES, end, 'NotificationResponse');
+  const channelStart = start + HEADER_BYTES + 4;
+  const channelEnd = endOfString(buffer, channelStart, end, 'NotificationResponse');
+  const payloadEnd = endOfString(buffer, channelEnd + 1, end, 'NotificationResponse');
+  return {
+    processId,
+    channel: buffer.toString('utf8', channelStart, channelEnd),
+    payload: buffer.toString('utf8', channelEnd + 1, payloadEnd),
+  };
+}
+
+export type AuthenticationRequest =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'cleartext' }
+  | { readonly kind: 'md5'; readonly salt: Buffer }
+  | { readonly kind: 'sasl'; readonly mechanisms: readonly string[] }
+  | { readonly kind: 'sasl-continue'; readonly data: Buffer }
+  | { readonly kind: 'sasl-final'; readonly data: Buffer }
+  /** Kerberos, GSSAPI, SSPI ...: known by name, not answered by the proxy. */
+  | { readonly kind: 'unsupported'; readonly method: string };
+
+const UNSUPPORTED_METHODS: Readonly<Record<number, string>> = {
+  2: 'Kerberos 5',
+  4: 'crypt',
+  6: 'SCM credentials',
+  7: 'GSSAPI',
+  8: 'GSSAPI',
+  9: 'SSPI',
+};
+
+export function parseAuthentication(buffer: Buffer, start: number, end: number): AuthenticationRequest {
+  const code = int32At(buffer, start + HEADER_BYTES, end, 'Authentication');
+  const dataStart = start + HEADER_BYTES + 4;
+  switch (code) {
+    case 0:
+      return { kind: 'ok' };
+    case 3:
+      return { kind: 'cleartext' };
+    case 5:
+      if (end - dataStart !== 4) throw malformed('AuthenticationMD5Password of the wrong length');
+      return { kind: 'md5', salt: Buffer.from(buffer.subarray(dataStart, end)) };
+    case 10:
+      return { kind: 'sasl', mechanisms: stringList(buffer, dataStart, end) };
+    case 11:
+      return { kind: 'sasl-continue', data: buffer.subarray(dataStart, end) };
+    case 12:
+      return { kind: 'sasl-final', data: buffer.subarray(dataStart, end) };
+    default:
+      return { kind: 'unsupported', method: UNSUPPORTED_METHODS[code] ?? `method ${code}` };
+  }
+}
+
+export interface NegotiatedVersion {
+  readonly minor: number;
+  readonly unknownOptions: readonly string[];
+}
+
+export function parseNegotiateProtocolVersion(buffer: Buffer, start: number, end: number): NegotiatedVersion {
+  // PostgreSQL documents "newest minor version" and sends the whole version number.
+  const minor = int32At(buffer, start + HEADER_BYTES, end, 'NegotiateProtocolVersion') & 0xffff;
+  const count = int32At(buffer, start + HEADER_BYTES + 4, end, 'NegotiateProtocolVersion');
+  const unknownOptions: string[] = [];
+  let offset = start + HEADER_BYTES + 8;
+  for (let index = 0; index < count; index++) {
+    const nameEnd = endOfString(buffer, offset, end, 'NegotiateProtocolVersion');
+    unknownOptions.push(buffer.toString('utf8', offset, nameEnd));
+    offset = nameEnd + 1;
+  }
+  return { minor, unknownOptions };
+}
+
+/** Strings up to an empty one. */
+function stringList(buffer: Buffer, start: number, end: number): string[] {
+  const list: string[] = [];
+  let offset = start;
+  for (;;) {
+    const stringEnd = endOfString(buffer, offset, end, 'list of mechanisms');
+    if (stringEnd === offset) return list;
+    list.push(buffer.toString('latin1', offset, stringEnd));
+    offset = stringEnd + 1;
+  }
+}
