@@ -13,7 +13,7 @@ export interface ClusterNodeConfig {
   readonly port: number;
   /** Share of the reads under `weighted`; 0 takes none. */
   readonly weight: number;
-  readonly tags: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
   readonly mode: NodeMode;
 }
 
@@ -53,17 +53,9 @@ export interface ClusterConfig {
   readonly auditFile: string | null;
 }
 
-export const MONITOR_DEFAULTS = {
-  database: 'postgres',
-  intervalMs: 200,
-  timeoutMs: 1_000,
-} as const satisfies Partial<MonitorSettings>;
-
-export const FAILOVER_DEFAULTS: FailoverSettings = {
-  mode: 'automatic',
-  probes: 3,
-  blockMs: 600_000,
+/** What the configuration file does not set. */
+export const FAILOVER_DEFAULTS = {
   maxUnappliedMs: 60_000,
   stepTimeoutMs: 5_000,
   promoteTimeoutMs: 30_000,
-};
+} as const satisfies Partial<FailoverSettings>;

@@ -49,7 +49,7 @@ export interface NodeSnapshot {
   /** Bytes of WAL or transactions, by the protocol. */
   readonly lagDistance: number | null;
   readonly weight: number;
-  readonly tags: readonly string[];
+  readonly tags: Readonly<Record<string, string>>;
   readonly mode: NodeMode;
   readonly upstream: NodeUpstream | null;
   readonly timeline: number;

@@ -1,10 +1,12 @@
-// The monotonic clock, injectable so that what decides by time can be tested without waiting.
+// The monotonic clock of the process, in milliseconds; parts that must be tested with another one take a `Clock`.
 
-/** Milliseconds, with a fraction, that never go back; their zero means nothing. */
 export interface Clock {
-  nowMs(): number;
+  /** Milliseconds since an arbitrary start; never goes back. */
+  now(): number;
 }
 
-export const monotonicClock: Clock = {
-  nowMs: () => performance.now(),
-};
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+export const systemClock: Clock = { now: monotonicMs };
