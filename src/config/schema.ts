@@ -28,15 +28,7 @@ export const secretSchema = z.union([
 ]);
 
 /** How a listener lets clients prove who they are. */
-export const AUTH_METHODS = [
-  'auto',
-  'trust',
-  'password',
-  'md5',
-  'scram-sha-256',
-  'mysql_native_password',
-  'caching_sha2_password',
-] as const;
+export const AUTH_METHODS = ['auto', 'trust', 'password', 'md5', 'scram-sha-256'] as const;
 
 export const listenerSchema = z.strictObject({
   name: name().optional().describe('Name in log, status and metrics. Default: host:port.'),
@@ -63,7 +55,7 @@ export const listenerSchema = z.strictObject({
     .enum(AUTH_METHODS)
     .default('auto')
     .describe(
-      'How clients authenticate: auto follows the stored verifier of the user; trust asks for nothing. Default: auto.',
+      'How clients authenticate: auto follows what is stored for the user; trust asks for nothing; the rest is PostgreSQL only. Default: auto.',
     ),
 });
 

@@ -30,8 +30,8 @@ export interface RunningProxy {
   /** For the admin server; process, configuration and reload are added by `serve`. */
   readonly admin: ProxyState;
   readonly listeners: readonly ListenerAddress[];
-  /** What the data path counts; turned into metrics on scrape. */
-  readonly counters: Counters;
+  /** Called once a scrape; takes over what pools, caches and the monitor count by themselves. */
+  counters(): Counters;
   /** Takes over a valid configuration that differs from the running one only in live settings; synchronous, drops no connection. */
   reload(next: Config): ReloadResult;
   /** No new clients; resolves once the last one has left or `limits.drainMs` is over. Idle clients are told and closed. */

@@ -53,13 +53,13 @@ export interface NodeCounters {
   /** Units that were sent there, by what the statement was. */
   readonly units: Record<Exclude<Route, 'proxy'>, number>;
   readonly retries: Record<RetryReason, number>;
-  /** Units that had to wait for a server connection, how long together, and those that gave up. */
+  /** Units that had to wait for a server connection, those that gave up, those that found the queue full. */
   poolWaits: number;
-  poolWaitMs: number;
   poolTimeouts: number;
+  poolRefusals: number;
   serverConnectionsOpened: number;
-  serverConnectionsFailed: number;
-  serverConnectionsLost: number;
+  serverConnectionsOpenFailures: number;
+  serverConnectionsClosed: number;
   /** Of server connections. */
   bytesReceived: number;
   bytesSent: number;
@@ -67,7 +67,6 @@ export interface NodeCounters {
   readonly probesFailed: Record<ProbeFailureKind, number>;
 
   // States, set by their owners rather than counted.
-  poolOpen: number;
   poolIdle: number;
   poolLeased: number;
   poolWaiting: number;
@@ -119,11 +118,11 @@ function newNode(): NodeCounters {
     units: { replica: 0, primary: 0, last: 0, session: 0 },
     retries: zeros(RETRY_REASONS),
     poolWaits: 0,
-    poolWaitMs: 0,
     poolTimeouts: 0,
+    poolRefusals: 0,
     serverConnectionsOpened: 0,
-    serverConnectionsFailed: 0,
-    serverConnectionsLost: 0,
+    serverConnectionsOpenFailures: 0,
+    serverConnectionsClosed: 0,
     bytesReceived: 0,
     bytesSent: 0,
     probesAnswered: 0,
@@ -137,7 +136,6 @@ function newNode(): NodeCounters {
       'disk-full': 0,
       other: 0,
     },
-    poolOpen: 0,
     poolIdle: 0,
     poolLeased: 0,
     poolWaiting: 0,

@@ -1,0 +1,172 @@
+// What must hold between the fields of a configuration whose structure is right: problems forbid it, warnings only tell.
+// Pure: it knows no file, and opens no connection.
+
+import { type Problem, pathText } from './problems.js';
+import type { ClusterConfig, Config, UserConfig } from './schema.js';
+
+export interface Checked {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
+const WILDCARDS = ['0.0.0.0', '::', '*'];
+const LOOPBACK = /^(localhost|127\..*|::1)$/;
+const SCRAM_VERIFIER = /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/]+=*\$[A-Za-z0-9+/]+=*:[A-Za-z0-9+/]+=*$/;
+const MD5_VERIFIER = /^md5[0-9a-f]{32}$/;
+/** As mysql.user has it: "*" and SHA1(SHA1(password)). */
+const NATIVE_VERIFIER = /^\*[0-9A-Fa-f]{40}$/;
+
+export function checkConfig(config: Config): Checked {
+  const checker = new Checker();
+  checker.listeners(config);
+  checker.admin(config);
+  checker.unique(config.clusters, ['clusters'], 'cluster');
+  config.clusters.forEach((cluster, i) => {
+    checker.cluster(cluster, ['clusters', i]);
+    if (!config.listeners.some((listener) => listener.cluster === cluster.name)) {
+      checker.warn(['clusters', i], `no listener leads to cluster "${cluster.name}"`);
+    }
+  });
+  return checker;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Whether the second bind would fail. Two names of one address are found only by binding. */
+function clash(a: Address, b: Address): boolean {
+  if (a.port !== b.port || a.port === 0) return false;
+  return a.host === b.host || WILDCARDS.includes(a.host) || WILDCARDS.includes(b.host);
+}
+
+class Checker {
+  readonly problems: Problem[] = [];
+  readonly warnings: Problem[] = [];
+
+  fail(path: readonly PropertyKey[], message: string): void {
+    this.problems.push({ path: pathText(path), message });
+  }
+
+  warn(path: readonly PropertyKey[], message: string): void {
+    this.warnings.push({ path: pathText(path), message });
+  }
+
+  unique(items: readonly { readonly name: string }[], path: readonly PropertyKey[], what: string): void {
+    const seen = new Map<string, number>();
+    items.forEach((item, i) => {
+      const first = seen.get(item.name);
+      if (first === undefined) seen.set(item.name, i);
+      else this.fail([...path, i, 'name'], `${what} "${item.name}" is already ${pathText([...path, first])}`);
+    });
+  }
+
+  listeners(config: Config): void {
+    this.unique(config.listeners, ['listeners'], 'listener');
+    config.listeners.forEach((listener, i) => {
+      const other = config.listeners.findIndex((each, j) => j < i && clash(each, listener));
+      if (other >= 0) {
+        this.fail(['listeners', i, 'port'], `port ${listener.port} is already that of listeners[${other}]`);
+      }
+      const cluster = config.clusters.find((each) => each.name === listener.cluster);
+      if (cluster?.protocol === 'mysql' && listener.auth !== 'auto' && listener.auth !== 'trust') {
+        const message = `"${listener.auth}" is for PostgreSQL; a mysql cluster takes "auto" or "trust"`;
+        this.fail(['listeners', i, 'auth'], message);
+      }
+      if (listener.auth === 'trust' && !LOOPBACK.test(listener.host)) {
+        this.warn(
+          ['listeners', i, 'auth'],
+          `everybody who reaches ${listener.host} gets in without a password`,
+        );
+      }
+    });
+  }
+
+  admin({ admin, listeners }: Config): void {
+    if (!admin.enabled) return;
+    const other = listeners.findIndex((listener) => clash(listener, admin));
+    if (other >= 0) this.fail(['admin', 'port'], `port ${admin.port} is already that of listeners[${other}]`);
+    if (admin.token === '') this.fail(['admin', 'token'], 'must not be empty');
+    if (!LOOPBACK.test(admin.host)) {
+      this.warn(['admin', 'host'], `status and metrics are readable by everybody who reaches ${admin.host}`);
+    }
+  }
+
+  cluster(cluster: ClusterConfig, path: readonly PropertyKey[]): void {
+    this.unique(cluster.nodes, [...path, 'nodes'], 'node');
+    cluster.nodes.forEach((node, i) => {
+      const other = cluster.nodes.findIndex(
+        (each, j) => j < i && each.host === node.host && each.port === node.port,
+      );
+      const first = pathText([...path, 'nodes', other]);
+      if (other >= 0) this.fail([...path, 'nodes', i], `${node.host} port ${node.port} is already ${first}`);
+    });
+    if (cluster.nodes.every((node) => node.mode === 'offline')) {
+      this.warn([...path, 'nodes'], 'every node is offline: nothing can be served');
+    }
+    if (cluster.routing.balance === 'weighted' && cluster.nodes.every((node) => node.weight === 0)) {
+      this.warn([...path, 'nodes'], 'balance is "weighted" and every weight is 0: reads are spread evenly');
+    }
+    this.#functions(cluster, path);
+    this.#failover(cluster, path);
+    if (cluster.pool.idleTimeoutMs > cluster.pool.maxLifetimeMs) {
+      this.warn(
+        [...path, 'pool', 'idleTimeoutMs'],
+        'is longer than maxLifetimeMs, which closes connections first',
+      );
+    }
+    if (cluster.users === null) return;
+    if (cluster.users.length === 0) this.warn([...path, 'users'], 'is empty: nobody can log in');
+    this.unique(cluster.users, [...path, 'users'], 'user');
+    cluster.users.forEach((user, i) => {
+      this.#user(cluster, user, [...path, 'users', i]);
+    });
+  }
+
+  #functions(cluster: ClusterConfig, path: readonly PropertyKey[]): void {
+    const { readFunctions, writeFunctions } = cluster.routing;
+    for (const name of readFunctions) {
+      if (writeFunctions.includes(name)) {
+        this.fail([...path, 'routing'], `function "${name}" is in both readFunctions and writeFunctions`);
+      }
+    }
+  }
+
+  #failover(cluster: ClusterConfig, path: readonly PropertyKey[]): void {
+    const { failover, nodes } = cluster;
+    if (failover.mode === 'automatic' && nodes.filter((node) => node.mode !== 'offline').length < 2) {
+      this.warn([...path, 'failover', 'mode'], 'automatic failover needs a second node that is not offline');
+    }
+    if (failover.mode === 'automatic' && failover.stateFile === null) {
+      const message = 'none: after a restart the proxy does not know which node was primary before';
+      this.warn([...path, 'failover', 'stateFile'], message);
+    }
+    if (failover.auditFile !== null && failover.auditFile === failover.stateFile) {
+      this.fail([...path, 'failover', 'stateFile'], 'must not be the auditFile');
+    }
+  }
+
+  #user(cluster: ClusterConfig, user: UserConfig, path: readonly PropertyKey[]): void {
+    if (user.password === null && user.verifier === null) this.fail(path, 'needs a password or a verifier');
+    if (user.password !== null && user.verifier !== null) {
+      this.fail([...path, 'verifier'], 'a user has a password or a verifier, not both');
+    }
+    if (user.verifier !== null && user.verifier !== '') {
+      const known =
+        cluster.protocol === 'postgres'
+          ? SCRAM_VERIFIER.test(user.verifier) || MD5_VERIFIER.test(user.verifier)
+          : NATIVE_VERIFIER.test(user.verifier);
+      const forms =
+        cluster.protocol === 'postgres'
+          ? 'SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key> or md5 and 32 hexadecimal digits'
+          : '"*" and 40 hexadecimal digits (mysql_native_password)';
+      if (!known) this.fail([...path, 'verifier'], `expected ${forms}`);
+    }
+    const limit = user.maxServerConnections;
+    if (limit !== null && limit > cluster.pool.maxServerConnections) {
+      const most = cluster.pool.maxServerConnections;
+      this.warn([...path, 'maxServerConnections'], `is more than the ${most} of the pool, which holds`);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+// Takes over a changed configuration file, all or nothing, on a signal, on a call, or when the file has changed.
+// It knows the running proxy only as `apply`; how settings reach the data path is not its business.
+
+import { stat } from 'node:fs/promises';
+import { describeError } from '../lib/errors.js';
+import { diffConfig } from './diff.js';
+import { type Loaded, loadConfig, problemLines } from './load.js';
+import type { Config } from './schema.js';
+
+export type ReloadTrigger = 'signal' | 'file' | 'api';
+
+export interface ReloadOutcome {
+  /** ISO 8601. */
+  readonly at: string;
+  readonly trigger: ReloadTrigger;
+  readonly outcome: 'applied' | 'unchanged' | 'refused';
+  /** One line for each change, or for each problem when it was refused. */
+  readonly lines: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+export interface ReloaderOptions {
+  readonly path: string;
+  /** What `path` gave at the start. */
+  readonly loaded: Loaded & { readonly config: Config };
+  /** Takes over a configuration in which only live settings differ; not ok: nothing was changed. */
+  readonly apply: (next: Config) => { ok: true } | { ok: false; problems: readonly string[] };
+  /** Told of every attempt. */
+  readonly onReload: (outcome: ReloadOutcome) => void;
+  readonly env?: Readonly<Record<string, string | undefined>>;
+}
+
+export class Reloader {
+  readonly #options: ReloaderOptions;
+  #config: Config;
+  #files: readonly string[];
+  #revision = 1;
+  #last: ReloadOutcome | null = null;
+  #running: Promise<unknown> = Promise.resolve();
+  #watch: FileWatch | null = null;
+
+  constructor(options: ReloaderOptions) {
+    this.#options = options;
+    this.#config = options.loaded.config;
+    this.#files = options.loaded.files;
+  }
+
+  get config(): Config {
+    return this.#config;
+  }
+
+  /** 1 at the start, one more with each configuration taken over. */
+  get revision(): number {
+    return this.#revision;
+  }
+
+  get lastReload(): ReloadOutcome | null {
+    return this.#last;
+  }
+
+  /** One at a time, in the order of the calls; never rejects. */
+  reload(trigger: ReloadTrigger): Promise<ReloadOutcome> {
+    const done = this.#running.then(() => this.#reload(trigger));
+    this.#running = done;
+    return done;
+  }
+
+  /** Starts to look at the file and at those of its secrets every `intervalMs`. */
+  watch(intervalMs: number): void {
+    this.#watch ??= new FileWatch(
+      () => this.#files,
+      intervalMs,
+      () => this.reload('file'),
+    );
+  }
+
+  stop(): void {
+    this.#watch?.stop();
+  }
+
+  async #reload(trigger: ReloadTrigger): Promise<ReloadOutcome> {
+    let outcome: Pick<ReloadOutcome, 'outcome' | 'lines' | 'warnings'>;
+    try {
+      outcome = await this.#attempt();
+    } catch (error) {
+      outcome = { outcome: 'refused', lines: [describeError(error)], warnings: [] };
+    }
+    const result: ReloadOutcome = { at: new Date().toISOString(), trigger, ...outcome };
+    // The watch also sees what a signal has just taken over; that must not hide what the signal did.
+    if (trigger === 'file' && result.outcome === 'unchanged' && this.#last?.outcome !== 'refused')
+      return result;
+    this.#last = result;
+    this.#options.onReload(result);
+    return result;
+  }
+
+  async #attempt(): Promise<Pick<ReloadOutcome, 'outcome' | 'lines' | 'warnings'>> {
+    const { path, apply, env } = this.#options;
+    const loaded = await loadConfig(path, env);
+    const warnings = loaded.warnings.map((warning) => `${warning.path}: ${warning.message}`);
+    // A secret's file that is missing now is looked at from now on, so that its return is noticed.
+    this.#files = [...new Set([...this.#files, ...loaded.files])];
+    if (loaded.config === null) return { outcome: 'refused', lines: problemLines(loaded, path), warnings };
+    const changes = diffConfig(this.#config, loaded.config);
+    const restarts = changes.filter((change) => change.effect === 'restart');
+    if (restarts.length > 0) {
+      const lines = restarts.map((change) => `${change.text} (needs a restart)`);
+      return { outcome: 'refused', lines, warnings };
+    }
+    if (changes.length === 0) return { outcome: 'unchanged', lines: [], warnings };
+    const result = apply(loaded.config);
+    if (!result.ok) return { outcome: 'refused', lines: result.problems, warnings };
+    this.#config = loaded.config;
+    this.#files = loaded.files;
+    this.#revision++;
+    return { outcome: 'applied', lines: changes.map((change) => change.text), warnings };
+  }
+}
+
+/**
+ * Looks instead of listening: a rename by an editor, the swap of a symbolic link some folders up (Kubernetes) and
+ * a network file system all show in `stat`, while inotify needs a watch of its own for each, or sees nothing.
+ */
+class FileWatch {
+  readonly #files: () => readonly string[];
+  readonly #onChange: () => Promise<unknown>;
+  readonly #timer: NodeJS.Timeout;
+  /** What has been taken note of, and what was seen in the last look: a file that is still being written differs. */
+  #settled: string | null = null;
+  #previous: string | null = null;
+  #busy = false;
+
+  constructor(files: () => readonly string[], intervalMs: number, onChange: () => Promise<unknown>) {
+    this.#files = files;
+    this.#onChange = onChange;
+    this.#timer = setInterval(() => void this.#look(), intervalMs);
+    this.#timer.unref();
+    void this.#look();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #look(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      const now = await signature(this.#files());
+      const stable = now === this.#previous;
+      this.#previous = now;
+      if (this.#settled === null) this.#settled = now;
+      else if (stable && now !== this.#settled) {
+        // Before the load: what changes during it is seen in the next look. Other files than before cost one
+        // look that finds nothing changed.
+        this.#settled = now;
+        await this.#onChange();
+      }
+    } finally {
+      this.#busy = false;
+    }
+  }
+}
+
+async function signature(files: readonly string[]): Promise<string> {
+  const parts: string[] = [];
+  for (const file of files) {
+    try {
+      const { dev, ino, size, mtimeNs } = await stat(file, { bigint: true });
+      parts.push(`${file} ${dev} ${ino} ${size} ${mtimeNs}`);
+    } catch (error) {
+      parts.push(`${file} ${(error as NodeJS.ErrnoException).code}`);
+    }
+  }
+  return parts.join('\n');
+}

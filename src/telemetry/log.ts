@@ -1,0 +1,114 @@
+// The log: pino with redaction, written without making the data path wait; it knows no configuration file and no part that logs.
+// Written to standard output in the background; what is waiting is bounded, and `flush` waits for it.
+
+import { writeSync } from 'node:fs';
+import { Writable } from 'node:stream';
+import pino from 'pino';
+import type { LogConfig } from '../config/schema.js';
+
+export type Log = pino.Logger;
+
+export interface OpenLog {
+  readonly log: Log;
+  /** Resolves once everything logged so far has been handed to the operating system, or after 2 s. */
+  flush(): Promise<void>;
+}
+
+/** Beyond this, lines are dropped: a log that nobody reads must not take the memory. */
+const MAX_WAITING_BYTES = 16 * 1024 * 1024;
+const FLUSH_TIMEOUT_MS = 2_000;
+
+/** Names that never reach the log, at the top or up to two levels down in what is logged. */
+const SECRET_NAMES = [
+  'password',
+  'token',
+  'verifier',
+  'secret',
+  'credential',
+  'clientKey',
+  'serverKey',
+  'storedKey',
+  'stage1',
+  'authorization',
+  'hash',
+];
+const REDACTED_PATHS = SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+
+export function openLog(config: LogConfig, write?: (text: string) => void): OpenLog {
+  const options: pino.LoggerOptions = {
+    level: config.level,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+    redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
+  };
+  if (write !== undefined) return { log: pino(options, lineStream(config, write)), flush: async () => {} };
+  if (config.format === 'pretty') {
+    return {
+      log: pino(
+        options,
+        lineStream(config, (text) => process.stdout.write(text)),
+      ),
+      flush: () =>
+        withTimeout(
+          new Promise((resolve) => {
+            process.stdout.write('', () => resolve());
+          }),
+        ),
+    };
+  }
+  const destination = pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
+  // A reader that has gone (EPIPE) must not end the proxy.
+  destination.on('error', () => {});
+  return {
+    log: pino(options, destination),
+    flush: () =>
+      withTimeout(
+        new Promise((resolve) => {
+          destination.flush(() => resolve());
+        }),
+      ),
+  };
+}
+
+/** For the last words before the process ends by an error: past all buffers. */
+export function logLastWords(text: string): void {
+  try {
+    writeSync(2, `${text}\n`);
+  } catch {
+    // Nobody listens.
+  }
+}
+
+function withTimeout(done: Promise<void>): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, FLUSH_TIMEOUT_MS);
+    void done.then(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
+
+function lineStream(config: LogConfig, write: (text: string) => void): Writable {
+  return new Writable({
+    decodeStrings: false,
+    write(chunk: string, _encoding, done) {
+      write(config.format === 'pretty' ? prettyLine(chunk) : chunk);
+      done();
+    },
+  });
+}
+
+/** `12:34:56.789 WARN  message key=value`, from one line of JSON. */
+export function prettyLine(json: string): string {
+  const { time, level, msg, err, ...rest } = JSON.parse(json) as Record<string, unknown>;
+  const clock = String(time).slice(11, 23);
+  const fields = Object.entries(rest).map(([key, value]) => ` ${key}=${fieldText(value)}`);
+  const stack = (err as { stack?: string } | undefined)?.stack;
+  return `${clock} ${String(level).toUpperCase().padEnd(5)} ${msg ?? ''}${fields.join('')}${stack ? `\n${stack}` : ''}\n`;
+}
+
+function fieldText(value: unknown): string {
+  return typeof value === 'string' && !/[\s"=]/.test(value) ? value : JSON.stringify(value);
+}

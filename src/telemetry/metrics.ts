@@ -1,0 +1,335 @@
+// Turns the plain numbers of counters.ts into Prometheus series when they are scraped; one table row a metric.
+// It knows the data path only as numbers; names follow prometheus.io/docs/practices/naming: base units, `_total` for counters.
+
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { ClusterCounters, Counters, ListenerCounters, NodeCounters } from './counters.js';
+
+/** What the process around the proxy adds. */
+export interface ProcessFacts {
+  readonly version: string;
+  /** The configuration that runs now: 1 at the start. */
+  readonly revision: number;
+  readonly reloads: Readonly<Record<'applied' | 'unchanged' | 'refused', number>>;
+}
+
+export interface MetricsText {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+interface Sample {
+  readonly counters: Counters;
+  readonly facts: ProcessFacts;
+}
+type Emit = (labels: Record<string, string>, value: number) => void;
+
+interface Row {
+  readonly type: 'counter' | 'gauge';
+  /** Without the prefix. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels: readonly string[];
+  readonly read: (sample: Sample, emit: Emit) => void;
+}
+
+const PREFIX = 'scheelite_';
+
+function byListener(
+  type: Row['type'],
+  name: string,
+  help: string,
+  value: (listener: ListenerCounters) => number,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['listener'],
+    read: ({ counters }, emit) => {
+      for (const [listener, numbers] of counters.listeners) emit({ listener }, value(numbers));
+    },
+  };
+}
+
+function byCluster(
+  type: Row['type'],
+  name: string,
+  help: string,
+  value: (cluster: ClusterCounters) => number,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['cluster'],
+    read: ({ counters }, emit) => {
+      for (const [cluster, numbers] of counters.clusters) emit({ cluster }, value(numbers));
+    },
+  };
+}
+
+/** One series for each key of a record of the cluster. */
+function byClusterAnd(
+  label: string,
+  name: string,
+  help: string,
+  record: (cluster: ClusterCounters) => Partial<Record<string, number>>,
+): Row {
+  return {
+    type: 'counter',
+    name,
+    help,
+    labels: ['cluster', label],
+    read: ({ counters }, emit) => {
+      for (const [cluster, numbers] of counters.clusters) {
+        for (const [key, value] of Object.entries(record(numbers)))
+          emit({ cluster, [label]: key }, value ?? 0);
+      }
+    },
+  };
+}
+
+/** `value` null: there is no series now. */
+function byNode(
+  type: Row['type'],
+  name: string,
+  help: string,
+  value: (node: NodeCounters) => number | null,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['cluster', 'node'],
+    read: (sample, emit) => {
+      eachNode(sample, (cluster, node, numbers) => {
+        const number = value(numbers);
+        if (number !== null) emit({ cluster, node }, number);
+      });
+    },
+  };
+}
+
+function byNodeAnd(
+  type: Row['type'],
+  label: string,
+  name: string,
+  help: string,
+  record: (node: NodeCounters) => Readonly<Record<string, number>>,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['cluster', 'node', label],
+    read: (sample, emit) => {
+      eachNode(sample, (cluster, node, numbers) => {
+        for (const [key, value] of Object.entries(record(numbers)))
+          emit({ cluster, node, [label]: key }, value);
+      });
+    },
+  };
+}
+
+function eachNode(
+  { counters }: Sample,
+  visit: (cluster: string, node: string, numbers: NodeCounters) => void,
+): void {
+  for (const [cluster, numbers] of counters.clusters) {
+    for (const [node, nodeNumbers] of numbers.nodes) visit(cluster, node, nodeNumbers);
+  }
+}
+
+const ROWS: readonly Row[] = [
+  {
+    type: 'gauge',
+    name: 'build_info',
+    help: 'Always 1; the labels say what runs.',
+    labels: ['version', 'node_version'],
+    read: ({ facts }, emit) => emit({ version: facts.version, node_version: process.version }, 1),
+  },
+  {
+    type: 'gauge',
+    name: 'config_revision',
+    help: 'Configuration that runs now: 1 at the start, one more with each reload that was applied.',
+    labels: [],
+    read: ({ facts }, emit) => emit({}, facts.revision),
+  },
+  {
+    type: 'counter',
+    name: 'config_reloads_total',
+    help: 'Attempts to take over a changed configuration, by how they ended.',
+    labels: ['outcome'],
+    read: ({ facts }, emit) => {
+      for (const [outcome, value] of Object.entries(facts.reloads)) emit({ outcome }, value);
+    },
+  },
+
+  byListener('gauge', 'client_connections', 'Client connections now.', (l) => l.clients),
+  byListener(
+    'counter',
+    'client_connections_accepted_total',
+    'Client connections accepted.',
+    (l) => l.clientsTotal,
+  ),
+  byListener('counter', 'client_login_failures_total', 'Logins that failed.', (l) => l.loginFailures),
+  byListener('counter', 'client_received_bytes_total', 'Bytes that clients sent.', (l) => l.bytesReceived),
+  byListener('counter', 'client_sent_bytes_total', 'Bytes sent to clients.', (l) => l.bytesSent),
+
+  byCluster('gauge', 'sessions', 'Client connections that have logged in.', (c) => c.clients),
+  byCluster(
+    'counter',
+    'units_answered_locally_total',
+    'Units that the proxy answered by itself.',
+    (c) => c.unitsOwn,
+  ),
+  byClusterAnd('reason', 'reads_total', 'Reads, by why they went where they went.', (c) => c.reads),
+  byClusterAnd(
+    'code',
+    'errors_total',
+    'Errors of the proxy that were given to clients, by code.',
+    (c) => c.errors,
+  ),
+  byClusterAnd(
+    'reason',
+    'pins_total',
+    'Server connections that became bound to a client, by reason.',
+    (c) => c.pins,
+  ),
+  byClusterAnd(
+    'reason',
+    'holds_total',
+    'Units that were held until a node could take them, by reason.',
+    (c) => c.holds,
+  ),
+  byCluster('counter', 'hold_seconds_total', 'Time that units were held, together.', (c) => c.holdMs / 1000),
+  byCluster('gauge', 'held_units', 'Units held now.', (c) => c.holding),
+  byCluster(
+    'counter',
+    'classification_cache_hits_total',
+    'Statements whose class was known.',
+    (c) => c.cacheHits,
+  ),
+  byCluster(
+    'counter',
+    'classification_cache_misses_total',
+    'Statements that had to be parsed.',
+    (c) => c.cacheMisses,
+  ),
+  byCluster(
+    'gauge',
+    'classification_cache_entries',
+    'Statements whose class is kept.',
+    (c) => c.cacheEntries,
+  ),
+  byClusterAnd('outcome', 'failovers_total', 'Failovers, by how they ended.', (c) => c.failovers),
+  byCluster('gauge', 'epoch', 'Counts promotions.', (c) => c.epoch),
+
+  byNodeAnd('counter', 'route', 'units_total', 'Units sent to a node, by what they were.', (n) => n.units),
+  byNodeAnd(
+    'counter',
+    'reason',
+    'retries_total',
+    'Units run again after this node failed them, by reason.',
+    (n) => n.retries,
+  ),
+  byNodeAnd('gauge', 'state', 'pool_connections', 'Server connections now, by what they do.', (n) => ({
+    idle: n.poolIdle,
+    leased: n.poolLeased,
+  })),
+  byNode('gauge', 'pool_waiting_units', 'Units that wait for a server connection.', (n) => n.poolWaiting),
+  byNode(
+    'counter',
+    'pool_waits_total',
+    'Units that had to wait for a server connection.',
+    (n) => n.poolWaits,
+  ),
+  byNode(
+    'counter',
+    'pool_timeouts_total',
+    'Units that gave up waiting for a server connection.',
+    (n) => n.poolTimeouts,
+  ),
+  byNode('counter', 'pool_refusals_total', 'Units that found the queue full.', (n) => n.poolRefusals),
+  byNode(
+    'counter',
+    'server_connections_opened_total',
+    'Server connections that were opened.',
+    (n) => n.serverConnectionsOpened,
+  ),
+  byNode(
+    'counter',
+    'server_connections_open_failures_total',
+    'Server connections that could not be opened.',
+    (n) => n.serverConnectionsOpenFailures,
+  ),
+  byNode(
+    'counter',
+    'server_connections_closed_total',
+    'Server connections that ended.',
+    (n) => n.serverConnectionsClosed,
+  ),
+  byNode('counter', 'server_received_bytes_total', 'Bytes that the node sent.', (n) => n.bytesReceived),
+  byNode('counter', 'server_sent_bytes_total', 'Bytes sent to the node.', (n) => n.bytesSent),
+  byNodeAnd('counter', 'result', 'probes_total', 'Probes of the monitor, by result.', (n) => ({
+    answered: n.probesAnswered,
+    ...n.probesFailed,
+  })),
+  byNode('gauge', 'node_up', '1: the node answers probes.', (n) => Number(n.up)),
+  byNode('gauge', 'node_primary', '1: the node is the primary.', (n) => Number(n.primary)),
+  byNode('gauge', 'node_takes_reads', '1: reads may go to the node as a replica.', (n) =>
+    Number(n.takesReads),
+  ),
+  byNode(
+    'gauge',
+    'replication_lag_seconds',
+    'How far the node is behind the primary; absent when unknown.',
+    (n) => (n.lagMs === null ? null : n.lagMs / 1000),
+  ),
+];
+
+/** Names, types and help of all metrics, for the reference. */
+export const METRICS: readonly Omit<Row, 'read'>[] = ROWS.map(({ type, name, help, labels }) => ({
+  type,
+  name: PREFIX + name,
+  help,
+  labels,
+}));
+
+/** `read` is called once a scrape. */
+export function createMetrics(read: () => Sample): { text(): Promise<MetricsText> } {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  let sample: Sample | null = null;
+  for (const row of ROWS) {
+    const options = {
+      name: PREFIX + row.name,
+      help: row.help,
+      labelNames: [...row.labels],
+      registers: [registry],
+    };
+    if (row.type === 'gauge') {
+      new Gauge({
+        ...options,
+        collect() {
+          this.reset();
+          row.read(sample!, (labels, value) => this.set(labels, value));
+        },
+      });
+    } else {
+      new Counter({
+        ...options,
+        collect() {
+          this.reset();
+          row.read(sample!, (labels, value) => this.inc(labels, value));
+        },
+      });
+    }
+  }
+  return {
+    async text() {
+      sample = read();
+      return { contentType: registry.contentType, text: await registry.metrics() };
+    },
+  };
+}
