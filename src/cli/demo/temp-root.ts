@@ -17,7 +17,8 @@ function reachableByAll(path: string): boolean {
   }
 }
 
-function baseFolder(): string {
+/** Where temporary folders go that servers under another uid can reach. */
+export function temporaryBase(): string {
   const preferred = tmpdir();
   if (process.getuid?.() !== 0 || reachableByAll(preferred)) return preferred;
   return '/tmp'; // root's own TMPDIR may be closed to the user that the servers run as
@@ -32,10 +33,10 @@ export class TempRoot {
   readonly #onExit = () => this.#removeNow();
   #open = true;
 
-  /** Makes `<temporary folder>/<label>-<process id>-XXXXXX`, after sweeping those whose process was killed. */
-  constructor(label: string) {
-    sweep(label);
-    this.path = mkdtempSync(join(baseFolder(), `${label}-${process.pid}-`));
+  /** Makes `<base>/<label>-<process id>-XXXXXX`, after sweeping those whose process was killed. */
+  constructor(label: string, base = temporaryBase()) {
+    sweep(label, base);
+    this.path = mkdtempSync(join(base, `${label}-${process.pid}-`));
     // Servers under another uid must pass through; they own the folders below.
     chmodSync(this.path, 0o755);
     process.on('exit', this.#onExit);
@@ -102,8 +103,7 @@ function handleSignals(): void {
 }
 
 /** Ends and removes what processes that were killed left behind: nothing else can have cleaned up for them. */
-function sweep(label: string): void {
-  const base = baseFolder();
+export function sweep(label: string, base: string): void {
   for (const name of readdirSync(base)) {
     const owner = new RegExp(`^${label}-(\\d+)-`).exec(name)?.[1];
     if (owner === undefined || isRunning(Number(owner))) continue;
