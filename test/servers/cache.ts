@@ -4,7 +4,9 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  accessSync,
   chmodSync,
+  constants,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -14,9 +16,9 @@ import {
   utimesSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { testRoot } from './root.js';
+import { templatesName, testRoot } from './root.js';
 
 const execFileAsync = promisify(execFile);
 
@@ -26,7 +28,22 @@ export function cacheFolder(): string {
   if (named) return named;
   const shared = '/var/cache/scheelite';
   if (process.getuid?.() === 0 || existsSync(join(shared, 'mysql', 'complete'))) return shared;
+  return userCache();
+}
+
+function userCache(): string {
   return join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'scheelite');
+}
+
+/** For what this user makes; the shared folder is root's. */
+export function writableCache(): string {
+  const folder = cacheFolder();
+  try {
+    accessSync(folder, constants.W_OK);
+    return folder;
+  } catch {
+    return existsSync(folder) ? userCache() : folder;
+  }
 }
 
 /** Keeps owners and times, and shares blocks where the file system can. */
@@ -59,7 +76,7 @@ export function template(
 }
 
 async function find(key: string, build: (folder: string) => Promise<void>): Promise<string> {
-  const templates = join(cacheFolder(), 'templates');
+  const templates = join(writableCache(), 'templates');
   const cached = join(templates, key);
   if (existsSync(cached)) {
     try {
@@ -69,7 +86,8 @@ async function find(key: string, build: (folder: string) => Promise<void>): Prom
     }
     return cached;
   }
-  const own = join(testRoot().path, key);
+  const own = join(testRoot().folder(templatesName), key);
+  mkdirSync(dirname(own), { recursive: true });
   await build(own);
   try {
     mkdirSync(templates, { recursive: true });

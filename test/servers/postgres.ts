@@ -16,7 +16,7 @@ import {
 import { giveTo, type RunAs, unprivileged } from '../../src/cli/demo/run-as.js';
 import type { ServerProcess } from '../../src/cli/demo/server-process.js';
 import { available, clients, versionOf } from './available.js';
-import { cacheFolder, copyFolder, template } from './cache.js';
+import { copyFolder, template, writableCache } from './cache.js';
 import type { Login, Row, StartOptions, TestCluster, TestNode } from './cluster.js';
 import { removeDead } from './ipc.js';
 import { until } from './poll.js';
@@ -180,7 +180,7 @@ class PostgresNode implements TestNode {
 async function binariesOf(version: number, as: RunAs): Promise<PostgresBinaries> {
   const there = available('postgres', version);
   if (!there.available) throw new Error(there.reason);
-  if (version === 18) return embeddedPostgres(join(cacheFolder(), 'npm'), as);
+  if (version === 18) return embeddedPostgres(join(writableCache(), 'npm'), as);
   const folder = dirname(there.program);
   return { initdb: join(folder, 'initdb'), postgres: there.program, version: versionOf(there.program) };
 }

@@ -5,6 +5,9 @@ import { sweep, TempRoot, temporaryBase } from '../../src/cli/demo/temp-root.js'
 
 const label = 'scheelite-test';
 
+/** Below the root; data directories that cannot be cached are kept in here until the process ends. */
+export const templatesName = 'templates';
+
 /**
  * A data directory is a thousand small files; in memory a copy takes a tenth of the time and a busy disk does not
  * matter. Where memory is scarce (a container's /dev/shm has 64 MB) it is the ordinary temporary folder.
@@ -39,7 +42,10 @@ export function newFolder(prefix: string): string {
 /** What runs and lies about now; both empty after everything was stopped. */
 export function leftovers(): { processes: number[]; files: string[] } {
   if (root === undefined || !existsSync(root.path)) return { processes: [], files: [] };
-  return { processes: root.processIds, files: readdirSync(root.path) };
+  return {
+    processes: root.processIds,
+    files: readdirSync(root.path).filter((name) => name !== templatesName),
+  };
 }
 
 /** Removes what killed test processes left; done by itself before the first server is started. */
