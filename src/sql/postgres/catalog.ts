@@ -1,0 +1,204 @@
+// What classification knows of a database: an immutable picture built from catalog rows. It opens no connection; the
+// queries stand in catalog-queries.ts and are run by whoever has one.
+
+import type { PostgresCatalogQuery } from './catalog-queries.js';
+
+export { POSTGRES_CATALOG_QUERIES, type PostgresCatalogQuery } from './catalog-queries.js';
+
+export type Volatility = 'immutable' | 'stable' | 'volatile';
+
+export interface FunctionRef {
+  readonly schema: string;
+  readonly name: string;
+}
+
+/** All overloads of one name, by where they stand: the worst volatility counts. */
+export interface FunctionFacts {
+  /** In pg_catalog; null when there is none. */
+  readonly builtin: Volatility | null;
+  /** In any other schema; null when there is none. */
+  readonly user: Volatility | null;
+  /** Every volatile one outside of pg_catalog is written in C (an extension's). */
+  readonly userInC: boolean;
+}
+
+/** A relation that is more than a table, or a table whose reads run functions. */
+export interface RelationFacts {
+  readonly schema: string;
+  readonly name: string;
+  readonly kind: 'view' | 'foreign' | 'sequence' | 'table';
+  /** Functions that a read of it may run, through all views below it; those of no concern are left out. */
+  readonly functions: readonly FunctionRef[];
+  /** Foreign tables that a read of it may reach, itself included. */
+  readonly foreign: readonly string[];
+  /** Other relations that a read of it reaches, through all views: sequences, system views. */
+  readonly relations: readonly FunctionRef[];
+  /** A view with FOR UPDATE or its like inside. */
+  readonly locks: boolean;
+}
+
+export interface PostgresCatalog {
+  readonly functions: ReadonlyMap<string, FunctionFacts>;
+  /** Names of operators with a volatile function behind at least one overload. */
+  readonly operators: ReadonlySet<string>;
+  readonly relations: ReadonlyMap<string, readonly RelationFacts[]>;
+  /** Types whose input runs functions that may be volatile. */
+  readonly types: ReadonlyMap<string, readonly FunctionRef[]>;
+  /** Volatile functions that may be written like a column of a row: `t.f` for `f(t)`. */
+  readonly rowFunctions: ReadonlySet<string>;
+}
+
+export type CatalogRow = Readonly<Record<string, unknown>>;
+export type PostgresCatalogRows = Readonly<Record<PostgresCatalogQuery, readonly CatalogRow[]>>;
+
+const order: readonly Volatility[] = ['immutable', 'stable', 'volatile'];
+
+function volatility(code: unknown): Volatility {
+  return code === 'i' ? 'immutable' : code === 's' ? 'stable' : 'volatile';
+}
+
+function worse(left: Volatility | null, right: Volatility): Volatility {
+  return left === null || order.indexOf(right) > order.indexOf(left) ? right : left;
+}
+
+function string(row: CatalogRow, field: string): string {
+  const value = row[field];
+  return typeof value === 'string' ? value : value === undefined || value === null ? '' : String(value);
+}
+
+function strings(row: CatalogRow, field: string): readonly string[] {
+  const value = row[field];
+  return Array.isArray(value) ? value.map(String) : [];
+}
+
+/** What one relation names directly. */
+interface Direct {
+  readonly schema: string;
+  readonly name: string;
+  kind: RelationFacts['kind'];
+  functions: string[];
+  relations: string[];
+  locks: boolean;
+}
+
+/** Pure: rows of every query of POSTGRES_CATALOG_QUERIES, by its name, as records of column values. */
+export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog {
+  const functions = new Map<string, FunctionFacts>();
+  const functionByOid = new Map<string, FunctionRef & { concern: boolean }>();
+  const rowFunctions = new Set<string>();
+  for (const row of rows.functions) {
+    const name = string(row, 'name');
+    const schema = string(row, 'schema');
+    const its = volatility(row.volatility);
+    const before = functions.get(name) ?? { builtin: null, user: null, userInC: true };
+    if (schema === 'pg_catalog') functions.set(name, { ...before, builtin: worse(before.builtin, its) });
+    else {
+      const inC = string(row, 'language') === 'c' || its !== 'volatile';
+      functions.set(name, { ...before, user: worse(before.user, its), userInC: before.userInC && inC });
+    }
+    if (its === 'volatile' && row.takes_row === true) rowFunctions.add(name);
+    // Which functions matter in the end is for the rules and the configuration to say; the bulk never does.
+    const concern = its === 'volatile' || schema !== 'pg_catalog' || /^(pg_|txid_|inet_|query_to)/.test(name);
+    functionByOid.set(string(row, 'oid'), { schema, name, concern });
+  }
+
+  const operators = new Set<string>();
+  const operatorFunction = new Map<string, string>();
+  for (const row of rows.operators) {
+    operators.add(string(row, 'name'));
+    operatorFunction.set(string(row, 'oid'), string(row, 'function'));
+  }
+  const named = (row: CatalogRow): string[] => {
+    const oids = [...strings(row, 'functions')];
+    for (const oid of strings(row, 'operators')) {
+      const implementation = operatorFunction.get(oid);
+      if (implementation !== undefined) oids.push(implementation);
+    }
+    return oids;
+  };
+
+  const direct = new Map<string, Direct>();
+  for (const row of rows.relations) {
+    const kind = string(row, 'kind') === 'sequence' ? 'sequence' : 'foreign';
+    const relation = { schema: string(row, 'schema'), name: string(row, 'name'), kind } as const;
+    direct.set(string(row, 'oid'), { ...relation, functions: [], relations: [], locks: false });
+  }
+  const add = (row: CatalogRow, kind: 'view' | 'table'): void => {
+    const oid = string(row, 'oid');
+    let relation = direct.get(oid);
+    if (relation === undefined) {
+      const schema = string(row, 'schema');
+      relation = { schema, name: string(row, 'name'), kind, functions: [], relations: [], locks: false };
+      direct.set(oid, relation);
+    }
+    relation.functions.push(...named(row));
+    relation.relations.push(...strings(row, 'relations'));
+    relation.locks ||= row.locks === true;
+  };
+  for (const row of rows.views) add(row, 'view');
+  for (const row of rows.policies) add(row, 'table');
+
+  const relations = new Map<string, RelationFacts[]>();
+  for (const oid of direct.keys()) {
+    const facts = reach(oid, direct, functionByOid);
+    if (facts === null) continue;
+    const same = relations.get(facts.name);
+    if (same === undefined) relations.set(facts.name, [facts]);
+    else same.push(facts);
+  }
+
+  const types = new Map<string, FunctionRef[]>();
+  for (const row of rows.types) {
+    const refs = strings(row, 'functions')
+      .map((oid) => functionByOid.get(oid))
+      .filter((ref) => ref?.concern === true)
+      .map((ref) => ({ schema: ref!.schema, name: ref!.name }));
+    if (refs.length === 0) continue;
+    types.set(string(row, 'name'), [...(types.get(string(row, 'name')) ?? []), ...refs]);
+  }
+  return { functions, operators, relations, types, rowFunctions };
+}
+
+/** Everything that a read of the relation may run or touch; null when that is nothing of concern. */
+function reach(
+  oid: string,
+  direct: ReadonlyMap<string, Direct>,
+  functionByOid: ReadonlyMap<string, FunctionRef & { concern: boolean }>,
+): RelationFacts | null {
+  const self = direct.get(oid)!;
+  const functions = new Map<string, FunctionRef>();
+  const relations = new Map<string, FunctionRef>();
+  const foreign = new Set<string>();
+  const seen = new Set([oid]);
+  const pending = [oid];
+  let locks = false;
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    const relation = direct.get(next);
+    if (relation === undefined) continue;
+    locks ||= relation.locks;
+    if (relation.kind === 'foreign') foreign.add(`${relation.schema}.${relation.name}`);
+    else if (next !== oid) relations.set(next, { schema: relation.schema, name: relation.name });
+    for (const function_ of relation.functions) {
+      const ref = functionByOid.get(function_);
+      if (ref === undefined) functions.set(function_, { schema: '', name: `with oid ${function_}` });
+      else if (ref.concern) functions.set(function_, { schema: ref.schema, name: ref.name });
+    }
+    for (const below of relation.relations) {
+      if (!seen.has(below)) {
+        seen.add(below);
+        pending.push(below);
+      }
+    }
+  }
+  const plain = self.kind === 'view' || self.kind === 'table';
+  if (plain && functions.size === 0 && relations.size === 0 && foreign.size === 0 && !locks) return null;
+  return {
+    schema: self.schema,
+    name: self.name,
+    kind: self.kind,
+    functions: [...functions.values()],
+    foreign: [...foreign],
+    relations: [...relations.values()],
+    locks,
+  };
+}

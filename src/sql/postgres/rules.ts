@@ -1,0 +1,158 @@
+// Judges one function, operator, relation or type by name: does reading with it need the primary, and does it pin? It sees the
+// catalog and the configuration's overrides, and no statement.
+
+import type { PinReason } from '../statement.js';
+import type { FunctionRef, PostgresCatalog, RelationFacts } from './catalog.js';
+import {
+  builtinOperators,
+  harmlessExtension,
+  harmlessVolatile,
+  knownReads,
+  nodeRelationPrefixes,
+  nodeRelations,
+  pinningFunctions,
+  primaryFunctions,
+  primaryPrefixes,
+} from './functions.js';
+
+export interface PostgresOverrides {
+  /** Functions that only read, whatever the catalog says: `name` or `schema.name`, as stored (mostly lower case). */
+  readonly readFunctions?: readonly string[];
+  readonly writeFunctions?: readonly string[];
+  readonly foreignTablesAreReads?: boolean;
+}
+
+export interface Verdict {
+  readonly reason: string;
+  readonly pin: PinReason | null;
+}
+
+export class PostgresRules {
+  readonly #catalog: PostgresCatalog | null;
+  readonly #read: ReadonlySet<string>;
+  readonly #write: ReadonlySet<string>;
+  readonly #foreignTablesAreReads: boolean;
+
+  constructor(catalog: PostgresCatalog | null, overrides: PostgresOverrides) {
+    this.#catalog = catalog;
+    this.#read = new Set(overrides.readFunctions ?? []);
+    this.#write = new Set(overrides.writeFunctions ?? []);
+    this.#foreignTablesAreReads = overrides.foreignTablesAreReads === true;
+  }
+
+  /** Null: it only reads. `schema` null: found by search_path, so every overload of the name in any schema counts. */
+  function(schema: string | null, name: string): Verdict | null {
+    const full = schema === null ? name : `${schema}.${name}`;
+    if (this.#write.has(name) || this.#write.has(full))
+      return verdict(`function ${full} writes by configuration`);
+    if (this.#read.has(name) || this.#read.has(full)) return null;
+    const pin = pinningFunctions.get(name);
+    if (pin !== undefined) return { reason: `function ${full} leaves state in its session`, pin };
+    if (primaryFunctions.has(name) || primaryPrefixes.some((prefix) => name.startsWith(prefix))) {
+      return verdict(`function ${full} writes or answers for one node`);
+    }
+    const builtinPlace = schema === null || schema === 'pg_catalog';
+    const facts = this.#catalog?.functions.get(name);
+    if (facts === undefined) {
+      if (builtinPlace && (knownReads.has(name) || (this.#catalog === null && harmlessVolatile.has(name))))
+        return null;
+      const why = this.#catalog === null ? 'is not known while there is no catalog' : 'is not in the catalog';
+      return verdict(`function ${full} ${why}`);
+    }
+    if (schema !== 'pg_catalog') {
+      const trusted = facts.userInC && harmlessExtension.has(name);
+      if (facts.user === 'volatile' && !trusted) return verdict(`function ${full} is volatile`);
+      if (schema !== null && facts.user === null) return verdict(`function ${full} is not in the catalog`);
+    }
+    if (builtinPlace && facts.builtin === 'volatile' && !harmlessVolatile.has(name)) {
+      return verdict(`function ${full} is volatile`);
+    }
+    if (schema === 'pg_catalog' && facts.builtin === null && !knownReads.has(name)) {
+      return verdict(`function ${full} is not in the catalog`);
+    }
+    return null;
+  }
+
+  operator(name: string): Verdict | null {
+    if (this.#catalog === null) {
+      return builtinOperators.has(name)
+        ? null
+        : verdict(`operator ${name} is not known while there is no catalog`);
+    }
+    return this.#catalog.operators.has(name) ? verdict(`operator ${name} is volatile`) : null;
+  }
+
+  /** A value is brought into the type. */
+  type(name: string): Verdict | null {
+    for (const ref of this.#catalog?.types.get(name) ?? []) {
+      const found = this.function(ref.schema, ref.name);
+      if (found !== null) return { ...found, reason: `type ${name}: ${found.reason}` };
+    }
+    return null;
+  }
+
+  /** `row.name` may be a function of the row. */
+  attribute(name: string): Verdict | null {
+    if (this.#catalog?.rowFunctions.has(name) !== true) return null;
+    return this.function(null, name);
+  }
+
+  relation(schema: string | null, name: string): Verdict | null {
+    if (schema !== null && /^pg_temp(_\d+)?$/.test(schema)) {
+      return { reason: `${schema}.${name} is a temporary table`, pin: 'temporary-table' };
+    }
+    const system = systemRelation(schema, name);
+    if (system !== null) return system;
+    for (const facts of this.#catalog?.relations.get(name) ?? []) {
+      if (schema !== null && facts.schema !== schema) continue;
+      const found = this.#facts(facts);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  #facts(facts: RelationFacts): Verdict | null {
+    const name = `${facts.schema}.${facts.name}`;
+    if (facts.kind === 'sequence') return verdict(`sequence ${name} runs ahead on a replica`);
+    if (facts.locks) return verdict(`view ${name} locks rows`);
+    const foreign = facts.foreign[0];
+    if (foreign !== undefined && !this.#foreignTablesAreReads) {
+      return verdict(
+        foreign === name ? `foreign table ${name}` : `${facts.kind} ${name} reaches foreign table ${foreign}`,
+      );
+    }
+    for (const ref of facts.functions) {
+      const found = this.#named(ref);
+      if (found !== null) return { ...found, reason: `${facts.kind} ${name}: ${found.reason}` };
+    }
+    for (const ref of facts.relations) {
+      const found = systemRelation(ref.schema, ref.name) ?? this.#sequenceBelow(ref);
+      if (found !== null) return { ...found, reason: `${facts.kind} ${name}: ${found.reason}` };
+    }
+    return null;
+  }
+
+  #named(ref: FunctionRef): Verdict | null {
+    if (ref.schema === '') return verdict(`function ${ref.name} is not in the catalog`);
+    return this.function(ref.schema, ref.name);
+  }
+
+  #sequenceBelow(ref: FunctionRef): Verdict | null {
+    const below = this.#catalog?.relations.get(ref.name)?.find((facts) => facts.schema === ref.schema);
+    return below?.kind === 'sequence'
+      ? verdict(`sequence ${ref.schema}.${ref.name} runs ahead on a replica`)
+      : null;
+  }
+}
+
+function verdict(reason: string): Verdict {
+  return { reason, pin: null };
+}
+
+function systemRelation(schema: string | null, name: string): Verdict | null {
+  if (!name.startsWith('pg_')) return null;
+  // pg_stat_statements and its like live where their extension was put.
+  const family = nodeRelationPrefixes.some((prefix) => name.startsWith(prefix));
+  const single = nodeRelations.has(name) && (schema === null || schema === 'pg_catalog');
+  return family || single ? verdict(`${name} describes one node`) : null;
+}
