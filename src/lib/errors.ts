@@ -114,6 +114,7 @@ export const ERRORS = {
     '53400',
     1461,
   ),
+  cancelled: row('canceling statement due to user request', '57014', 1317),
   'denied-by-rule': row('{detail}', '42501', 1227),
   'internal-error': row('internal error in the proxy: {detail}', 'XX000', 1105, { fatal: true }),
 } as const satisfies Record<string, ErrorRow>;

@@ -20,10 +20,13 @@ export interface PoolLimits {
   connectTimeoutMs: number;
 }
 
-/** Somebody who wants a server connection; exactly one of the two is called, unless `withdraw` came first. */
+/** Somebody who wants a server connection, and then has it. */
 export interface PoolWaiter {
+  /** Exactly one of the two is called after `acquire` answered null, unless `withdraw` came first. */
   granted(server: ServerConnection): void;
   refused(error: ProxyError): void;
+  /** The server connection that it has ended by itself; it is no longer the waiter's. */
+  lost(server: ServerConnection, reason: string): void;
 }
 
 interface Wait {
@@ -68,14 +71,22 @@ export class NodePool {
   readonly #connect: Connect;
   /** Most recently used last. */
   readonly #idle: Idle[] = [];
-  readonly #leased = new Set<ServerConnection>();
+  readonly #leased = new Map<ServerConnection, PoolWaiter>();
   readonly #keyTexts = new WeakMap<ServerConnection, string>();
   #waits: Wait[] = [];
   #connecting = 0;
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
   /** Since start, for the metrics. */
-  readonly counts = { opened: 0, openFailures: 0, closed: 0, granted: 0, waited: 0, timeouts: 0, refusals: 0 };
+  readonly counts = {
+    opened: 0,
+    openFailures: 0,
+    closed: 0,
+    granted: 0,
+    waited: 0,
+    timeouts: 0,
+    refusals: 0,
+  };
 
   constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
     this.node = node.name;
@@ -117,12 +128,17 @@ export class NodePool {
    * Answers a server connection at once when one is free, else null: then `waiter` is called later.
    * `stateDigest`: one that already carries this state is preferred.
    */
-  acquire(key: PoolKey, credential: Credential, stateDigest: string, waiter: PoolWaiter): ServerConnection | null {
+  acquire(
+    key: PoolKey,
+    credential: Credential,
+    stateDigest: string,
+    waiter: PoolWaiter,
+  ): ServerConnection | null {
     const keyText = keyTextOf(key);
     if (this.#waits.length === 0) {
       const server = this.#takeIdle(keyText, stateDigest);
       if (server !== null) {
-        this.#leased.add(server);
+        this.#leased.set(server, waiter);
         this.counts.granted++;
         return server;
       }
@@ -134,17 +150,25 @@ export class NodePool {
       return null;
     }
     this.counts.waited++;
-    this.#waits.push({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs(), connecting: false });
+    this.#waits.push({
+      waiter,
+      keyText,
+      key,
+      credential,
+      stateDigest,
+      sinceMs: monotonicMs(),
+      connecting: false,
+    });
     this.#openForWaits();
     return null;
   }
 
   /** Takes back exactly this connection if nobody has used it since; for answers that only it can give. */
-  reclaim(server: ServerConnection): boolean {
+  reclaim(server: ServerConnection, holder: PoolWaiter): boolean {
     const at = this.#idle.findIndex((idle) => idle.server === server);
     if (at < 0) return false;
     this.#idle.splice(at, 1);
-    this.#leased.add(server);
+    this.#leased.set(server, holder);
     return true;
   }
 
@@ -174,6 +198,19 @@ export class NodePool {
     this.#openForWaits();
   }
 
+  isAt(host: string, port: number): boolean {
+    return this.#host === host && this.#port === port;
+  }
+
+  /** The node leaves the configuration: waiters are refused, leased connections end when they come back. */
+  retire(reason: string): void {
+    this.#closed = true;
+    clearInterval(this.#sweep);
+    const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
+    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    this.closeIdle(reason);
+  }
+
   /** The node is gone: idle connections are of no use; leased ones notice by themselves. */
   closeIdle(reason: string): void {
     for (const idle of this.#idle.splice(0)) idle.server.close(reason);
@@ -185,7 +222,7 @@ export class NodePool {
     clearInterval(this.#sweep);
     for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
     this.closeIdle(error.message);
-    for (const server of [...this.#leased]) server.close(error.message);
+    for (const server of [...this.#leased.keys()]) server.close(error.message);
   }
 
   #total(): number {
@@ -219,7 +256,7 @@ export class NodePool {
       const headIsStarved = head.keyText !== keyText && monotonicMs() - head.sinceMs > OVERTAKE_MS;
       if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
         const [wait] = this.#waits.splice(at, 1);
-        this.#leased.add(server);
+        this.#leased.set(server, wait!.waiter);
         this.counts.granted++;
         wait!.waiter.granted(server);
         return;
@@ -263,7 +300,7 @@ export class NodePool {
         this.#connecting--;
         this.counts.opened++;
         this.#keyTexts.set(server, wait.keyText);
-        server.onClosed = () => this.#onServerClosed(server);
+        server.onClosed = (reason) => this.#onServerClosed(server, reason);
         if (this.#closed || server.closed) server.close('the pool is closed');
         else this.#offer(server);
         this.#openForWaits();
@@ -286,11 +323,13 @@ export class NodePool {
     wait!.waiter.refused(error);
   }
 
-  #onServerClosed(server: ServerConnection): void {
+  #onServerClosed(server: ServerConnection, reason: string): void {
     this.counts.closed++;
     const at = this.#idle.findIndex((idle) => idle.server === server);
     if (at >= 0) this.#idle.splice(at, 1);
+    const holder = this.#leased.get(server);
     this.#leased.delete(server);
+    holder?.lost(server, reason);
     this.#openForWaits();
   }
 
@@ -307,11 +346,15 @@ export class NodePool {
     this.#waits = this.#waits.filter((wait) => !late.includes(wait));
     for (const wait of late) {
       this.counts.timeouts++;
-      wait.waiter.refused(new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs }));
+      wait.waiter.refused(
+        new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs }),
+      );
     }
   }
 }
 
 function toProxyError(cause: unknown, node: string): ProxyError {
-  return cause instanceof ProxyError ? cause : new ProxyError('connect-failed', { node, detail: describeError(cause) });
+  return cause instanceof ProxyError
+    ? cause
+    : new ProxyError('connect-failed', { node, detail: describeError(cause) });
 }

@@ -42,6 +42,11 @@ export interface LoginRequest {
   readonly applicationName: string;
 }
 
+export type LoginCallback = (
+  loan: { readonly server: ServerConnection; release(): void } | null,
+  error: ProxyError | null,
+) => void;
+
 /** What the proxy knows of a user before login. */
 export type UserLookup =
   /** From the configuration. */
@@ -57,16 +62,15 @@ export interface SessionHost {
   lookUpUser(user: string): Promise<UserLookup>;
   /**
    * The client has proved who it is. Calls back with a server connection that carries the state after login,
-   * from which the protocol takes what it tells the client (parameters, or only that the database exists);
-   * it goes back to the pool when the callback returns. An error is the client's final reply.
+   * from which the protocol takes what it tells the client (parameters, or only that the database exists), and
+   * which it gives back by `release`. An error is the client's final reply.
    */
-  login(
-    request: LoginRequest,
-    callback: (server: ServerConnection | null, error: ProxyError | null) => void,
-  ): void;
+  login(request: LoginRequest, callback: LoginCallback): void;
   /** A complete unit; the next one is submitted only after `next()`. */
   submit(unit: Unit): void;
-  /** A transaction, or whatever else, has ended what pinned; `all`: everything but the open transaction. */
+  /** Something that only the protocol sees keeps the server connection with this client. */
+  pin(reason: PinReason): void;
+  /** What pinned is gone; `all`: everything but the open transaction. Before the outcome is given. */
   unpin(reason: PinReason | 'all'): void;
   /** The protocol answered a unit by itself; nothing ran. */
   answeredLocally(): void;

@@ -18,5 +18,10 @@ export interface PositionFunctions {
   union(a: Position, b: Position): Position;
   /** How much of `want` is not in `have`: bytes of WAL (PostgreSQL) or transactions (MySQL, MariaDB); 0 when covered. */
   distance(have: Position, want: Position): number;
+  /**
+   * How much a node has that a primary whose position was read later cannot have given it (errant history); 0: none that
+   * can be told. Not the same as `distance(primary, node)`: a standby that still is on the primary's former timeline is behind.
+   */
+  ahead(node: Position, primary: Position): number;
   readonly distanceUnit: 'bytes' | 'transactions';
 }

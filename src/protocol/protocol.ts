@@ -2,6 +2,7 @@
 // Types only; built by src/postgres/protocol.ts and src/mysql/protocol.ts, chosen in src/proxy/compose.ts.
 
 import type { Socket } from 'node:net';
+import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
 import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
 import type { PositionFunctions } from './position.js';
@@ -27,8 +28,11 @@ export interface ProtocolRuntime {
   readonly connect: Connect;
   /** Takes over an accepted socket. */
   accept(socket: Socket, settings: ListenerSettings, host: (client: ClientConnection) => SessionHost): void;
-  /** Reads the catalog of the primary; called after the start, on a period and after DDL. */
-  refreshCatalog(control: NodeControl, timeoutMs: number): Promise<void>;
+  /**
+   * Reads the catalogs of the primary; called after the start, on a period, after DDL and when `catalogWanted`.
+   * `open` gives a control connection to one database of the primary ("" for none in particular), to be closed.
+   */
+  refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void>;
   /** The version text that clients are told, from the primary's probe. */
   serverVersion: string;
   readonly classificationStats: { readonly hits: number; readonly misses: number; readonly entries: number };
@@ -36,6 +40,9 @@ export interface ProtocolRuntime {
 
 export interface RuntimeOptions {
   readonly cluster: string;
+  readonly log: Log;
+  /** A catalog that has not been read yet is needed. */
+  readonly catalogWanted: () => void;
   readonly readFunctions: readonly string[];
   readonly writeFunctions: readonly string[];
   readonly foreignTablesAreReads: boolean;

@@ -1,0 +1,684 @@
+// A PostgreSQL client connection after its login: reads units, writes them to the server connection that the session gives,
+// keeps the client's settings and prepared statements, and answers what the proxy answers by itself.
+// It does not know how a unit is routed.
+
+import type { Socket } from 'node:net';
+import { describeError, ProxyError } from '../lib/errors.js';
+import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { ListenerSettings } from '../protocol/protocol.js';
+import type { ServerConnection } from '../protocol/server-connection.js';
+import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import type { Classified, Classifier, PostgresLexSettings, StatementClass } from '../sql/statement.js';
+import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
+import { ExtendedBatch } from './extended-batch.js';
+import type { PreparedText } from './prepared-statements.js';
+import type { ReplySink, Run } from './run.js';
+import type { PostgresRuntime } from './runtime.js';
+import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
+import { TrackedState } from './tracked-state.js';
+import { BatchUnit, type PostgresUnit, SimpleUnit } from './unit.js';
+import {
+  BIND_COMPLETE,
+  CLOSE_COMPLETE,
+  commandComplete,
+  errorResponse,
+  NO_DATA,
+  PARSE_COMPLETE,
+  parameterStatus,
+  proxyErrorResponse,
+  readyForQuery,
+} from './wire/backend-messages.js';
+import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
+import { FRONTEND, parseBind, parseClose, parseDescribe, parseParse, parseQuery } from './wire/frontend.js';
+
+/**
+ * - `startup`: before the login is complete
+ * - `collecting`: reads messages of the next unit
+ * - `waiting`: a unit is with the session
+ * - `copying`: the running unit takes CopyData from the client
+ * - `closed`
+ */
+type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
+
+/** Bytes read ahead while a unit runs; then the socket is paused. */
+const READ_AHEAD_BYTES = 65_536;
+const MAX_STATEMENTS = 10_000;
+/** The node's own state; the client was told what holds for the whole cluster. */
+const NODE_PARAMETERS = new Set(['in_hot_standby']);
+
+const UNKNOWN_CALL: Classified = {
+  hint: null,
+  shape: '',
+  statement: {
+    route: 'primary',
+    reasons: ['not classified'],
+    pin: null,
+    transaction: null,
+    session: [],
+    prepared: null,
+    ddl: false,
+    statements: 1,
+    verb: 'UNKNOWN',
+  },
+};
+
+export class PostgresClientConnection implements ClientConnection, ReplySink {
+  readonly #socket: Socket;
+  readonly #runtime: PostgresRuntime;
+  readonly #settings: ListenerSettings;
+  readonly #framer = new Framer({ limits: loginFrontendLimits(), startup: true });
+  readonly #host: SessionHost;
+  readonly #startup: ClientStartup;
+  #phase: Phase = 'startup';
+  #cancelKey: CancelKey | null = null;
+  #classifier: Classifier<PostgresLexSettings> | null = null;
+
+  /** The messages of the batch that is being collected, or that runs open. */
+  #batch: ExtendedBatch | null = null;
+  #unit: PostgresUnit | null = null;
+  #run: Run | null = null;
+  #server: PostgresServerConnection | null = null;
+  /** Of the open batch: messages that have been written. */
+  #written = 0;
+  /** After an error in an open batch: everything up to Sync is skipped, as a server does. */
+  #skipping = false;
+  /** The running COPY was begun by an extended batch: the Sync behind CopyDone belongs to it. */
+  #copySync = false;
+  #sinkIsFull = false;
+
+  readonly #names = new Map<string, PreparedText>();
+  #transaction: TransactionStatus = 'idle';
+  /** The transaction was lost with its server connection: only its end is accepted. */
+  #lost = false;
+  /** Startup parameters: what RESET goes back to. */
+  #base = TrackedState.empty;
+  #state = TrackedState.empty;
+  /** Within a transaction: what its settings are if it commits, and what the server connection's were before. */
+  #open: { state: TrackedState; readonly serverBefore: TrackedState } | null = null;
+  readonly #told = new Map<string, string>();
+  #lastServer: PostgresServerConnection | null = null;
+
+  constructor(
+    socket: Socket,
+    settings: ListenerSettings,
+    runtime: PostgresRuntime,
+    createHost: (client: ClientConnection) => SessionHost,
+  ) {
+    this.#socket = socket;
+    this.#settings = settings;
+    this.#runtime = runtime;
+    this.#host = createHost(this);
+    this.#startup = new ClientStartup(socket, this.#framer, settings, runtime, this.#host, {
+      loggedIn: (login) => this.#onLoggedIn(login),
+      failed: (error) => this.terminate(error),
+      ended: (reason) => this.#close(reason),
+    });
+    socket.setNoDelay(true);
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    socket.on('drain', () => this.#onDrain());
+    socket.on('error', (error) => this.#close(describeError(error)));
+    socket.on('end', () => this.#close('the client closed the connection'));
+    socket.on('close', () => this.#close('the client closed the connection'));
+  }
+
+  get stateDigest(): string {
+    return (this.#open?.state ?? this.#state).digest;
+  }
+
+  cancel(): void {
+    this.#host.cancelRunning();
+  }
+
+  #onLoggedIn(login: LoggedIn): void {
+    this.#base = login.base;
+    this.#state = login.base;
+    this.#classifier = this.#runtime.classifierOf(login.database);
+    for (const [name, value] of login.parameters) this.#told.set(name, value);
+    this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
+    this.#framer.expectMessages();
+    this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
+    this.#startup.greet(login, this.#cancelKey);
+    this.#phase = 'collecting';
+    this.#pump();
+  }
+
+  // --- reading ----------------------------------------------------------------------------------------------
+
+  #onData(chunk: Buffer): void {
+    if (this.#phase === 'closed') return;
+    this.#framer.push(chunk);
+    this.#pump();
+  }
+
+  /** Reads as many messages as the phase allows. A bug of ours ends this connection, not the process. */
+  #pump(): void {
+    try {
+      if (this.#phase === 'startup') this.#startup.read();
+      else this.#readMessages();
+    } catch (cause) {
+      this.terminate(
+        cause instanceof ProxyError
+          ? cause
+          : new ProxyError('internal-error', { detail: describeError(cause) }),
+      );
+    }
+  }
+
+  #readMessages(): void {
+    while (this.#mayRead()) {
+      const answer = this.#framer.next();
+      if (answer === 'more') break;
+      if (answer === 'stop')
+        throw this.#framer.error ?? new ProxyError('protocol-violation', { detail: 'framing' });
+      this.#onMessage(this.#framer.type, this.#framer.buffer, this.#framer.start, this.#framer.end);
+    }
+    if (this.#phase === 'waiting' && this.#framer.pendingBytes > READ_AHEAD_BYTES) this.#socket.pause();
+  }
+
+  #mayRead(): boolean {
+    if (this.#phase === 'collecting') return true;
+    if (this.#phase === 'copying') return !this.#sinkIsFull;
+    return this.#phase === 'waiting' && this.#unit?.open === true;
+  }
+
+  #onMessage(type: number, buffer: Buffer, start: number, end: number): void {
+    if (type === FRONTEND.terminate) {
+      this.#close('the client said goodbye');
+      return;
+    }
+    if (this.#phase === 'copying') {
+      this.#onCopyMessage(type, buffer.subarray(start, end));
+      return;
+    }
+    if (this.#skipping && type !== FRONTEND.sync) return;
+    switch (type) {
+      case FRONTEND.query:
+        this.#onQuery(buffer, start, end);
+        return;
+      case FRONTEND.parse:
+      case FRONTEND.bind:
+      case FRONTEND.describe:
+      case FRONTEND.close:
+      case FRONTEND.execute:
+        this.#onExtended(type, buffer, start, end);
+        return;
+      case FRONTEND.flush:
+        this.#onFlush(buffer.subarray(start, end));
+        return;
+      case FRONTEND.sync:
+        this.#onSync(buffer.subarray(start, end));
+        return;
+      case FRONTEND.functionCall:
+        this.#refuseInsideBatch('FunctionCall');
+        this.#submit(new SimpleUnit(UNKNOWN_CALL, buffer.subarray(start, end)));
+        return;
+      case FRONTEND.copyData:
+      case FRONTEND.copyDone:
+      case FRONTEND.copyFail:
+        // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
+        return;
+      default:
+        throw new ProxyError('protocol-violation', {
+          detail: `unexpected message "${String.fromCharCode(type)}"`,
+        });
+    }
+  }
+
+  #onQuery(buffer: Buffer, start: number, end: number): void {
+    this.#refuseInsideBatch('Query');
+    const { textStart, textEnd } = parseQuery(buffer, start, end);
+    const classified = this.#classify(buffer.subarray(textStart, textEnd));
+    const message = buffer.subarray(start, end);
+    if (this.#lost) {
+      this.#answerLost(endsTransaction(classified.statement), () => [commandComplete('ROLLBACK')]);
+      return;
+    }
+    const prepared = classified.statement.prepared;
+    if (prepared?.kind === 'deallocate' && prepared.name !== null && this.#transaction !== 'failed') {
+      if (this.#names.delete(prepared.name)) {
+        this.#answerLocally([commandComplete('DEALLOCATE'), readyForQuery(this.#transaction)]);
+        return;
+      }
+    }
+    // A simple query ends the unnamed statement (protocol-flow, extended query).
+    this.#names.delete('');
+    this.#submit(new SimpleUnit(classified, message));
+  }
+
+  #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
+    const batch = this.#batch ?? new ExtendedBatch(this.#clientNames);
+    this.#batch = batch;
+    const bytes = buffer.subarray(start, end);
+    switch (type) {
+      case FRONTEND.parse: {
+        const fields = parseParse(buffer, start, end);
+        // A copy: a few bytes must not keep the whole chunk alive while the client idles.
+        const body = Buffer.from(buffer.subarray(fields.textStart, end));
+        const classify = (): Classified => this.#classify(buffer.subarray(fields.textStart, fields.textEnd));
+        const text =
+          fields.name === ''
+            ? { serverName: '', body, classified: classify() }
+            : this.#runtime.texts.intern(body, this.stateDigest, classify);
+        batch.add({ kind: 'parse', name: fields.name, text, bytes });
+        break;
+      }
+      case FRONTEND.bind:
+        batch.add({ kind: 'bind', fields: parseBind(bytes, 0, bytes.length), bytes });
+        break;
+      case FRONTEND.describe:
+        batch.add({ kind: 'describe', fields: parseDescribe(bytes, 0, bytes.length), bytes });
+        break;
+      case FRONTEND.close:
+        batch.add({ kind: 'close', fields: parseClose(bytes, 0, bytes.length), bytes });
+        break;
+      default:
+        batch.add({ kind: 'execute', bytes });
+    }
+    if (batch.bytes > this.#settings.maxUnitBytes)
+      throw new ProxyError('message-too-large', { bytes: batch.bytes, limit: this.#settings.maxUnitBytes });
+  }
+
+  #onFlush(bytes: Buffer): void {
+    if (this.#batch === null || this.#batch.messages.length === this.#written) return;
+    this.#batch.add({ kind: 'flush', bytes });
+    if (this.#unit === null) {
+      if (this.#lost) return;
+      this.#submit(new BatchUnit(this.#batch, true));
+    } else {
+      this.#writeMore();
+    }
+  }
+
+  #onSync(bytes: Buffer): void {
+    if (this.#skipping) {
+      this.#skipping = false;
+      this.#batch = null;
+      this.#write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
+      return;
+    }
+    const batch = this.#batch ?? new ExtendedBatch(this.#clientNames);
+    this.#batch = batch;
+    batch.add({ kind: 'sync', bytes });
+    if (this.#unit !== null) {
+      // The end of an open batch: nothing more is read until its final reply.
+      (this.#unit as BatchUnit).open = false;
+      this.#run!.isOpen = false;
+      this.#writeMore();
+      return;
+    }
+    this.#batch = null;
+    if (this.#lost) {
+      this.#answerLost(batch.classes.some(endsTransaction), () => rolledBackReplies(batch));
+      return;
+    }
+    if (batch.messages.length === 1 && this.#transaction === 'idle') {
+      this.#answerLocally([readyForQuery('idle')]);
+      return;
+    }
+    this.#batch = batch;
+    this.#submit(new BatchUnit(batch, false));
+  }
+
+  #onCopyMessage(type: number, bytes: Buffer): void {
+    switch (type) {
+      case FRONTEND.copyData:
+      case FRONTEND.copyDone:
+      case FRONTEND.copyFail:
+        this.#feedCopy(bytes);
+        if (type !== FRONTEND.copyData && !this.#copySync) this.#phase = 'waiting';
+        return;
+      case FRONTEND.flush:
+        return;
+      case FRONTEND.sync:
+        if (!this.#copySync) return;
+        this.#feedCopy(bytes);
+        this.#phase = 'waiting';
+        return;
+      default:
+        throw new ProxyError('protocol-violation', {
+          detail: `message "${String.fromCharCode(type)}" during COPY FROM STDIN`,
+        });
+    }
+  }
+
+  #feedCopy(bytes: Buffer): void {
+    const server = this.#server!;
+    if (server.feed(bytes)) return;
+    this.#sinkIsFull = true;
+    this.#socket.pause();
+    server.whenDrained(() => {
+      this.#sinkIsFull = false;
+      this.#socket.resume();
+      if (this.#phase !== 'closed') this.#pump();
+    });
+  }
+
+  #refuseInsideBatch(what: string): void {
+    if (this.#batch !== null)
+      throw new ProxyError('protocol-violation', {
+        detail: `${what} between an extended message and its Sync`,
+      });
+  }
+
+  #classify(sql: Buffer): Classified {
+    if (sql.length > this.#settings.maxStatementBytesClassified) return UNKNOWN_CALL;
+    return this.#classifier!.classify(sql, {
+      standardConformingStrings: this.#told.get('standard_conforming_strings') !== 'off',
+    });
+  }
+
+  readonly #clientNames = {
+    get: (name: string): PreparedText | undefined => this.#names.get(name),
+    set: (name: string, text: PreparedText): void => {
+      this.#names.set(name, text);
+      if (this.#names.size > MAX_STATEMENTS)
+        this.terminate(new ProxyError('too-many-prepared-statements', { limit: MAX_STATEMENTS }));
+    },
+    delete: (name: string): void => {
+      this.#names.delete(name);
+    },
+  };
+
+  // --- running ----------------------------------------------------------------------------------------------
+
+  #submit(unit: PostgresUnit): void {
+    this.#unit = unit;
+    this.#phase = 'waiting';
+    this.#host.submit(unit);
+  }
+
+  execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
+    const server = on as PostgresServerConnection;
+    const state = this.#open?.state ?? this.#state;
+    const start = (): void => this.#start(unit as PostgresUnit, server, options, done);
+    const ready = server.bringTo(state, (error) => {
+      if (error === null) start();
+      else this.#onStateRefused(server, error, options, done);
+    });
+    if (ready) start();
+  }
+
+  #start(
+    unit: PostgresUnit,
+    server: PostgresServerConnection,
+    options: ExecuteOptions,
+    done: (outcome: Outcome) => void,
+  ): void {
+    this.#server = server;
+    const written = unit.kind === 'batch' ? unit.batch.writeFor(server) : null;
+    const run: Run = {
+      sink: this,
+      steps: written?.steps ?? null,
+      withhold: options.withholdRetryable && !unit.open,
+      isSimple: unit.kind === 'simple',
+      isOpen: unit.open,
+      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, done),
+    };
+    this.#run = run;
+    if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
+    const isNew = this.#lastServer !== server;
+    this.#lastServer = server;
+    server.run(run, unit.kind === 'batch' ? written!.messages : [unit.message], isNew);
+    if (unit.open) queueMicrotask(() => this.#pump());
+  }
+
+  /** More of an open batch, up to a Flush or its Sync. */
+  #writeMore(): void {
+    const batch = this.#batch!;
+    const written = batch.writeFor(this.#server!, this.#written);
+    this.#written = batch.messages.length;
+    this.#run!.steps?.push(...written.steps);
+    for (const message of written.messages) this.#server!.feed(message);
+  }
+
+  #onStateRefused(
+    server: PostgresServerConnection,
+    error: ServerError,
+    options: ExecuteOptions,
+    done: (outcome: Outcome) => void,
+  ): void {
+    if (error.code === CONNECTION_LOST && server.closed) {
+      done({ kind: 'lost', reason: error.message, forwarded: false });
+      return;
+    }
+    if (options.withholdRetryable && options.onReplica) {
+      done({ kind: 'withheld', error, retryOn: 'primary' });
+      return;
+    }
+    this.#endUnit();
+    this.#write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
+    this.#write(readyForQuery('idle'));
+    done({ kind: 'answered', transaction: 'idle', error, position: null });
+  }
+
+  #onDone(
+    unit: PostgresUnit,
+    server: PostgresServerConnection,
+    outcome: Outcome,
+    tag: string,
+    done: (outcome: Outcome) => void,
+  ): void {
+    if (outcome.kind === 'answered') {
+      this.#endUnit();
+      this.#trackSettings(unit.statement, server, outcome.transaction, outcome.error !== null, tag);
+      this.#transaction = outcome.transaction;
+      if (outcome.error === null) this.#noteDiscards(unit.statement, server);
+    } else {
+      this.#run = null;
+      this.#server = null;
+      if (outcome.kind === 'lost') this.#open = null;
+      if (this.#phase === 'copying') this.#phase = 'waiting';
+    }
+    done(outcome);
+  }
+
+  #endUnit(): void {
+    this.#unit = null;
+    this.#run = null;
+    this.#server = null;
+    this.#batch = null;
+    this.#written = 0;
+    this.#copySync = false;
+    if (this.#phase === 'copying') this.#phase = 'waiting';
+  }
+
+  /** SET and RESET outside a transaction hold at once; inside one when it commits. */
+  #trackSettings(
+    statement: StatementClass,
+    server: PostgresServerConnection,
+    transaction: TransactionStatus,
+    failed: boolean,
+    tag: string,
+  ): void {
+    const before = this.#open?.state ?? this.#state;
+    const serverBefore = this.#open?.serverBefore ?? server.state;
+    let after = before;
+    if (!failed && statement.session.length > 0) {
+      after = before.apply(statement.session, this.#base);
+      server.state = server.state.apply(statement.session, TrackedState.empty);
+    }
+    const ended = endsTransaction(statement) && !failed;
+    if (this.#open !== null && (ended || transaction === 'idle')) {
+      // A COMMIT of a failed transaction is answered by ROLLBACK.
+      if (tag === 'COMMIT') this.#state = after;
+      else server.state = serverBefore;
+      this.#open = null;
+      after = this.#state;
+    }
+    if (transaction === 'idle') {
+      this.#state = after;
+      return;
+    }
+    this.#open ??= { state: this.#state, serverBefore: server.state };
+    this.#open.state = after;
+    // Which of the settings a savepoint undoes is the server's to know.
+    if (statement.transaction?.kind === 'rollback-to' && after !== this.#state)
+      this.#host.pin('untracked-setting');
+  }
+
+  #noteDiscards(statement: StatementClass, server: PostgresServerConnection): void {
+    const { prepared } = statement;
+    const discardsAll = statement.session.some(
+      (effect) => effect.kind === 'discard' && effect.what === 'all',
+    );
+    if (discardsAll || (prepared?.kind === 'deallocate' && prepared.name === null)) {
+      this.#names.clear();
+      server.prepared.clear();
+      this.#host.unpin('sql-prepare');
+    }
+    if (discardsAll) this.#host.unpin('all');
+    for (const effect of statement.session) {
+      if (effect.kind === 'unlisten-all') this.#host.unpin('listen');
+      else if (effect.kind === 'discard' && effect.what === 'temp') this.#host.unpin('temporary-table');
+      else if (effect.kind === 'discard' && effect.what === 'sequences') this.#host.unpin('sequence-state');
+    }
+  }
+
+  next(): void {
+    if (this.#phase === 'closed') return;
+    this.#phase = 'collecting';
+    if (this.#socket.isPaused()) this.#socket.resume();
+    if (this.#framer.pendingBytes > 0) this.#pump();
+  }
+
+  // --- answers of the proxy's own ---------------------------------------------------------------------------
+
+  fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
+    const wasOpen = unit.open;
+    this.#endUnit();
+    this.#open = null;
+    this.#transaction = 'idle';
+    this.#lost = transaction === 'failed';
+    if (error.isFatal) {
+      this.terminate(error);
+      return;
+    }
+    this.#write(proxyErrorResponse(error));
+    if (wasOpen) this.#skipping = true;
+    else this.#write(readyForQuery(this.#lost ? 'failed' : 'idle'));
+  }
+
+  transactionLost(_error: ProxyError): void {
+    // Nothing can be said before the client's next unit; that one learns it.
+    this.#open = null;
+    this.#transaction = 'idle';
+    this.#lost = true;
+  }
+
+  /** In a lost transaction: its end is answered as a server would after an error, everything else refused. */
+  #answerLost(ends: boolean, replies: () => Buffer[]): void {
+    if (ends) {
+      this.#lost = false;
+      this.#answerLocally([...replies(), readyForQuery('idle')]);
+      return;
+    }
+    this.#answerLocally([proxyErrorResponse(new ProxyError('transaction-aborted')), readyForQuery('failed')]);
+  }
+
+  #answerLocally(messages: readonly Buffer[]): void {
+    for (const message of messages) this.#write(message);
+    this.#host.answeredLocally();
+  }
+
+  terminate(error: ProxyError): void {
+    if (this.#phase === 'closed') return;
+    this.#write(proxyErrorResponse(error));
+    this.#close(error.message);
+  }
+
+  // --- writing ----------------------------------------------------------------------------------------------
+
+  write(bytes: Buffer): boolean {
+    return this.#write(bytes);
+  }
+
+  #write(bytes: Buffer): boolean {
+    if (this.#phase === 'closed' || !this.#socket.writable) return true;
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(uncork, this.#socket);
+    }
+    this.#socket.write(bytes);
+    return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
+  }
+
+  #onDrain(): void {
+    this.#server?.resumeReading();
+  }
+
+  tellParameters(parameters: ReadonlyMap<string, string>): void {
+    for (const [name, value] of parameters) this.tellParameter(name, value);
+  }
+
+  tellParameter(name: string, value: string): void {
+    if (this.#told.get(name) === value || NODE_PARAMETERS.has(name)) return;
+    this.#told.set(name, value);
+    this.#write(parameterStatus(name, value));
+  }
+
+  messageCut(): void {
+    this.terminate(new ProxyError('server-lost', { node: '', detail: 'in the middle of a message' }));
+  }
+
+  copyInStarted(): void {
+    if (this.#phase === 'closed') return;
+    this.#phase = 'copying';
+    this.#copySync = this.#unit?.kind === 'batch';
+    this.#socket.resume();
+    this.#pump();
+  }
+
+  #close(reason: string): void {
+    if (this.#phase === 'closed') return;
+    const wasCopying = this.#phase === 'copying';
+    this.#phase = 'closed';
+    this.#startup.stop();
+    if (this.#cancelKey !== null) this.#runtime.cancelKeys.forget(this.#cancelKey);
+    this.#socket.end();
+    this.#socket.destroySoon();
+    // Half a COPY must fail, not be taken for a whole one.
+    if (wasCopying) this.#server?.close(`its client is gone in the middle of COPY: ${reason}`);
+    else this.#server?.resumeReading();
+    this.#host.clientClosed(reason);
+  }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}
+
+function endsTransaction(statement: StatementClass): boolean {
+  return statement.transaction?.kind === 'commit' || statement.transaction?.kind === 'rollback';
+}
+
+/** What a server answers to a batch that ends a failed transaction. */
+function rolledBackReplies(batch: ExtendedBatch): Buffer[] {
+  const replies: Buffer[] = [];
+  for (const message of batch.messages) {
+    switch (message.kind) {
+      case 'parse':
+        replies.push(PARSE_COMPLETE);
+        break;
+      case 'bind':
+        replies.push(BIND_COMPLETE);
+        break;
+      case 'close':
+        replies.push(CLOSE_COMPLETE);
+        break;
+      case 'execute':
+        replies.push(commandComplete('ROLLBACK'));
+        break;
+      case 'describe':
+        if (message.fields.kind === 'statement') replies.push(NO_PARAMETERS);
+        replies.push(NO_DATA);
+        break;
+      case 'sync':
+      case 'flush':
+        break;
+    }
+  }
+  return replies;
+}
+
+/** ParameterDescription of a statement without parameters. */
+const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);

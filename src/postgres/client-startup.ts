@@ -1,0 +1,251 @@
+// The beginning of a client connection: startup packet, authentication, and what the client is told before its first unit.
+// It knows no unit; a cancel request ends here too.
+
+import type { Socket } from 'node:net';
+import { describeError, ProxyError } from '../lib/errors.js';
+import type { SessionHost } from '../protocol/client-connection.js';
+import type { ListenerSettings } from '../protocol/protocol.js';
+import { ClientLogin, type ClientLoginMethod, type ClientLoginStep } from './auth/client-login.js';
+import type { PostgresRuntime } from './runtime.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import { parseStartupOptions } from './startup-options.js';
+import { setStatement, TrackedState } from './tracked-state.js';
+import {
+  backendKeyData,
+  ENCRYPTION_REFUSED,
+  errorResponse,
+  negotiateProtocolVersion,
+  parameterStatus,
+  readyForQuery,
+} from './wire/backend-messages.js';
+import type { Framer } from './wire/framer.js';
+import {
+  PROTOCOL_MAJOR,
+  PROTOCOL_MINOR_LATEST,
+  parseStartupPacket,
+  type StartupMessage,
+} from './wire/startup.js';
+
+export interface CancelKey {
+  readonly processId: number;
+  readonly secretKey: Buffer;
+}
+
+export interface LoggedIn {
+  readonly database: string;
+  /** The settings that the startup packet asks for. */
+  readonly base: TrackedState;
+  readonly parameters: ReadonlyMap<string, string>;
+  /** 4 before protocol 3.2. */
+  readonly cancelKeyBytes: number;
+}
+
+export interface StartupEvents {
+  loggedIn(login: LoggedIn): void;
+  failed(error: ProxyError): void;
+  /** Nothing more comes, and nothing is to be said. */
+  ended(reason: string): void;
+}
+
+/**
+ * - `packet`: a startup packet is awaited
+ * - `lookup`: the user is being looked up
+ * - `authenticating`
+ * - `login`: authenticated; a node is being asked
+ * - `done`
+ */
+type Phase = 'packet' | 'lookup' | 'authenticating' | 'login' | 'done';
+
+/** 3.2 keys: as long as PostgreSQL 18 makes them. */
+const LONG_KEY_BYTES = 32;
+const SHORT_KEY_BYTES = 4;
+/** Not run-time settings, or answered otherwise. */
+const NO_SETTINGS = new Set(['user', 'database', 'options', 'replication']);
+
+export class ClientStartup {
+  readonly #socket: Socket;
+  readonly #framer: Framer;
+  readonly #settings: ListenerSettings;
+  readonly #runtime: PostgresRuntime;
+  readonly #host: SessionHost;
+  readonly #events: StartupEvents;
+  readonly #deadline: NodeJS.Timeout;
+  #phase: Phase = 'packet';
+  #message: StartupMessage | null = null;
+  #login: ClientLogin | null = null;
+
+  constructor(
+    socket: Socket,
+    framer: Framer,
+    settings: ListenerSettings,
+    runtime: PostgresRuntime,
+    host: SessionHost,
+    events: StartupEvents,
+  ) {
+    this.#socket = socket;
+    this.#framer = framer;
+    this.#settings = settings;
+    this.#runtime = runtime;
+    this.#host = host;
+    this.#events = events;
+    this.#deadline = setTimeout(
+      () => this.#fail(new ProxyError('login-timeout', { ms: settings.loginTimeoutMs })),
+      settings.loginTimeoutMs,
+    );
+  }
+
+  stop(): void {
+    clearTimeout(this.#deadline);
+    this.#phase = 'done';
+  }
+
+  /** Bytes have come. */
+  read(): void {
+    while (this.#phase === 'packet' || this.#phase === 'authenticating') {
+      const answer = this.#framer.next();
+      if (answer === 'more') return;
+      if (answer === 'stop')
+        throw this.#framer.error ?? new ProxyError('protocol-violation', { detail: 'framing' });
+      const { type, buffer, start, end } = this.#framer;
+      if (this.#phase === 'packet') this.#onPacket(buffer, start, end);
+      else this.#onStep(this.#login!.message(type, buffer, start, end));
+    }
+  }
+
+  #onPacket(buffer: Buffer, start: number, end: number): void {
+    const packet = parseStartupPacket(buffer, start, end);
+    switch (packet.kind) {
+      case 'ssl-request':
+      case 'gssenc-request':
+        // What came behind it came in the clear, from whomever: CVE-2021-23214.
+        if (this.#framer.pendingBytes > 0)
+          throw new ProxyError('protocol-violation', { detail: 'bytes behind an encryption request' });
+        this.#socket.write(ENCRYPTION_REFUSED);
+        return;
+      case 'cancel':
+        this.#runtime.cancelKeys.find(packet.processId, packet.secretKey)?.cancel();
+        this.stop();
+        this.#events.ended('a cancel request');
+        return;
+      case 'startup':
+        this.#onStartup(packet);
+    }
+  }
+
+  #onStartup(message: StartupMessage): void {
+    if (message.major !== PROTOCOL_MAJOR)
+      throw new ProxyError('unsupported-protocol-version', { version: `${message.major}.${message.minor}` });
+    if (message.replication !== '' && message.replication !== 'false')
+      throw new ProxyError('unsupported-feature', { feature: 'a replication connection' });
+    if (message.minor > PROTOCOL_MINOR_LATEST || message.extensions.length > 0)
+      this.#socket.write(
+        negotiateProtocolVersion(Math.min(message.minor, PROTOCOL_MINOR_LATEST), message.extensions),
+      );
+    this.#message = message;
+    this.#framer.expectMessages();
+    this.#phase = 'lookup';
+    this.#host.lookUpUser(message.user).then(
+      (lookup) => {
+        if (this.#phase !== 'lookup') return;
+        this.#phase = 'authenticating';
+        const method = this.#settings.auth as ClientLoginMethod;
+        this.#login = new ClientLogin({ method, user: message.user, lookup });
+        this.#onStep(this.#login.start());
+        if (this.#phase === 'authenticating') this.#readLater();
+      },
+      (cause: unknown) => {
+        if (this.#phase === 'done') return;
+        const detail = describeError(cause);
+        this.#fail(cause instanceof ProxyError ? cause : new ProxyError('internal-error', { detail }));
+      },
+    );
+  }
+
+  #readLater(): void {
+    try {
+      this.read();
+    } catch (cause) {
+      const detail = describeError(cause);
+      this.#fail(cause instanceof ProxyError ? cause : new ProxyError('internal-error', { detail }));
+    }
+  }
+
+  #onStep(step: ClientLoginStep): void {
+    if (step.kind === 'failed') {
+      this.#runtime.log.info({ user: this.#message!.user, reason: step.reason }, 'a login failed');
+      this.#fail(step.error);
+      return;
+    }
+    this.#socket.write(step.send);
+    if (step.kind === 'continue') return;
+    this.#phase = 'login';
+    const message = this.#message!;
+    const base = this.#settingsOf(message);
+    this.#host.login(
+      {
+        key: { user: message.user, database: message.database, variant: '' },
+        credential: step.credential,
+        applicationName: message.parameters.get('application_name') ?? '',
+      },
+      (loan, error) => {
+        if (this.#phase !== 'login') loan?.release();
+        else if (loan === null) this.#fail(error!);
+        else this.#takeParameters(loan.server as PostgresServerConnection, base, () => loan.release());
+      },
+    );
+  }
+
+  /** The node sets what the startup packet asks for, and so says what it makes of it. */
+  #takeParameters(server: PostgresServerConnection, base: TrackedState, release: () => void): void {
+    const take = (): void => {
+      const parameters = new Map(server.parameters);
+      release();
+      if (this.#phase !== 'login') return;
+      const { minor, database } = this.#message!;
+      this.stop();
+      this.#events.loggedIn({
+        database,
+        base,
+        parameters,
+        cancelKeyBytes: minor >= PROTOCOL_MINOR_LATEST ? LONG_KEY_BYTES : SHORT_KEY_BYTES,
+      });
+    };
+    const ready = server.bringTo(base, (error) => {
+      if (error === null) {
+        take();
+        return;
+      }
+      release();
+      if (this.#phase !== 'login') return;
+      this.#socket.write(errorResponse({ severity: 'FATAL', code: error.code, message: error.message }));
+      this.stop();
+      this.#events.ended(`a startup parameter was refused: ${error.message}`);
+    });
+    if (ready) take();
+  }
+
+  #settingsOf(message: StartupMessage): TrackedState {
+    const settings = new Map<string, string>();
+    for (const [name, value] of parseStartupOptions(message.options))
+      settings.set(name, setStatement(name, value));
+    for (const [name, value] of message.parameters) {
+      const folded = name.toLowerCase();
+      if (!NO_SETTINGS.has(folded)) settings.set(folded, setStatement(folded, value));
+    }
+    return TrackedState.of(settings);
+  }
+
+  greet(login: LoggedIn, key: CancelKey): void {
+    for (const [name, value] of login.parameters) {
+      // For the cluster as a whole: a client is not told on which node its login was checked.
+      this.#socket.write(parameterStatus(name, name === 'in_hot_standby' ? 'off' : value));
+    }
+    this.#socket.write(backendKeyData(key.processId, key.secretKey));
+    this.#socket.write(readyForQuery('idle'));
+  }
+
+  #fail(error: ProxyError): void {
+    this.stop();
+    this.#events.failed(error);
+  }
+}

@@ -1,0 +1,255 @@
+// An extended batch: the client's Parse, Bind, Describe, Execute and Close up to Sync, kept until it is known where it runs,
+// then written for that server connection with the names it has there.
+// It opens no socket; what is written and what is expected come out together.
+
+import type { StatementClass } from '../sql/statement.js';
+import type { PreparedText } from './prepared-statements.js';
+import { SERVER_NAME_PREFIX } from './prepared-statements.js';
+import type { Step } from './run.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import {
+  type BindFields,
+  buildClose,
+  buildDescribe,
+  buildParse,
+  type DescribeFields,
+  renameBind,
+} from './wire/frontend.js';
+
+/** Messages as they came, with what was read of them. The bytes stand alone: they may be sent more than once. */
+export type BatchMessage =
+  | { readonly kind: 'parse'; readonly name: string; readonly text: PreparedText; readonly bytes: Buffer }
+  | { readonly kind: 'bind'; readonly fields: BindFields; readonly bytes: Buffer }
+  | { readonly kind: 'describe' | 'close'; readonly fields: DescribeFields; readonly bytes: Buffer }
+  | { readonly kind: 'execute'; readonly bytes: Buffer }
+  | { readonly kind: 'sync' | 'flush'; readonly bytes: Buffer };
+
+/** The client's names, as they are before the batch; changed only as replies come. */
+export interface ClientNames {
+  get(name: string): PreparedText | undefined;
+  set(name: string, text: PreparedText): void;
+  delete(name: string): void;
+}
+
+export interface Written {
+  readonly messages: Buffer[];
+  readonly steps: Step[];
+}
+
+/** A client's name that the proxy does not know must not name somebody else's statement. */
+function foreignName(name: string): string {
+  return name.startsWith(SERVER_NAME_PREFIX) ? `unknown ${name}` : name;
+}
+
+export class ExtendedBatch {
+  readonly messages: BatchMessage[] = [];
+  /** The classes of the statements that it parses, or binds. */
+  readonly classes: StatementClass[] = [];
+  bytes = 0;
+  /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
+  readonly #names = new Map<string, PreparedText | null>();
+  readonly #clientNames: ClientNames;
+
+  constructor(clientNames: ClientNames) {
+    this.#clientNames = clientNames;
+  }
+
+  add(message: BatchMessage): void {
+    this.messages.push(message);
+    this.bytes += message.bytes.length;
+    if (message.kind === 'parse') {
+      this.classes.push(message.text.classified.statement);
+      this.#names.set(message.name, message.text);
+    } else if (message.kind === 'bind') {
+      const text = this.lookUp(message.fields.statement);
+      if (text !== undefined) this.classes.push(text.classified.statement);
+    } else if (message.kind === 'describe' && message.fields.kind === 'statement') {
+      const text = this.lookUp(message.fields.name);
+      if (text !== undefined) this.classes.push(text.classified.statement);
+    } else if (message.kind === 'close' && message.fields.kind === 'statement') {
+      this.#names.set(message.fields.name, null);
+    }
+  }
+
+  /** The statement behind a client's name at this place of the batch. */
+  lookUp(name: string): PreparedText | undefined {
+    const own = this.#names.get(name);
+    if (own !== undefined) return own ?? undefined;
+    return this.#clientNames.get(name);
+  }
+
+  /** Writes `messages` from index `from` on for this server connection. Statements that it lacks are parsed first. */
+  writeFor(server: PostgresServerConnection, from = 0): Written {
+    const out: Written = { messages: [], steps: [] };
+    const names = new Map<string, PreparedText | null>();
+    const lookUp = (name: string): PreparedText | undefined => {
+      const own = names.get(name);
+      return own === undefined ? this.#clientNames.get(name) : (own ?? undefined);
+    };
+    for (let i = from; i < this.messages.length; i++) {
+      const message = this.messages[i]!;
+      switch (message.kind) {
+        case 'parse':
+          this.#writeParse(server, message, lookUp(message.name), out);
+          names.set(message.name, message.text);
+          break;
+        case 'bind': {
+          const text = lookUp(message.fields.statement);
+          if (text === undefined) this.#writeForeignBind(message, out);
+          else this.#writeBind(server, message, text, out);
+          break;
+        }
+        case 'describe':
+          this.#writeDescribe(server, message, lookUp(message.fields.name), out);
+          break;
+        case 'close':
+          this.#writeClose(message, lookUp(message.fields.name), out);
+          if (message.fields.kind === 'statement') names.set(message.fields.name, null);
+          break;
+        case 'execute':
+          out.messages.push(message.bytes);
+          out.steps.push(step('execute', 'forward', null));
+          break;
+        case 'sync':
+        case 'flush':
+          out.messages.push(message.bytes);
+      }
+    }
+    return out;
+  }
+
+  #writeParse(
+    server: PostgresServerConnection,
+    message: BatchMessage & { kind: 'parse' },
+    known: PreparedText | undefined,
+    out: Written,
+  ): void {
+    const { name, text } = message;
+    const completed = (): void => this.#clientNames.set(name, text);
+    if (name === '') {
+      // Always sent: the server checks it anew, as it would without us.
+      server.unnamed = text;
+      out.messages.push(message.bytes);
+      out.steps.push(step('parse', 'forward', text, completed));
+      return;
+    }
+    if (known !== undefined) {
+      // A name in use: the server says so (42P05), because it holds the statement under the name that we give it.
+      ensure(server, known, out);
+      out.messages.push(buildParse(known.serverName, 'SELECT'));
+      out.steps.push(step('parse', 'forward', null));
+      return;
+    }
+    if (server.prepared.has(text)) {
+      out.steps.push(step('parse', 'fake', text, completed));
+      return;
+    }
+    hold(server, text, out);
+    out.messages.push(parseOf(text));
+    out.steps.push(step('parse', 'forward', text, completed));
+  }
+
+  #writeBind(
+    server: PostgresServerConnection,
+    message: BatchMessage & { kind: 'bind' },
+    text: PreparedText,
+    out: Written,
+  ): void {
+    ensure(server, text, out);
+    out.messages.push(
+      text.serverName === message.fields.statement
+        ? message.bytes
+        : renameBind(message.bytes, 0, message.bytes.length, message.fields, text.serverName),
+    );
+    out.steps.push(step('bind', 'forward', text));
+  }
+
+  #writeForeignBind(message: BatchMessage & { kind: 'bind' }, out: Written): void {
+    const name = foreignName(message.fields.statement);
+    out.messages.push(
+      name === message.fields.statement
+        ? message.bytes
+        : renameBind(message.bytes, 0, message.bytes.length, message.fields, name),
+    );
+    out.steps.push(step('bind', 'forward', null));
+  }
+
+  #writeDescribe(
+    server: PostgresServerConnection,
+    message: BatchMessage & { kind: 'describe' | 'close' },
+    text: PreparedText | undefined,
+    out: Written,
+  ): void {
+    if (message.fields.kind === 'portal') {
+      out.messages.push(message.bytes);
+      out.steps.push(step('describe-portal', 'forward', null));
+      return;
+    }
+    if (text === undefined) out.messages.push(buildDescribe('statement', foreignName(message.fields.name)));
+    else {
+      ensure(server, text, out);
+      out.messages.push(buildDescribe('statement', text.serverName));
+    }
+    out.steps.push(step('describe-statement', 'forward', null));
+  }
+
+  #writeClose(
+    message: BatchMessage & { kind: 'describe' | 'close' },
+    text: PreparedText | undefined,
+    out: Written,
+  ): void {
+    const { kind, name } = message.fields;
+    if (kind === 'portal' || text === undefined || name === '') {
+      out.messages.push(kind === 'portal' ? message.bytes : buildClose(kind, foreignName(name)));
+      out.steps.push(step('close', 'forward', null, () => this.#forget(kind, name)));
+      return;
+    }
+    // Other clients may use it: it stays on the server, the client's name goes.
+    out.steps.push(step('close', 'fake', null, () => this.#forget(kind, name)));
+  }
+
+  #forget(kind: 'statement' | 'portal', name: string): void {
+    if (kind === 'statement') this.#clientNames.delete(name);
+  }
+}
+
+function step(
+  kind: Step['kind'],
+  verb: Step['verb'],
+  text: PreparedText | null,
+  completed: (() => void) | null = null,
+): Step {
+  return { kind, verb, text, completed };
+}
+
+/** The server connection holds the statement when the next message is read there. */
+function ensure(server: PostgresServerConnection, text: PreparedText, out: Written): void {
+  if (text.serverName === '') {
+    if (server.unnamed === text) return;
+    server.unnamed = text;
+  } else {
+    if (server.prepared.has(text)) return;
+    hold(server, text, out);
+  }
+  out.messages.push(parseOf(text));
+  out.steps.push(step('parse', 'drop', text));
+}
+
+/** Notes that the server holds it from now on, and closes what falls out of the bound. */
+function hold(server: PostgresServerConnection, text: PreparedText, out: Written): void {
+  const surplus = server.prepared.add(text);
+  if (surplus === null) return;
+  out.messages.push(buildClose('statement', surplus.serverName));
+  out.steps.push(step('close', 'drop', null));
+}
+
+function parseOf(text: PreparedText): Buffer {
+  const name = Buffer.from(text.serverName, 'latin1');
+  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.body.length);
+  message[0] = 0x50;
+  message.writeInt32BE(message.length - 1, 1);
+  name.copy(message, 5);
+  message[5 + name.length] = 0;
+  text.body.copy(message, 6 + name.length);
+  return message;
+}

@@ -1,0 +1,51 @@
+// One run of one unit on a server connection: what is written, which replies are expected, and what becomes of each.
+// It knows no socket; the server connection feeds it replies in order.
+
+import type { Outcome } from '../protocol/unit.js';
+import type { PreparedText } from './prepared-statements.js';
+
+/** What a reply is answered to; the words of the protocol. */
+export type StepKind = 'parse' | 'bind' | 'describe-statement' | 'describe-portal' | 'execute' | 'close';
+
+/**
+ * - `forward`: the reply goes to the client
+ * - `drop`: the proxy asked for it by itself
+ * - `fake`: the server was not asked; the client gets the reply all the same
+ */
+export type StepVerb = 'forward' | 'drop' | 'fake';
+
+export interface Step {
+  readonly kind: StepKind;
+  readonly verb: StepVerb;
+  /** Parse, Close: the statement that the server connection has afterwards, or has no longer. */
+  readonly text: PreparedText | null;
+  /** Called when the reply has come (or has been faked): the client's names change then, not before. */
+  readonly completed: (() => void) | null;
+}
+
+/** Where replies go. */
+export interface ReplySink {
+  /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
+  write(bytes: Buffer): boolean;
+  /** What the server connection reports to be set; differences to what the client was told are told. */
+  tellParameters(parameters: ReadonlyMap<string, string>): void;
+  tellParameter(name: string, value: string): void;
+  /** The last bytes written end inside a message that will never be complete. */
+  messageCut(): void;
+  /** CopyInResponse: the client's CopyData may go to the server now. */
+  copyInStarted(): void;
+}
+
+export interface Run {
+  readonly sink: ReplySink;
+  /** Null: a simple query, or a batch in which every reply is forwarded. */
+  readonly steps: Step[] | null;
+  /** Errors of the replica list are kept back while nothing was forwarded. */
+  readonly withhold: boolean;
+  /** A simple query ends the server's unnamed statement; a batch may leave another one. */
+  readonly isSimple: boolean;
+  /** More messages follow before Sync. */
+  isOpen: boolean;
+  /** Called once, behind the last forwarded byte. `tag`: of the last CommandComplete. */
+  readonly done: (outcome: Outcome, tag: string) => void;
+}

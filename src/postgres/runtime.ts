@@ -1,0 +1,96 @@
+// What the clients of one PostgreSQL cluster share: cancel keys, prepared texts, and a classifier for each database.
+// It knows no node and no session.
+
+import type { Socket } from 'node:net';
+import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { NodeControl } from '../protocol/node-control.js';
+import type { ListenerSettings, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
+import {
+  buildPostgresCatalog,
+  type CatalogRow,
+  POSTGRES_CATALOG_QUERIES,
+  type PostgresCatalog,
+  type PostgresCatalogQuery,
+} from '../sql/postgres/catalog.js';
+import { createPostgresClassifier } from '../sql/postgres/classifier.js';
+import type { Classifier, PostgresLexSettings } from '../sql/statement.js';
+import type { Log } from '../telemetry/log.js';
+import { CancelKeys } from './cancel-keys.js';
+import { PostgresClientConnection } from './client-connection.js';
+import { connectPostgres } from './connect.js';
+import { PreparedTexts } from './prepared-statements.js';
+
+/** One database's functions and views decide what its statements are. */
+interface DatabaseClassifier {
+  catalog: PostgresCatalog | null;
+  readonly classifier: Classifier<PostgresLexSettings>;
+}
+
+/** Beyond it the one that came first is forgotten: its clients keep it, and what is new is read again. */
+const MAX_DATABASES = 1000;
+
+export class PostgresRuntime implements ProtocolRuntime {
+  readonly connect = connectPostgres;
+  readonly cancelKeys = new CancelKeys();
+  readonly texts = new PreparedTexts();
+  readonly log: Log;
+  serverVersion = '';
+  readonly #options: RuntimeOptions;
+  readonly #databases = new Map<string, DatabaseClassifier>();
+
+  constructor(options: RuntimeOptions) {
+    this.#options = options;
+    this.log = options.log;
+  }
+
+  accept(socket: Socket, settings: ListenerSettings, host: (client: ClientConnection) => SessionHost): void {
+    new PostgresClientConnection(socket, settings, this, host);
+  }
+
+  classifierOf(database: string): Classifier<PostgresLexSettings> {
+    const known = this.#databases.get(database);
+    if (known !== undefined) return known.classifier;
+    const { readFunctions, writeFunctions, foreignTablesAreReads } = this.#options;
+    const entry: DatabaseClassifier = {
+      catalog: null,
+      classifier: createPostgresClassifier({
+        catalog: () => entry.catalog,
+        overrides: { readFunctions, writeFunctions, foreignTablesAreReads },
+      }),
+    };
+    if (this.#databases.size >= MAX_DATABASES) this.#databases.delete(this.#databases.keys().next().value!);
+    this.#databases.set(database, entry);
+    this.#options.catalogWanted();
+    return entry.classifier;
+  }
+
+  async refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void> {
+    for (const [database, entry] of [...this.#databases]) {
+      const control = open(database);
+      try {
+        entry.catalog = await readCatalog(control, timeoutMs);
+        entry.classifier.catalogChanged();
+      } finally {
+        await control.close();
+      }
+    }
+  }
+
+  get classificationStats(): { hits: number; misses: number; entries: number } {
+    const sum = { hits: 0, misses: 0, entries: 0 };
+    for (const { classifier } of this.#databases.values()) {
+      sum.hits += classifier.stats.hits;
+      sum.misses += classifier.stats.misses;
+      sum.entries += classifier.stats.entries;
+    }
+    return sum;
+  }
+}
+
+async function readCatalog(control: NodeControl, timeoutMs: number): Promise<PostgresCatalog> {
+  const rows = {} as Record<PostgresCatalogQuery, readonly CatalogRow[]>;
+  for (const [name, sql] of Object.entries(POSTGRES_CATALOG_QUERIES)) {
+    rows[name as PostgresCatalogQuery] = await control.query(sql, timeoutMs);
+  }
+  return buildPostgresCatalog(rows);
+}

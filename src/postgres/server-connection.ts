@@ -1,0 +1,505 @@
+// A PostgreSQL server connection: writes runs to a node and gives each reply to the run at the head of its queue.
+// It knows neither pool nor session; every end carries a reason.
+
+import type { Socket } from 'node:net';
+import { connect as connectSocket } from 'node:net';
+import { monotonicMs } from '../lib/clock.js';
+import { describeError, ProxyError } from '../lib/errors.js';
+import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import type { ServerError, TransactionStatus } from '../protocol/unit.js';
+import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
+import { isStalePlan, retryOf } from './replica-errors.js';
+import type { Run, Step } from './run.js';
+import { TrackedState } from './tracked-state.js';
+import {
+  BACKEND,
+  type BackendKey,
+  parseCommandComplete,
+  parseErrorResponse,
+  parseParameterStatus,
+  parseReadyForQuery,
+} from './wire/backend.js';
+import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
+import type { Framer } from './wire/framer.js';
+import { buildQuery, TERMINATE } from './wire/frontend.js';
+import { buildCancelRequest } from './wire/startup.js';
+
+/** A run, or a statement of our own, whose final ReadyForQuery has not come. */
+interface Expectation {
+  /** Null: our own, nothing of it reaches a client. */
+  readonly run: Run | null;
+  /** Our own: called with its error, if it had one. */
+  readonly ownDone: ((error: ServerError | null) => void) | null;
+  /** Next step of `run.steps`. */
+  step: number;
+  /** After an error the server skips everything up to Sync. */
+  failed: boolean;
+  error: ServerError | null;
+  withheld: 'elsewhere' | 'primary' | null;
+  /** Something behind the headers has been forwarded: rows, a result, an error. */
+  committed: boolean;
+  /** Anything at all has been forwarded. */
+  forwarded: boolean;
+  /** The last forwarded slice ends inside a message. */
+  cut: boolean;
+  tag: string;
+  /** The client's view of the parameters is compared before its first reply. */
+  tellParameters: boolean;
+}
+
+/** connection_failure: the code under which a statement of our own learns that its connection is gone. */
+export const CONNECTION_LOST = '08006';
+const CANCEL_TIMEOUT_MS = 5000;
+let nextId = 1;
+
+export interface Established {
+  readonly node: string;
+  readonly host: string;
+  readonly port: number;
+  readonly key: PoolKey;
+  readonly socket: Socket;
+  readonly framer: Framer;
+  readonly parameters: Map<string, string>;
+  readonly backendKey: BackendKey | null;
+}
+
+export class PostgresServerConnection implements ServerConnection {
+  readonly id = nextId++;
+  readonly node: string;
+  readonly key: PoolKey;
+  readonly openedAtMs = monotonicMs();
+  onClosed: ((reason: string) => void) | null = null;
+  /** As the node reports them. */
+  readonly parameters: Map<string, string>;
+  readonly prepared = new PreparedOnServer();
+  /** The unnamed statement that it holds; null: none that we know. */
+  unnamed: PreparedText | null = null;
+  /** Bytes for the metrics. */
+  bytesReceived = 0;
+
+  readonly #host: string;
+  readonly #port: number;
+  readonly #socket: Socket;
+  readonly #framer: Framer;
+  readonly #backendKey: BackendKey | null;
+  #state = TrackedState.empty;
+  #expectations: Expectation[] = [];
+  #transaction: TransactionStatus = 'idle';
+  #closedReason: string | null = null;
+  /** The sink of the last run: where a notification goes that comes between units. */
+  #lastRun: Run | null = null;
+  /** FATAL: the node says why it closes. */
+  #farewell: string | null = null;
+
+  /** Slices of the current chunk that go to the head's client. */
+  #slices: Buffer[] = [];
+  #sliceBuffer: Buffer | null = null;
+  #sliceStart = 0;
+  #sliceEnd = 0;
+
+  constructor(established: Established) {
+    this.node = established.node;
+    this.key = established.key;
+    this.parameters = established.parameters;
+    this.#host = established.host;
+    this.#port = established.port;
+    this.#socket = established.socket;
+    this.#framer = established.framer;
+    this.#backendKey = established.backendKey;
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on('error', (error) => this.close(describeError(error)));
+    this.#socket.on('close', () => this.close(this.#farewell ?? 'closed by the node'));
+  }
+
+  get state(): TrackedState {
+    return this.#state;
+  }
+
+  get stateDigest(): string {
+    return this.#state.digest;
+  }
+
+  get transaction(): TransactionStatus {
+    return this.#transaction;
+  }
+
+  get closed(): boolean {
+    return this.#closedReason !== null;
+  }
+
+  get reusable(): boolean {
+    return !this.closed && this.#expectations.length === 0 && this.#transaction === 'idle';
+  }
+
+  /** The client's settings have changed by what it ran here. */
+  set state(state: TrackedState) {
+    this.#state = state;
+  }
+
+  // --- writing ----------------------------------------------------------------------------------------------
+
+  /**
+   * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error.
+   * (The unit waits for the answer: behind a failed SET search_path it would run on the wrong tables.)
+   */
+  bringTo(state: TrackedState, done: (error: ServerError | null) => void): boolean {
+    const sql = state.statementsFrom(this.#state);
+    if (sql === '') {
+      this.#state = state;
+      return true;
+    }
+    this.own(sql, (error) => {
+      // The text is one implicit transaction: after an error nothing of it stands.
+      if (error === null) this.#state = state;
+      done(error);
+    });
+    return false;
+  }
+
+  /** A statement of our own. */
+  own(sql: string, done: (error: ServerError | null) => void): void {
+    this.unnamed = null;
+    this.#expect(null, done, false);
+    this.#write(buildQuery(sql));
+  }
+
+  /** `tellParameters`: the client may have been told other parameters by another server connection. */
+  run(run: Run, messages: readonly Buffer[], tellParameters: boolean): void {
+    if (run.isSimple) this.unnamed = null;
+    this.#expect(run, null, tellParameters);
+    this.#lastRun = run;
+    for (const message of messages) this.#write(message);
+  }
+
+  /** More of an open run, or CopyData. False: wait for `drain`. */
+  feed(message: Buffer): boolean {
+    return this.#write(message);
+  }
+
+  whenDrained(callback: () => void): void {
+    this.#socket.once('drain', callback);
+  }
+
+  #expect(
+    run: Run | null,
+    ownDone: ((error: ServerError | null) => void) | null,
+    tellParameters: boolean,
+  ): void {
+    this.#expectations.push({
+      run,
+      ownDone,
+      step: 0,
+      failed: false,
+      error: null,
+      withheld: null,
+      committed: false,
+      forwarded: false,
+      cut: false,
+      tag: '',
+      tellParameters,
+    });
+  }
+
+  /** Everything written in one turn of the event loop leaves as one write. */
+  #write(bytes: Buffer): boolean {
+    if (this.closed) return true;
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(uncork, this.#socket);
+    }
+    return this.#socket.write(bytes);
+  }
+
+  // --- reading ----------------------------------------------------------------------------------------------
+
+  #onData(chunk: Buffer): void {
+    this.bytesReceived += chunk.length;
+    try {
+      this.#framer.push(chunk);
+      for (;;) {
+        const answer = this.#framer.next();
+        if (answer === 'ready') {
+          this.#onMessage();
+          if (this.closed) return;
+          continue;
+        }
+        if (answer === 'stop') throw this.#framer.error ?? new Error('framing stopped');
+        break;
+      }
+      this.#flush(this.#expectations[0]);
+    } catch (cause) {
+      const detail = describeError(cause);
+      this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+    }
+  }
+
+  #onMessage(): void {
+    const { type, buffer, start, end, isFirst, isLast } = this.#framer;
+    const head = this.#expectations[0];
+    switch (type) {
+      case BACKEND.parameterStatus: {
+        const { name, value } = parseParameterStatus(buffer, start, end);
+        this.parameters.set(name, value);
+        if (head?.run != null) {
+          this.#flush(head);
+          head.run.sink.tellParameter(name, value);
+        }
+        return;
+      }
+      case BACKEND.noticeResponse:
+        if (head?.run != null) this.#forward(head, buffer, start, end);
+        return;
+      case BACKEND.notificationResponse:
+        if (head?.run != null) this.#forward(head, buffer, start, end);
+        else this.#lastRun?.sink.write(Buffer.from(buffer.subarray(start, end)));
+        return;
+      case BACKEND.errorResponse:
+        this.#onError(head, buffer, start, end);
+        return;
+    }
+    if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
+    if (head.tellParameters && head.run !== null) {
+      head.tellParameters = false;
+      head.run.sink.tellParameters(this.parameters);
+    }
+    if (type === BACKEND.readyForQuery) {
+      this.#onReady(head, buffer, start, end);
+      return;
+    }
+    if (isFirst && type === BACKEND.commandComplete) head.tag = parseCommandComplete(buffer, start, end);
+    const run = head.run;
+    if (run === null) return;
+    if (isFirst && type === BACKEND.copyInResponse) {
+      this.#forward(head, buffer, start, end);
+      head.committed = true;
+      this.#flush(head);
+      run.sink.copyInStarted();
+      return;
+    }
+    const verb = run.steps === null ? 'forward' : this.#advance(head, run.steps, type, isLast);
+    if (verb === 'drop') return;
+    this.#forward(head, buffer, start, end);
+    head.cut = !isLast;
+    // Until something but headers comes, an error can still be kept from the client.
+    if (!isHeader(type)) head.committed = true;
+  }
+
+  /** Finds what this reply answers, and gives the client the fakes that stand before it. */
+  #advance(head: Expectation, steps: readonly Step[], type: number, isLast: boolean): 'forward' | 'drop' {
+    this.#fakes(head, steps);
+    const step = steps[head.step];
+    if (step === undefined) throw new Error(`message ${String.fromCharCode(type)} behind the last step`);
+    if (isLast && completes(step.kind, type)) {
+      head.step++;
+      step.completed?.();
+    }
+    return step.verb === 'drop' ? 'drop' : 'forward';
+  }
+
+  #fakes(head: Expectation, steps: readonly Step[]): void {
+    for (;;) {
+      const step = steps[head.step];
+      if (step === undefined || step.verb !== 'fake') return;
+      head.step++;
+      this.#endSlice();
+      this.#slices.push(FAKES[step.kind]!);
+      step.completed?.();
+    }
+  }
+
+  #onError(head: Expectation | undefined, buffer: Buffer, start: number, end: number): void {
+    const fields = parseErrorResponse(buffer, start, end);
+    if (fields.severity === 'FATAL' || fields.severity === 'PANIC' || head === undefined) {
+      // The node ends the connection; the client's one goes on, so it learns of it by its session.
+      this.#farewell = `${fields.code} ${fields.message}`;
+      return;
+    }
+    const error: ServerError = { code: fields.code, message: fields.message };
+    head.error = error;
+    head.failed = true;
+    const run = head.run;
+    if (run === null) return;
+    this.#forgetUnprepared(head, run);
+    const stale = isStalePlan(error.code, error.message);
+    if (stale) this.#forgetBound(run);
+    if (run.withhold && !head.committed) {
+      const retryOn = stale ? 'elsewhere' : retryOf(error.code, error.message);
+      if (retryOn !== null) {
+        head.withheld = retryOn;
+        this.#discardSlices();
+        return;
+      }
+    }
+    if (run.steps !== null) this.#fakes(head, run.steps);
+    this.#forward(head, buffer, start, end);
+    head.committed = true;
+  }
+
+  /** Parses that the server has skipped or refused left nothing there. */
+  #forgetUnprepared(head: Expectation, run: Run): void {
+    if (run.steps === null) return;
+    for (let i = head.step; i < run.steps.length; i++) {
+      const step = run.steps[i]!;
+      if (step.kind !== 'parse' || step.text === null || step.verb === 'fake') continue;
+      this.prepared.delete(step.text);
+      if (this.unnamed === step.text) this.unnamed = null;
+    }
+  }
+
+  #forgetBound(run: Run): void {
+    for (const step of run.steps ?? []) {
+      if (step.kind !== 'bind' || step.text === null || step.text.serverName === '') continue;
+      this.prepared.delete(step.text);
+      this.own(`DEALLOCATE "${step.text.serverName}"`, () => {});
+    }
+  }
+
+  #onReady(head: Expectation, buffer: Buffer, start: number, end: number): void {
+    this.#transaction = parseReadyForQuery(buffer, start, end);
+    this.#expectations.shift();
+    const run = head.run;
+    if (run === null) {
+      head.ownDone?.(head.error);
+      return;
+    }
+    if (head.withheld !== null) {
+      this.#discardSlices();
+      run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld }, head.tag);
+      return;
+    }
+    if (run.steps !== null && !head.failed) this.#fakes(head, run.steps);
+    this.#forward(head, buffer, start, end);
+    head.committed = true;
+    this.#flush(head);
+    run.done(
+      { kind: 'answered', transaction: this.#transaction, error: head.error, position: null },
+      head.tag,
+    );
+  }
+
+  // --- forwarding -------------------------------------------------------------------------------------------
+
+  /** Messages that follow each other in one chunk become one slice. */
+  #forward(head: Expectation, buffer: Buffer, start: number, end: number): void {
+    if (head.withheld !== null) return;
+    if (this.#sliceBuffer === buffer && this.#sliceEnd === start) {
+      this.#sliceEnd = end;
+      return;
+    }
+    this.#endSlice();
+    this.#sliceBuffer = buffer;
+    this.#sliceStart = start;
+    this.#sliceEnd = end;
+  }
+
+  #endSlice(): void {
+    if (this.#sliceBuffer === null) return;
+    this.#slices.push(this.#sliceBuffer.subarray(this.#sliceStart, this.#sliceEnd));
+    this.#sliceBuffer = null;
+  }
+
+  #discardSlices(): void {
+    this.#sliceBuffer = null;
+    this.#slices.length = 0;
+  }
+
+  #flush(head: Expectation | undefined): void {
+    if (head === undefined || head.run === null) return;
+    if (head.run.withhold && !head.committed) return;
+    this.#endSlice();
+    if (this.#slices.length === 0) return;
+    const slices = this.#slices;
+    this.#slices = [];
+    head.forwarded = true;
+    let keepsUp = true;
+    for (const slice of slices) keepsUp = head.run.sink.write(slice) && keepsUp;
+    if (!keepsUp) this.pauseReading();
+  }
+
+  pauseReading(): void {
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+  }
+
+  // --- ending -----------------------------------------------------------------------------------------------
+
+  cancel(): Promise<void> {
+    const key = this.#backendKey;
+    if (key === null || this.closed) return Promise.resolve();
+    return new Promise((resolve) => {
+      const socket = connectSocket({ host: this.#host, port: this.#port });
+      // The node closes this connection when the signal has been sent: then nothing is on its way any more.
+      socket.on('connect', () => socket.write(buildCancelRequest(key.processId, key.secretKey)));
+      socket.on('data', () => {});
+      socket.on('error', () => resolve());
+      socket.on('close', () => resolve());
+      socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy());
+    });
+  }
+
+  close(reason: string): void {
+    if (this.#closedReason !== null) return;
+    this.#closedReason = reason;
+    if (this.#socket.writable) this.#socket.end(TERMINATE);
+    this.#socket.destroySoon();
+    const expectations = this.#expectations;
+    this.#expectations = [];
+    for (const [index, expectation] of expectations.entries()) {
+      // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
+      if (index === 0) this.#flush(expectation);
+      const { run, ownDone } = expectation;
+      ownDone?.({ code: CONNECTION_LOST, message: reason });
+      if (expectation.cut && expectation.forwarded) run?.sink.messageCut();
+      run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
+    }
+    this.#discardSlices();
+    const onClosed = this.onClosed;
+    this.onClosed = null;
+    onClosed?.(reason);
+  }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}
+
+const FAKES: Partial<Record<Step['kind'], Buffer>> = {
+  parse: PARSE_COMPLETE,
+  bind: BIND_COMPLETE,
+  close: CLOSE_COMPLETE,
+};
+
+/** Replies that say nothing about rows: an error behind them can still be kept back. */
+function isHeader(type: number): boolean {
+  return (
+    type === BACKEND.parseComplete ||
+    type === BACKEND.bindComplete ||
+    type === BACKEND.closeComplete ||
+    type === BACKEND.parameterDescription ||
+    type === BACKEND.rowDescription ||
+    type === BACKEND.noData
+  );
+}
+
+function completes(kind: Step['kind'], type: number): boolean {
+  switch (kind) {
+    case 'parse':
+      return type === BACKEND.parseComplete;
+    case 'bind':
+      return type === BACKEND.bindComplete;
+    case 'close':
+      return type === BACKEND.closeComplete;
+    case 'describe-statement':
+    case 'describe-portal':
+      return type === BACKEND.rowDescription || type === BACKEND.noData;
+    case 'execute':
+      return (
+        type === BACKEND.commandComplete ||
+        type === BACKEND.emptyQueryResponse ||
+        type === BACKEND.portalSuspended
+      );
+  }
+}

@@ -1,0 +1,141 @@
+// The session settings of a client that are tracked and replayed: an immutable map from name to the SET that makes it so.
+// It knows no connection; two sessions whose digests are equal may use each other's server connections as they are.
+
+import type { SessionEffect } from '../sql/statement.js';
+
+/** Name of the setting to the statement that sets it; in the order in which they were set. */
+export class TrackedState {
+  static readonly empty = new TrackedState(new Map());
+
+  readonly #settings: ReadonlyMap<string, string>;
+  readonly digest: string;
+
+  private constructor(settings: ReadonlyMap<string, string>) {
+    this.#settings = settings;
+    this.digest = [...settings.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, sql]) => `${name}\0${sql}`)
+      .join('\0\0');
+  }
+
+  static of(settings: ReadonlyMap<string, string>): TrackedState {
+    return settings.size === 0 ? TrackedState.empty : new TrackedState(new Map(settings));
+  }
+
+  get size(): number {
+    return this.#settings.size;
+  }
+
+  get(name: string): string | undefined {
+    return this.#settings.get(name);
+  }
+
+  names(): IterableIterator<string> {
+    return this.#settings.keys();
+  }
+
+  /**
+   * The state behind these statements. `base`: what RESET goes back to: for a client its startup parameters, for a
+   * server connection nothing.
+   */
+  apply(effects: readonly SessionEffect[], base: TrackedState): TrackedState {
+    let settings: Map<string, string> | null = null;
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'set':
+          if (effect.local) break;
+          settings ??= new Map(this.#settings);
+          // SET SESSION AUTHORIZATION also puts the role back.
+          if (effect.name === 'session_authorization') settings.delete('role');
+          settings.delete(effect.name);
+          settings.set(effect.name, effect.sql);
+          break;
+        case 'reset':
+          settings ??= new Map(this.#settings);
+          if (effect.name === 'session_authorization') settings.delete('role');
+          restore(settings, effect.name, base);
+          break;
+        case 'reset-all':
+        case 'discard':
+          if (effect.kind === 'discard' && effect.what !== 'all') break;
+          settings = resetAll(settings ?? this.#settings, base, effect.kind === 'discard');
+          break;
+        case 'unlisten-all':
+        case 'use':
+          break;
+      }
+    }
+    return settings === null ? this : TrackedState.of(settings);
+  }
+
+  /** One text that brings a server connection from `from` to this state; "" when nothing differs. */
+  statementsFrom(from: TrackedState): string {
+    if (from === this || from.digest === this.digest) return '';
+    const statements: string[] = [];
+    // Whose rights we have decides what may be set: identity is given up first and taken on last.
+    for (const name of IDENTITY) {
+      if (from.#settings.has(name) && from.#settings.get(name) !== this.#settings.get(name))
+        statements.push(resetStatement(name));
+    }
+    for (const name of from.#settings.keys()) {
+      if (!this.#settings.has(name) && !IDENTITY.includes(name)) statements.push(resetStatement(name));
+    }
+    for (const [name, sql] of this.#settings) {
+      if (from.#settings.get(name) !== sql && !IDENTITY.includes(name)) statements.push(sql);
+    }
+    for (const name of IDENTITY) {
+      const sql = this.#settings.get(name);
+      const identityMoved = IDENTITY.some((each) => from.#settings.get(each) !== this.#settings.get(each));
+      if (sql !== undefined && identityMoved) statements.push(sql);
+    }
+    return statements.join('; ');
+  }
+}
+
+/** In the order in which they are taken on. */
+const IDENTITY: readonly string[] = ['session_authorization', 'role'];
+
+function resetStatement(name: string): string {
+  if (name === 'session_authorization') return 'RESET SESSION AUTHORIZATION';
+  if (name === 'role') return 'RESET ROLE';
+  return `RESET ${quoteSettingName(name)}`;
+}
+
+/** Settings of extensions have dots; each part is an identifier. */
+export function quoteSettingName(name: string): string {
+  return name
+    .split('.')
+    .map((part) => `"${part.replaceAll('"', '""')}"`)
+    .join('.');
+}
+
+export function setStatement(name: string, value: string): string {
+  return `SET ${quoteSettingName(name)} TO ${quoteLiteral(value)}`;
+}
+
+/** Right whatever standard_conforming_strings is. */
+export function quoteLiteral(value: string): string {
+  const quoted = value.replaceAll("'", "''");
+  return quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
+}
+
+function restore(settings: Map<string, string>, name: string, base: TrackedState): void {
+  const sql = base.get(name);
+  settings.delete(name);
+  if (sql !== undefined) settings.set(name, sql);
+}
+
+/** RESET ALL leaves role and session authorization alone; DISCARD ALL does not (manual, DISCARD). */
+function resetAll(
+  from: ReadonlyMap<string, string>,
+  base: TrackedState,
+  identityToo: boolean,
+): Map<string, string> {
+  const settings = new Map<string, string>();
+  for (const name of new Set([...from.keys(), ...base.names()])) {
+    const kept = !identityToo && IDENTITY.includes(name) ? from.get(name) : undefined;
+    if (kept !== undefined) settings.set(name, kept);
+    else restore(settings, name, base);
+  }
+  return settings;
+}

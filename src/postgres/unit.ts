@@ -1,0 +1,56 @@
+// A PostgreSQL unit: a simple query, a function call, or an extended batch through Sync.
+// It knows no connection; how it is written for one is in client-connection.ts and extended-batch.ts.
+
+import type { Unit } from '../protocol/unit.js';
+import { mergeClasses } from '../sql/merge.js';
+import type { Classified, Hint, StatementClass } from '../sql/statement.js';
+import type { ExtendedBatch } from './extended-batch.js';
+
+export type PostgresUnit = SimpleUnit | BatchUnit;
+
+export class SimpleUnit implements Unit {
+  readonly kind = 'simple';
+  readonly open = false;
+  readonly statement: StatementClass;
+  readonly hint: Hint | null;
+  readonly shape: string;
+  readonly message: Buffer;
+
+  constructor(classified: Classified, message: Buffer) {
+    this.statement = withPin(classified.statement);
+    this.hint = classified.hint;
+    this.shape = classified.shape;
+    this.message = message;
+  }
+
+  get bytes(): number {
+    return this.message.length;
+  }
+}
+
+export class BatchUnit implements Unit {
+  readonly kind = 'batch';
+  readonly statement: StatementClass;
+  readonly hint: Hint | null = null;
+  readonly shape = '';
+  readonly batch: ExtendedBatch;
+  /** Flush came before Sync: more messages follow. */
+  open: boolean;
+
+  constructor(batch: ExtendedBatch, open: boolean) {
+    this.batch = batch;
+    this.open = open;
+    const merged = withPin(mergeClasses(batch.classes));
+    this.statement = open ? { ...merged, route: 'primary' } : merged;
+  }
+
+  get bytes(): number {
+    return this.batch.bytes;
+  }
+}
+
+/** A statement prepared by SQL text stays on its server connection, and the client with it. */
+function withPin(statement: StatementClass): StatementClass {
+  if (statement.prepared?.kind !== 'prepare' || statement.pin !== null) return statement;
+  return { ...statement, route: 'primary', pin: 'sql-prepare' };
+}

@@ -1,0 +1,219 @@
+// One cluster at run time: its snapshot, the pools of its nodes, its users, its sessions and who is held.
+// It decides nothing and moves no bytes: it brings together what sessions ask of.
+
+import type { ClusterSnapshot } from '../cluster/snapshot.js';
+import type { ClusterConfig } from '../config/schema.js';
+import type { PositionSamples } from '../consistency/watermark.js';
+import { monotonicMs } from '../lib/clock.js';
+import type { ProxyError } from '../lib/errors.js';
+import { NodePool } from '../pool/node-pool.js';
+import type { LoginCallback } from '../protocol/client-connection.js';
+import type { Credential } from '../protocol/credential.js';
+import type { NodeControl } from '../protocol/node-control.js';
+import type { PositionFunctions } from '../protocol/position.js';
+import type { ProtocolRuntime } from '../protocol/protocol.js';
+import type { PoolKey } from '../protocol/server-connection.js';
+import { type Balancer, createBalancer } from '../routing/balance.js';
+import { type ConsistencyLevel, type Decision, decide, type SessionView } from '../routing/decide.js';
+import type { StatementClass } from '../sql/statement.js';
+import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
+import type { Log } from '../telemetry/log.js';
+import { Borrow } from './borrow.js';
+import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
+import { HoldQueue } from './hold.js';
+import type { Session } from './session.js';
+import { Users } from './users.js';
+
+/** The part of the monitor that the data path uses. */
+export interface ClusterMonitorPort {
+  readonly snapshot: ClusterSnapshot;
+  readonly samples: PositionSamples;
+  onSnapshot(listener: (snapshot: ClusterSnapshot) => void): void;
+  /** Something failed on the data path: the node is avoided until a probe has answered. */
+  reportFailure(node: string, error: Error): void;
+  /** A position of the primary that is asked for after `afterMs` is wanted soon. */
+  requestPosition(afterMs: number): void;
+  /** The control connection of the primary; null while there is none. */
+  primaryControl(): NodeControl | null;
+  /** Opens control connections to single databases of the primary; null while there is none. */
+  openOnPrimary(): OpenControl | null;
+}
+
+export interface ClusterSettings {
+  readonly consistency: ConsistencyLevel;
+  readonly maxLagMs: number;
+  readonly splitReads: boolean;
+}
+
+const VERIFIER_TIMEOUT_MS = 5000;
+
+export class ClusterRuntime {
+  readonly name: string;
+  readonly protocol: ProtocolRuntime;
+  readonly positions: PositionFunctions;
+  readonly counters: ClusterCounters;
+  readonly log: Log;
+  readonly hold = new HoldQueue();
+  readonly sessions = new Set<Session>();
+  readonly users: Users;
+  readonly #monitor: ClusterMonitorPort;
+  readonly #pools = new Map<string, NodePool>();
+  readonly #catalog: CatalogRefresh;
+  #config: ClusterConfig;
+  #settings: ClusterSettings;
+  #balancer: Balancer;
+  #snapshot: ClusterSnapshot;
+  #closed = false;
+
+  constructor(parts: {
+    config: ClusterConfig;
+    protocol: ProtocolRuntime;
+    positions: PositionFunctions;
+    monitor: ClusterMonitorPort;
+    counters: ClusterCounters;
+    log: Log;
+  }) {
+    this.name = parts.config.name;
+    this.protocol = parts.protocol;
+    this.positions = parts.positions;
+    this.counters = parts.counters;
+    this.log = parts.log;
+    this.#config = parts.config;
+    this.#monitor = parts.monitor;
+    this.#snapshot = parts.monitor.snapshot;
+    this.users = new Users(parts.config.users, (user) => this.#readVerifier(user));
+    this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
+    this.#settings = settingsOf(parts.config);
+    this.#balancer = this.#createBalancer();
+    this.#openPools();
+    parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
+  }
+
+  get settings(): ClusterSettings {
+    return this.#settings;
+  }
+
+  get snapshot(): ClusterSnapshot {
+    return this.#snapshot;
+  }
+
+  get samples(): PositionSamples {
+    return this.#monitor.samples;
+  }
+
+  get holdMs(): number {
+    return this.#config.failover.holdMs;
+  }
+
+  get config(): ClusterConfig {
+    return this.#config;
+  }
+
+  pool(node: string): NodePool | null {
+    return this.#pools.get(node) ?? null;
+  }
+
+  nodeCounters(node: string): NodeCounters {
+    return nodeCounters(this.counters, node);
+  }
+
+  decide(statement: StatementClass, view: SessionView): Decision {
+    return decide(statement, view, this.#snapshot, this.positions, this.#balancer);
+  }
+
+  borrow(key: PoolKey, credential: Credential, callback: LoginCallback): void {
+    new Borrow(this, key, credential, callback);
+  }
+
+  reportFailure(node: string, error: Error): void {
+    this.log.warn({ node, error: error.message }, 'a server connection failed');
+    this.#monitor.reportFailure(node, error);
+  }
+
+  requestPosition(afterMs: number): void {
+    // A cluster without replicas has nowhere else to read.
+    if (this.#config.nodes.length > 1 && this.#settings.consistency === 'session')
+      this.#monitor.requestPosition(afterMs);
+  }
+
+  /** DDL has passed through: what was concluded from the catalog may be wrong. */
+  schemaChanged(): void {
+    this.#catalog.soon();
+  }
+
+  /** Live settings and nodes; pools of nodes that are gone end with their units. */
+  reconfigure(config: ClusterConfig): void {
+    this.#config = config;
+    this.#settings = settingsOf(config);
+    this.users.configure(config.users);
+    this.#balancer = this.#createBalancer();
+    this.#openPools();
+    this.hold.resumeAll();
+  }
+
+  close(error: ProxyError): void {
+    this.#closed = true;
+    this.#catalog.stop();
+    for (const session of [...this.sessions]) session.terminate(error);
+    for (const pool of this.#pools.values()) pool.close(error);
+  }
+
+  #createBalancer(): Balancer {
+    return createBalancer(this.#config.routing.balance, (node) => this.#pools.get(node)?.outstanding ?? 0);
+  }
+
+  #openPools(): void {
+    for (const node of this.#config.nodes) {
+      const known = this.#pools.get(node.name);
+      if (known?.isAt(node.host, node.port) === true) {
+        known.limits = this.#config.pool;
+        continue;
+      }
+      known?.retire('its address has changed');
+      this.#pools.set(node.name, new NodePool(node, this.#config.pool, this.protocol.connect));
+    }
+    for (const [name, pool] of this.#pools) {
+      if (this.#config.nodes.some((node) => node.name === name)) continue;
+      this.#pools.delete(name);
+      this.counters.nodes.delete(name);
+      pool.retire('its node is no longer configured');
+    }
+  }
+
+  #onSnapshot(snapshot: ClusterSnapshot): void {
+    if (this.#closed) return;
+    const before = this.#snapshot;
+    this.#snapshot = snapshot;
+    for (const node of snapshot.nodes) {
+      if (node.health === 'down') this.#pools.get(node.name)?.closeIdle('its node is down');
+    }
+    if (snapshot.primary !== null && snapshot.primary !== before.primary)
+      this.#onNewPrimary(before, snapshot);
+    this.#catalog.tick(monotonicMs());
+    if (this.hold.size > 0) this.hold.resumeAll();
+  }
+
+  #onNewPrimary(before: ClusterSnapshot, after: ClusterSnapshot): void {
+    const version = after.nodes.find((node) => node.name === after.primary)?.version;
+    if (version != null) this.protocol.serverVersion = version;
+    // Connections that were made while it was a replica, or another was the primary, are still good for what they are;
+    // those to the old primary must not be written to again.
+    if (before.primary !== null)
+      this.#pools.get(before.primary)?.closeIdle('its node is no longer the primary');
+    this.#catalog.soon();
+  }
+
+  async #readVerifier(user: string): Promise<Awaited<ReturnType<NodeControl['verifier']>>> {
+    const control = this.#monitor.primaryControl();
+    if (control === null) throw new Error(`there is no primary to ask: ${this.#snapshot.explanation}`);
+    return control.verifier(user, VERIFIER_TIMEOUT_MS);
+  }
+}
+
+function settingsOf(config: ClusterConfig): ClusterSettings {
+  return {
+    consistency: config.consistency.level,
+    maxLagMs: config.consistency.maxLagMs,
+    splitReads: config.routing.splitReads,
+  };
+}

@@ -1,0 +1,57 @@
+// The units that wait for a node that may take them: resumed at each new snapshot, given up at their deadline.
+// It knows neither why they wait nor what they are.
+
+import { monotonicMs } from '../lib/clock.js';
+
+export interface Held {
+  /** Try again; may add itself again. */
+  resume(): void;
+  /** The time is over. */
+  expired(): void;
+}
+
+const CHECK_MS = 20;
+
+export class HoldQueue {
+  /** In the order in which they came. */
+  #deadlines = new Map<Held, number>();
+  #timer: NodeJS.Timeout | null = null;
+
+  get size(): number {
+    return this.#deadlines.size;
+  }
+
+  /** `deadlineMs`: of the monotonic clock. */
+  add(held: Held, deadlineMs: number): void {
+    this.#deadlines.set(held, deadlineMs);
+    this.#timer ??= setInterval(() => this.#expire(), CHECK_MS);
+  }
+
+  remove(held: Held): void {
+    this.#deadlines.delete(held);
+    this.#stopWhenEmpty();
+  }
+
+  resumeAll(): void {
+    const waiting = this.#deadlines;
+    this.#deadlines = new Map();
+    for (const held of waiting.keys()) held.resume();
+    this.#stopWhenEmpty();
+  }
+
+  #expire(): void {
+    const now = monotonicMs();
+    for (const [held, deadlineMs] of [...this.#deadlines]) {
+      if (deadlineMs > now) continue;
+      this.#deadlines.delete(held);
+      held.expired();
+    }
+    this.#stopWhenEmpty();
+  }
+
+  #stopWhenEmpty(): void {
+    if (this.#deadlines.size > 0 || this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+}

@@ -1,0 +1,571 @@
+// One client's session: where its units run, which server connection it holds and why, what it has seen.
+// It knows no bytes and no protocol; the client connection reads and writes, this decides, waits, runs again and gives back.
+
+import { Watermark } from '../consistency/watermark.js';
+import { assert } from '../lib/assert.js';
+import { monotonicMs } from '../lib/clock.js';
+import { ProxyError } from '../lib/errors.js';
+import type { PoolWaiter } from '../pool/node-pool.js';
+import type {
+  ClientConnection,
+  LoginCallback,
+  LoginRequest,
+  SessionHost,
+  UserLookup,
+} from '../protocol/client-connection.js';
+import type { Credential } from '../protocol/credential.js';
+import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
+import type { PinReason } from '../sql/statement.js';
+import { countOne } from '../telemetry/counters.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+import type { Held } from './hold.js';
+
+/**
+ * - `login`: no unit yet
+ * - `idle`: waits for the client
+ * - `waiting`: a unit waits for a server connection
+ * - `held`: a unit waits for a node that may take it
+ * - `running`: a unit runs
+ * - `closed`: the client is gone
+ */
+type Phase = 'login' | 'idle' | 'waiting' | 'held' | 'running' | 'closed';
+
+const MOVES: Record<Phase, readonly Phase[]> = {
+  login: ['idle', 'closed'],
+  idle: ['waiting', 'held', 'running', 'idle', 'closed'],
+  waiting: ['running', 'held', 'idle', 'waiting', 'closed'],
+  held: ['waiting', 'running', 'idle', 'held', 'closed'],
+  running: ['idle', 'waiting', 'held', 'running', 'closed'],
+  closed: [],
+};
+
+/** A read is run at most this often: once where it was sent first, then elsewhere. */
+const MAX_ATTEMPTS = 4;
+
+const NO_NODES: readonly string[] = [];
+
+export class Session implements SessionHost, PoolWaiter, Held {
+  readonly #cluster: ClusterRuntime;
+  readonly #client: ClientConnection;
+  readonly #watermark: Watermark;
+  #phase: Phase = 'login';
+  #key: PoolKey | null = null;
+  #credential: Credential = { kind: 'none' };
+
+  /** The server connection that this session holds: while a unit runs, for a transaction, or pinned. */
+  #server: ServerConnection | null = null;
+  /** Its node was chosen as a replica. */
+  #onReplica = false;
+  #transaction: TransactionStatus = 'idle';
+  readonly #pins = new Set<PinReason>();
+  /** The last one that was given back: answers about the last statement are there, if nobody used it since. */
+  #previous: ServerConnection | null = null;
+
+  #unit: Unit | null = null;
+  #decision: Decision | null = null;
+  #attempts = 0;
+  #excluded: readonly string[] = NO_NODES;
+  #heldSinceMs = 0;
+  /** The node of which a server connection is awaited. */
+  #waitingFor: string | null = null;
+  /** A cancel is on its way to the server connection that runs the unit. */
+  #cancelling: Promise<void> | null = null;
+  /** The session reads outside transactions, so its watermark is worth asking for. */
+  #splits = false;
+  readonly #view: { -readonly [K in keyof SessionView]: SessionView[K] };
+
+  constructor(cluster: ClusterRuntime, client: ClientConnection) {
+    this.#cluster = cluster;
+    this.#client = client;
+    this.#watermark = new Watermark(cluster.positions);
+    this.#view = {
+      consistency: 'session',
+      maxLagMs: 0,
+      splitReads: true,
+      watermark: null,
+      watermarkPending: false,
+      lastReplica: null,
+      moveFloor: null,
+      excluded: NO_NODES,
+    };
+    cluster.sessions.add(this);
+  }
+
+  get server(): ServerConnection | null {
+    return this.#server;
+  }
+
+  get isLoggedIn(): boolean {
+    return this.#key !== null;
+  }
+
+  /** Nothing runs, waits or is open: it may be told to go. */
+  get isIdle(): boolean {
+    return this.#phase === 'login' || (this.#phase === 'idle' && this.#transaction === 'idle');
+  }
+
+  get pins(): ReadonlySet<PinReason> {
+    return this.#pins;
+  }
+
+  /** The drain, or an operator, ends the client connection. */
+  terminate(error: ProxyError): void {
+    this.#client.terminate(error);
+  }
+
+  // --- login ------------------------------------------------------------------------------------------------
+
+  lookUpUser(user: string): Promise<UserLookup> {
+    return this.#cluster.users.lookUp(user);
+  }
+
+  login(request: LoginRequest, callback: LoginCallback): void {
+    this.#key = request.key;
+    this.#credential = request.credential;
+    this.#cluster.counters.clients++;
+    this.#cluster.borrow(request.key, request.credential, (loan, error) => {
+      if (this.#phase === 'closed') {
+        loan?.release();
+        return;
+      }
+      if (loan !== null) this.#transition('idle');
+      callback(loan, error);
+    });
+  }
+
+  // --- a unit's life ----------------------------------------------------------------------------------------
+
+  submit(unit: Unit): void {
+    assert(this.#phase === 'idle', `a unit came while the session was ${this.#phase}`);
+    this.#unit = unit;
+    this.#attempts = 0;
+    this.#excluded = NO_NODES;
+    this.#heldSinceMs = 0;
+    this.#place(unit);
+  }
+
+  /** Finds a node and a server connection, or waits for one of the two. */
+  #place(unit: Unit): void {
+    if (this.#server !== null) {
+      this.#run(unit, this.#server);
+      return;
+    }
+    const decision = this.#cluster.decide(unit.statement, this.#refreshView());
+    this.#decision = decision;
+    if (decision.kind === 'hold') {
+      this.#hold();
+      return;
+    }
+    if (unit.statement.route === 'last' && this.#takeBackPrevious()) {
+      this.#run(unit, this.#server!);
+      return;
+    }
+    this.#onReplica = decision.onReplica;
+    const pool = this.#cluster.pool(decision.node);
+    if (pool === null) {
+      this.#hold();
+      return;
+    }
+    const server = pool.acquire(this.#key!, this.#credential, this.#client.stateDigest, this);
+    if (server === null) {
+      this.#waitingFor = decision.node;
+      this.#transition('waiting');
+      return;
+    }
+    this.#server = server;
+    this.#run(unit, server);
+  }
+
+  #takeBackPrevious(): boolean {
+    const previous = this.#previous;
+    if (previous === null || previous.closed) return false;
+    if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return false;
+    this.#server = previous;
+    this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
+    return true;
+  }
+
+  granted(server: ServerConnection): void {
+    this.#waitingFor = null;
+    if (this.#phase !== 'waiting') {
+      this.#cluster.pool(server.node)?.release(server, 'its client is gone');
+      return;
+    }
+    this.#server = server;
+    this.#run(this.#unit!, server);
+  }
+
+  refused(error: ProxyError): void {
+    const node = this.#waitingFor;
+    this.#waitingFor = null;
+    if (this.#phase !== 'waiting' || node === null) return;
+    const unit = this.#unit!;
+    if (error.code === 'connect-failed') {
+      this.#cluster.reportFailure(node, error);
+      // Nothing was sent: any unit may be placed again, a read elsewhere, a write when there is a primary.
+      if (isReplicaRead(unit.statement) && this.#onReplica && this.#attempts < MAX_ATTEMPTS) {
+        this.#attempts++;
+        this.#excluded = [...this.#excluded, node];
+        this.#place(unit);
+        return;
+      }
+      this.#hold();
+      return;
+    }
+    this.#fail(unit, error, 'idle');
+  }
+
+  #run(unit: Unit, server: ServerConnection): void {
+    this.#transition('running');
+    this.#attempts++;
+    this.#countRoute(unit, server);
+    const mayRunAgain = this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS;
+    this.#client.execute(
+      unit,
+      server,
+      { withholdRetryable: mayRunAgain, onReplica: this.#onReplica },
+      (outcome) => this.#onOutcome(unit, server, outcome),
+    );
+  }
+
+  /** Only a read, only outside a transaction, only while no state hangs on the server connection. */
+  #mayRunAgain(unit: Unit): boolean {
+    return (
+      (unit.statement.route === 'replica' || unit.statement.route === 'session') &&
+      unit.statement.pin === null &&
+      !unit.open &&
+      this.#transaction === 'idle' &&
+      this.#pins.size === 0
+    );
+  }
+
+  #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
+    if (this.#phase === 'closed') {
+      this.#giveBackAfterClient(server);
+      return;
+    }
+    assert(
+      this.#phase === 'running' && this.#server === server,
+      'an outcome came for a unit that does not run',
+    );
+    switch (outcome.kind) {
+      case 'answered':
+        this.#onAnswered(unit, server, outcome.transaction, outcome.error);
+        return;
+      case 'withheld':
+        this.#onWithheld(unit, server, outcome.error, outcome.retryOn);
+        return;
+      case 'lost':
+        this.#onLost(unit, server, outcome.reason, outcome.forwarded);
+    }
+  }
+
+  #onAnswered(
+    unit: Unit,
+    server: ServerConnection,
+    transaction: TransactionStatus,
+    error: ServerError | null,
+  ): void {
+    this.#transaction = transaction;
+    const pin = unit.statement.pin;
+    // A statement that failed by itself outside a transaction has left nothing behind.
+    const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
+    if (pin !== null && !leftNothing) this.pin(pin);
+    this.#noteUse(unit, server);
+    if (unit.statement.ddl) this.#cluster.schemaChanged();
+    if (transaction === 'idle' && this.#pins.size === 0) this.#giveBack(server);
+    this.#finish();
+  }
+
+  /** What the session has now seen, and where. */
+  #noteUse(unit: Unit, server: ServerConnection): void {
+    if (this.#transaction === 'idle' && isReplicaRead(unit.statement)) this.#splits = true;
+    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
+    const now = monotonicMs();
+    if (this.#onReplica) {
+      this.#watermark.ranOnReplica(server.node, now);
+      return;
+    }
+    this.#watermark.ranOnPrimary(now);
+    // Within a transaction the next units go to the same place anyway.
+    if (this.#splits && this.#transaction === 'idle') this.#cluster.requestPosition(now);
+  }
+
+  #onWithheld(
+    unit: Unit,
+    server: ServerConnection,
+    error: ServerError,
+    retryOn: 'elsewhere' | 'primary',
+  ): void {
+    this.#cluster.log.debug(
+      { node: server.node, code: error.code, error: error.message },
+      'a read is run again after an error that the client does not see',
+    );
+    this.#giveBack(server);
+    this.#excluded =
+      retryOn === 'primary'
+        ? this.#cluster.snapshot.nodes.map((node) => node.name)
+        : [...this.#excluded, server.node];
+    this.#countRetry(server.node);
+    this.#place(unit);
+  }
+
+  #onLost(unit: Unit, server: ServerConnection, reason: string, forwarded: boolean): void {
+    const node = server.node;
+    this.#cluster.reportFailure(node, new Error(reason));
+    this.#cluster.pool(node)?.discard(server, reason);
+    this.#server = null;
+    this.#cancelling = null;
+    const wasInTransaction = this.#transaction !== 'idle';
+    const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
+    const hadPins = [...this.#pins];
+    this.#pins.clear();
+    this.#transaction = 'idle';
+    if (mayRunAgain) {
+      this.#excluded = [...this.#excluded, node];
+      this.#countRetry(node);
+      this.#place(unit);
+      return;
+    }
+    this.#noteLostOnPrimary();
+    if (hadPins.length > 0) {
+      const error = new ProxyError('pinned-state-lost', {
+        reasons: hadPins.join(', '),
+        node,
+        detail: reason,
+      });
+      this.#unit = null;
+      this.#client.terminate(this.#counted(error));
+      return;
+    }
+    if (wasInTransaction && !endsTransaction(unit)) {
+      this.#fail(unit, new ProxyError('transaction-lost', { node, detail: reason }), 'failed');
+      return;
+    }
+    const isRead = isReplicaRead(unit.statement);
+    const code = isRead ? 'server-lost' : 'outcome-unknown';
+    this.#fail(unit, new ProxyError(code, { node, detail: reason }), 'idle');
+  }
+
+  /** A write of unknown outcome: whatever the primary has from now on must be seen. */
+  #noteLostOnPrimary(): void {
+    if (this.#onReplica) return;
+    const now = monotonicMs();
+    this.#watermark.ranOnPrimary(now);
+    if (this.#splits) this.#cluster.requestPosition(now);
+  }
+
+  #fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
+    this.#transition('idle');
+    this.#unit = null;
+    this.#client.fail(unit, this.#counted(error), transaction);
+    if (this.#phase === 'idle') this.#client.next();
+  }
+
+  #finish(): void {
+    this.#unit = null;
+    this.#transition('idle');
+    this.#client.next();
+  }
+
+  // --- holding ----------------------------------------------------------------------------------------------
+
+  #hold(): void {
+    const now = monotonicMs();
+    if (this.#heldSinceMs === 0) {
+      this.#heldSinceMs = now;
+      this.#cluster.counters.holds['no-primary']++;
+    }
+    if (now - this.#heldSinceMs >= this.#cluster.holdMs) {
+      this.expired();
+      return;
+    }
+    this.#transition('held');
+    this.#cluster.hold.add(this, this.#heldSinceMs + this.#cluster.holdMs);
+  }
+
+  /** A new snapshot: try again. */
+  resume(): void {
+    if (this.#phase !== 'held') return;
+    this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
+    this.#excluded = NO_NODES;
+    this.#place(this.#unit!);
+  }
+
+  expired(): void {
+    if (this.#phase === 'closed' || this.#unit === null) return;
+    this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
+    const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
+    const detail = `: held for ${waitedMs} ms; ${this.#cluster.snapshot.explanation}`;
+    this.#fail(this.#unit, new ProxyError('no-primary', { detail }), 'idle');
+  }
+
+  // --- what the protocol asks for ---------------------------------------------------------------------------
+
+  pin(reason: PinReason): void {
+    if (this.#pins.has(reason)) return;
+    this.#pins.add(reason);
+    countOne(this.#cluster.counters.pins, reason);
+  }
+
+  unpin(reason: PinReason | 'all'): void {
+    if (reason === 'all') this.#pins.clear();
+    else this.#pins.delete(reason);
+  }
+
+  answeredLocally(): void {
+    this.#cluster.counters.unitsOwn++;
+  }
+
+  cancelRunning(): void {
+    const server = this.#server;
+    if (this.#phase === 'running' && server !== null && this.#cancelling === null) {
+      this.#cancelling = server.cancel();
+      return;
+    }
+    if (this.#phase !== 'waiting' && this.#phase !== 'held') return;
+    this.#withdraw();
+    const unit = this.#unit!;
+    this.#fail(unit, new ProxyError('cancelled'), 'idle');
+  }
+
+  /** The server connection ended while no unit ran on it. */
+  lost(server: ServerConnection, reason: string): void {
+    if (this.#server !== server || this.#phase === 'running') return;
+    this.#server = null;
+    this.#cluster.reportFailure(server.node, new Error(reason));
+    if (this.#phase === 'closed') return;
+    const hadPins = [...this.#pins];
+    this.#pins.clear();
+    const lostTransaction = this.#transaction !== 'idle';
+    this.#transaction = 'idle';
+    this.#noteLostOnPrimary();
+    const details = { node: server.node, detail: reason };
+    if (hadPins.length > 0) {
+      const error = new ProxyError('pinned-state-lost', { reasons: hadPins.join(', '), ...details });
+      this.#client.terminate(this.#counted(error));
+    } else if (lostTransaction) {
+      this.#client.transactionLost(this.#counted(new ProxyError('transaction-lost', details)));
+    }
+  }
+
+  clientClosed(reason: string): void {
+    if (this.#phase === 'closed') return;
+    const phase = this.#phase;
+    this.#withdraw();
+    this.#transition('closed');
+    this.#cluster.sessions.delete(this);
+    if (this.#key !== null) this.#cluster.counters.clients--;
+    const server = this.#server;
+    if (server === null) return;
+    if (phase !== 'running') {
+      this.#giveBackAfterClient(server);
+      return;
+    }
+    // An autocommitted write is left to end as it would have without us; anything else is stopped.
+    const unit = this.#unit!;
+    const isWrite = this.#transaction === 'idle' && !isReplicaRead(unit.statement);
+    if (isWrite) return;
+    this.#server = null;
+    void server
+      .cancel()
+      .finally(() => this.#cluster.pool(server.node)?.discard(server, `its client is gone: ${reason}`));
+  }
+
+  // --- server connections -----------------------------------------------------------------------------------
+
+  #giveBack(server: ServerConnection): void {
+    this.#server = null;
+    const pool = this.#cluster.pool(server.node);
+    const cancelling = this.#cancelling;
+    if (cancelling !== null) {
+      // The cancel may still be on its way: nobody else may be on this connection when it arrives.
+      this.#cancelling = null;
+      void cancelling.finally(() => discard(pool, server, 'a cancel was sent to it'));
+      return;
+    }
+    if (pool === null) {
+      server.close('its node is no longer configured');
+      return;
+    }
+    this.#previous = server;
+    pool.release(server);
+  }
+
+  #giveBackAfterClient(server: ServerConnection): void {
+    this.#server = null;
+    const pool = this.#cluster.pool(server.node);
+    if (this.#pins.size > 0 || !server.reusable || this.#cancelling !== null || pool === null)
+      discard(pool, server, 'its client is gone');
+    else pool.release(server, 'its client is gone');
+  }
+
+  #withdraw(): void {
+    if (this.#waitingFor !== null) this.#cluster.pool(this.#waitingFor)?.withdraw(this);
+    this.#waitingFor = null;
+    this.#cluster.hold.remove(this);
+  }
+
+  // --- small things -----------------------------------------------------------------------------------------
+
+  #refreshView(): SessionView {
+    const { settings, samples, snapshot } = this.#cluster;
+    const view = this.#view;
+    this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
+    view.consistency = settings.consistency;
+    view.maxLagMs = settings.maxLagMs;
+    view.splitReads = settings.splitReads;
+    view.excluded = this.#excluded;
+    view.watermark = this.#watermark.known;
+    view.watermarkPending = this.#watermark.pending;
+    view.lastReplica = this.#watermark.lastReplica;
+    view.moveFloor = view.lastReplica === null ? null : this.#watermark.floorForMove(samples);
+    return view;
+  }
+
+  #transition(to: Phase): void {
+    assert(MOVES[this.#phase].includes(to), `a session cannot go from ${this.#phase} to ${to}`);
+    this.#phase = to;
+  }
+
+  #counted(error: ProxyError): ProxyError {
+    countOne(this.#cluster.counters.errors, error.code);
+    return error;
+  }
+
+  #countRoute(unit: Unit, server: ServerConnection): void {
+    const { route } = unit.statement;
+    if (route !== 'proxy') this.#cluster.nodeCounters(server.node).units[route]++;
+    if (route !== 'replica') return;
+    const reads = this.#cluster.counters.reads;
+    const decision = this.#decision;
+    if (this.#transaction !== 'idle' || this.#pins.size > 0 || decision?.kind !== 'node')
+      reads['in-transaction']++;
+    else if (
+      decision.reason !== 'write' &&
+      decision.reason !== 'session-state' &&
+      decision.reason !== 'no-primary'
+    )
+      reads[decision.reason]++;
+  }
+
+  #countRetry(node: string): void {
+    this.#cluster.nodeCounters(node).retries['server-lost']++;
+  }
+}
+
+function endsTransaction(unit: Unit): boolean {
+  const kind = unit.statement.transaction?.kind;
+  return kind === 'commit' || kind === 'rollback';
+}
+
+function discard(
+  pool: { discard(server: ServerConnection, reason: string): void } | null,
+  server: ServerConnection,
+  reason: string,
+): void {
+  if (pool === null) server.close(reason);
+  else pool.discard(server, reason);
+}
