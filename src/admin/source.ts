@@ -90,6 +90,7 @@ export interface ReloadReport {
   readonly outcome: 'applied' | 'unchanged' | 'refused';
   /** One line for each change, or for each problem when it was refused. */
   readonly lines: readonly string[];
+  readonly warnings: readonly string[];
 }
 
 export interface StatusReport extends ProxyStatus {

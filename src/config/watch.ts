@@ -35,6 +35,8 @@ export class Reloader {
   #config: Config;
   #files: readonly string[];
   #revision = 1;
+  /** Attempts so far, by how they ended; for the metrics. */
+  readonly counts = { applied: 0, unchanged: 0, refused: 0 };
   #last: ReloadOutcome | null = null;
   #running: Promise<unknown> = Promise.resolve();
   #watch: FileWatch | null = null;
@@ -43,6 +45,10 @@ export class Reloader {
     this.#options = options;
     this.#config = options.loaded.config;
     this.#files = options.loaded.files;
+  }
+
+  get path(): string {
+    return this.#options.path;
   }
 
   get config(): Config {
@@ -90,6 +96,7 @@ export class Reloader {
     if (trigger === 'file' && result.outcome === 'unchanged' && this.#last?.outcome !== 'refused')
       return result;
     this.#last = result;
+    this.counts[result.outcome]++;
     this.#options.onReload(result);
     return result;
   }

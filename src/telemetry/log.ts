@@ -1,7 +1,6 @@
 // The log: pino with redaction, written without making the data path wait; it knows no configuration file and no part that logs.
 // Written to standard output in the background; what is waiting is bounded, and `flush` waits for it.
 
-import { writeSync } from 'node:fs';
 import { Writable } from 'node:stream';
 import pino from 'pino';
 import type { LogConfig } from '../config/schema.js';
@@ -69,15 +68,6 @@ export function openLog(config: LogConfig, write?: (text: string) => void): Open
         }),
       ),
   };
-}
-
-/** For the last words before the process ends by an error: past all buffers. */
-export function logLastWords(text: string): void {
-  try {
-    writeSync(2, `${text}\n`);
-  } catch {
-    // Nobody listens.
-  }
 }
 
 function withTimeout(done: Promise<void>): Promise<void> {

@@ -1,0 +1,81 @@
+// Talks to the admin HTTP server of a running proxy, for the commands that do; it knows where that server is and no more.
+
+import { loadConfig, problemLines } from '../config/load.js';
+import { hostPort } from '../config/resolve.js';
+import type { Config } from '../config/schema.js';
+import { describeError } from '../lib/errors.js';
+import { EXIT, type Flag, type Flags, UsageError } from './command.js';
+
+const TIMEOUT_MS = 10_000;
+const DEFAULT_URL = 'http://127.0.0.1:9464';
+
+export const ADMIN_FLAGS: Readonly<Record<string, Flag>> = {
+  admin: { type: 'string', value: 'url', help: `Admin server of the proxy. Default: ${DEFAULT_URL}.` },
+  config: { type: 'string', value: 'file', help: "Take the admin server's address (and token) from there." },
+};
+
+/** A command cannot go on; the text is for the user. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = EXIT.failed) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+export interface AdminTarget {
+  readonly url: string;
+  readonly token: string | null;
+}
+
+export async function adminTarget(flags: Flags): Promise<AdminTarget> {
+  const url = flags.text('admin');
+  const file = flags.text('config');
+  const config = file === null ? null : await configOf(file);
+  const token = process.env.SCHEELITE_ADMIN_TOKEN ?? config?.admin.token ?? null;
+  if (url !== null) {
+    if (!/^https?:\/\/[^/]/.test(url))
+      throw new UsageError(`--admin needs a URL like ${DEFAULT_URL}, not ${url}`);
+    return { url: url.replace(/\/+$/, ''), token };
+  }
+  if (config === null) return { url: DEFAULT_URL, token };
+  const { admin } = config;
+  if (!admin.enabled)
+    throw new CommandFailure(`${file}: admin.enabled is false: there is nobody to ask`, EXIT.config);
+  const host = admin.host === '0.0.0.0' ? '127.0.0.1' : admin.host === '::' ? '::1' : admin.host;
+  return { url: `http://${hostPort(host, admin.port)}`, token };
+}
+
+async function configOf(file: string): Promise<Config> {
+  const loaded = await loadConfig(file);
+  if (loaded.config === null) throw new CommandFailure(problemLines(loaded, file).join('\n'), EXIT.config);
+  return loaded.config;
+}
+
+/** The parsed answer and its status; CommandFailure when there is none. */
+export async function askAdmin(
+  target: AdminTarget,
+  method: 'GET' | 'POST',
+  path: string,
+): Promise<{ status: number; body: unknown }> {
+  let response: Response;
+  let text: string;
+  try {
+    response = await fetch(`${target.url}${path}`, {
+      method,
+      headers: target.token === null ? {} : { authorization: `Bearer ${target.token}` },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    text = await response.text();
+  } catch (error) {
+    const cause = (error as { cause?: unknown }).cause ?? error;
+    throw new CommandFailure(`no answer from ${target.url}: ${describeError(cause)}`);
+  }
+  try {
+    return { status: response.status, body: JSON.parse(text) };
+  } catch {
+    throw new CommandFailure(`${target.url} is not an admin server: status ${response.status}`);
+  }
+}

@@ -1,0 +1,84 @@
+// scheelite status: nodes, roles, lag and pools of a running proxy, as its admin server tells them.
+
+import type { ClusterStatus, NodeStatus, StatusReport } from '../admin/source.js';
+import { hostPort } from '../config/resolve.js';
+import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
+import { type Command, EXIT } from './command.js';
+import { durationText, plural, shortVersion, table } from './table.js';
+
+export const status: Command = {
+  name: 'status',
+  details: 'Asks the admin server of a running proxy. Exit code 0 if it answered, whatever it said.',
+  flags: { ...ADMIN_FLAGS, json: { type: 'boolean', help: 'Prints the report as JSON.' } },
+
+  async run(flags, output) {
+    const target = await adminTarget(flags);
+    const answer = await askAdmin(target, 'GET', '/api/v1/status');
+    if (answer.status !== 200) throw new CommandFailure(`${target.url} answered status ${answer.status}`);
+    const report = answer.body as StatusReport;
+    output.out(flags.on('json') ? JSON.stringify(report, null, 2) : statusText(report));
+    return EXIT.ok;
+  },
+};
+
+export function statusText(report: StatusReport): string {
+  const { config } = report;
+  const head =
+    `scheelite ${report.version}, ${report.state} for ${durationText(report.uptimeSeconds * 1000)}, process ${report.pid}\n` +
+    `configuration ${config.path ?? '(none)'}, revision ${config.revision}`;
+  const reload = config.lastReload;
+  const reloadText =
+    reload === null
+      ? ''
+      : `\nlast reload ${reload.at} (${reload.trigger}): ${reload.outcome}${reload.lines.map((line) => `\n  ${line}`).join('')}`;
+  const listeners = table(
+    ['LISTENER', 'ADDRESS', 'CLUSTER', 'CLIENTS'],
+    report.listeners.map((listener) => [
+      listener.name,
+      hostPort(listener.host, listener.port),
+      listener.cluster,
+      `${listener.clients}/${listener.maxClients}`,
+    ]),
+  );
+  return [`${head}${reloadText}`, listeners, ...report.clusters.map(clusterText)].join('\n\n');
+}
+
+function clusterText(cluster: ClusterStatus): string {
+  const facts = [
+    cluster.phase,
+    `primary ${cluster.primary ?? 'none'}`,
+    `epoch ${cluster.epoch}`,
+    `failover ${cluster.failoverMode}`,
+    plural(cluster.clients, 'client'),
+    ...(cluster.held > 0 ? [`${cluster.held} held`] : []),
+  ];
+  const nodes = table(
+    ['NODE', 'ADDRESS', 'ROLE', 'HEALTH', 'MODE', 'LAG', 'VERSION', 'OPEN', 'IDLE', 'WAITING', 'NOTE'],
+    cluster.nodes.map((node) => [
+      node.name,
+      hostPort(node.host, node.port),
+      node.role,
+      node.health,
+      node.mode,
+      node.role === 'primary' ? '-' : durationText(node.lagMs),
+      shortVersion(node.version),
+      `${node.pool.open}/${node.pool.limit}`,
+      String(node.pool.idle),
+      String(node.pool.waiting),
+      noteOf(node),
+    ]),
+    '  ',
+  );
+  const explanation = cluster.explanation === '' ? '' : `\n  ${cluster.explanation}`;
+  return `cluster ${cluster.name} (${cluster.protocol}): ${facts.join(', ')}${explanation}\n${nodes}`;
+}
+
+function noteOf(node: NodeStatus): string {
+  const notes: string[] = [];
+  if (node.fenced) notes.push('fenced');
+  if (node.errant) notes.push('errant history');
+  if (node.upstream !== null && !node.upstream.receiving) notes.push('does not receive');
+  if (node.upstream !== null && !node.upstream.applying) notes.push('does not apply');
+  if (node.reason !== null) notes.push(node.reason);
+  return notes.join('; ');
+}
