@@ -27,8 +27,6 @@ export type FrameLimits = Float64Array;
 export const LOGIN_LIMIT_BYTES = 10_000;
 /** PQ_SMALL_MESSAGE_LIMIT of PostgreSQL, for messages that carry a name at most. */
 export const SMALL_LIMIT_BYTES = 10_000;
-/** A length is a signed 32-bit number that does not count the type byte. */
-export const WIRE_LIMIT_BYTES = 0x7fff_ffff + 1;
 
 const STARTUP_HEADER_BYTES = 4;
 const HEADER_BYTES = 5;
@@ -54,15 +52,10 @@ export function frontendLimits(messageBytes: number): FrameLimits {
   return limits;
 }
 
-/**
- * A node. `messageBytes` bounds what has to be assembled; DataRow and CopyData may be as long as the wire allows when
- * the framer streams them.
- */
+/** A node. `messageBytes` bounds what has to be assembled; what the framer streams has no bound but the wire's. */
 export function backendLimits(messageBytes: number): FrameLimits {
   const limits = new Float64Array(256);
   for (const type of Object.values(BACKEND)) limits[type] = messageBytes;
-  limits[BACKEND.dataRow] = WIRE_LIMIT_BYTES;
-  limits[BACKEND.copyData] = WIRE_LIMIT_BYTES;
   return limits;
 }
 
@@ -203,7 +196,7 @@ export class Framer {
     }
     const total = typed ? length + 1 : length;
     const limit = typed ? this.#limits[this.type]! : LOGIN_LIMIT_BYTES;
-    if (total > limit) {
+    if (total > limit && !(typed && this.#isStreamed(total))) {
       this.#stop(
         // Whoever sends something else than this protocol (HTTP, TLS) is told so, instead of a size made of its letters.
         typed

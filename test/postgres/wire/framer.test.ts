@@ -261,6 +261,12 @@ describe('framer refuses', () => {
       /message-too-large.*10005/,
     ],
     [
+      'a row that is longer than the limit and not streamed',
+      { limits: backendLimits(1000) },
+      message(BACKEND.dataRow, 2000),
+      /message-too-large.*2005.*1000/,
+    ],
+    [
       'HTTP',
       { limits: loginFrontendLimits(), startup: true },
       Buffer.from('GET / HTTP/1.1\r\n\r\n'),
