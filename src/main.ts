@@ -21,6 +21,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'Makes a running proxy take over its changed configuration.',
     load: async () => (await import('./cli/reload.js')).reload,
   },
+  health: {
+    summary: 'Asks a running proxy whether it lives, for health checks.',
+    load: async () => (await import('./cli/health.js')).health,
+  },
   demo: {
     summary: 'Starts PostgreSQL, a proxy in front of it, and shows what it does.',
     load: async () => (await import('./cli/demo.js')).demo,

@@ -22,31 +22,24 @@ export interface NodeStatus {
   readonly port: number;
   readonly mode: NodeMode;
   readonly role: 'primary' | 'replica' | 'unknown';
-  /** `suspect`: something failed once; reads avoid it until a later probe has answered. */
-  readonly health: 'up' | 'suspect' | 'down';
-  /** Why it is not simply up and usable. */
-  readonly reason: string | null;
-  /** It was replaced, or has history that the primary does not have. */
-  readonly fenced: boolean;
-  readonly errant: boolean;
-  /** Behind the primary, in ms; 0 on the primary, null when unknown. */
+  /** `up`: answers probes; `down`: does not; `refused`: a server is there and says no; `unknown`: not probed yet. */
+  readonly state: 'up' | 'down' | 'refused' | 'unknown';
+  /** Whether it takes reads / writes of clients now, and if neither, why. */
+  readonly takesReads: boolean;
+  readonly takesWrites: boolean;
+  readonly excludedBecause: string | null;
+  /** Behind the primary, in ms; null when unknown, 0 on the primary. */
   readonly lagMs: number | null;
-  /** Bytes of WAL or transactions, by the protocol. */
-  readonly lagDistance: number | null;
-  /** Text of the positions applied and received. */
-  readonly applied: string | null;
-  readonly received: string | null;
-  /** host:port it replicates from, and whether it receives and applies; null: from nobody. */
-  readonly upstream: {
-    readonly address: string | null;
-    readonly receiving: boolean;
-    readonly applying: boolean;
-    readonly lastError: string | null;
-    readonly secondsBehind: number | null;
-  } | null;
+  /** Seconds behind by the server's own account; shown only. */
+  readonly secondsBehind: number | null;
+  /** Text of the applied position. */
+  readonly position: string | null;
+  readonly upstream: string | null;
   readonly version: string | null;
   readonly weight: number;
-  readonly tags: Readonly<Record<string, string>>;
+  readonly lastError: string | null;
+  /** Since the last probe that was answered, in ms; null before the first. */
+  readonly probedMsAgo: number | null;
   readonly pool: PoolStatus;
 }
 
@@ -55,14 +48,15 @@ export interface ClusterStatus {
   readonly protocol: Protocol;
   readonly primary: string | null;
   readonly epoch: number;
-  readonly phase: 'starting' | 'normal' | 'no-primary' | 'failing-over' | 'blocked';
-  /** What is the matter, in words; "" when nothing is. */
-  readonly explanation: string;
+  /** One line: "ok", "no primary: held", "failing over to b: waiting until it has applied ...". */
+  readonly state: string;
   readonly failoverMode: 'off' | 'automatic';
   /** Client connections. */
   readonly clients: number;
   /** Units that wait for a primary or a fresh replica now. */
   readonly held: number;
+  /** What an operator must look at: errant history, a blocked failover, two writable nodes ... */
+  readonly alerts: readonly string[];
   readonly nodes: readonly NodeStatus[];
 }
 

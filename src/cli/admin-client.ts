@@ -54,28 +54,36 @@ async function configOf(file: string): Promise<Config> {
   return loaded.config;
 }
 
-/** The parsed answer and its status; CommandFailure when there is none. */
+/** The answer and its status; CommandFailure when there is none. */
+export async function askAdminText(
+  target: AdminTarget,
+  method: 'GET' | 'POST',
+  path: string,
+): Promise<{ status: number; text: string }> {
+  try {
+    const response = await fetch(`${target.url}${path}`, {
+      method,
+      headers: target.token === null ? {} : { authorization: `Bearer ${target.token}` },
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
+    return { status: response.status, text: await response.text() };
+  } catch (error) {
+    // fetch hides the reason, such as ECONNREFUSED, in the cause.
+    const cause = (error as { cause?: unknown }).cause ?? error;
+    throw new CommandFailure(`no answer from ${target.url}: ${describeError(cause)}`);
+  }
+}
+
+/** The same with the answer parsed as JSON. */
 export async function askAdmin(
   target: AdminTarget,
   method: 'GET' | 'POST',
   path: string,
 ): Promise<{ status: number; body: unknown }> {
-  let response: Response;
-  let text: string;
+  const { status, text } = await askAdminText(target, method, path);
   try {
-    response = await fetch(`${target.url}${path}`, {
-      method,
-      headers: target.token === null ? {} : { authorization: `Bearer ${target.token}` },
-      signal: AbortSignal.timeout(TIMEOUT_MS),
-    });
-    text = await response.text();
-  } catch (error) {
-    const cause = (error as { cause?: unknown }).cause ?? error;
-    throw new CommandFailure(`no answer from ${target.url}: ${describeError(cause)}`);
-  }
-  try {
-    return { status: response.status, body: JSON.parse(text) };
+    return { status, body: JSON.parse(text) };
   } catch {
-    throw new CommandFailure(`${target.url} is not an admin server: status ${response.status}`);
+    throw new CommandFailure(`${target.url} is not an admin server of Scheelite (status ${status})`);
   }
 }

@@ -45,21 +45,35 @@ export function statusText(report: StatusReport): string {
 
 function clusterText(cluster: ClusterStatus): string {
   const facts = [
-    cluster.phase,
+    cluster.state,
     `primary ${cluster.primary ?? 'none'}`,
     `epoch ${cluster.epoch}`,
     `failover ${cluster.failoverMode}`,
     plural(cluster.clients, 'client'),
-    ...(cluster.held > 0 ? [`${cluster.held} held`] : []),
+    ...(cluster.held > 0 ? [`${plural(cluster.held, 'unit')} held`] : []),
   ];
   const nodes = table(
-    ['NODE', 'ADDRESS', 'ROLE', 'HEALTH', 'MODE', 'LAG', 'VERSION', 'OPEN', 'IDLE', 'WAITING', 'NOTE'],
+    [
+      'NODE',
+      'ADDRESS',
+      'ROLE',
+      'STATE',
+      'MODE',
+      'TAKES',
+      'LAG',
+      'VERSION',
+      'OPEN',
+      'IDLE',
+      'WAITING',
+      'NOTE',
+    ],
     cluster.nodes.map((node) => [
       node.name,
       hostPort(node.host, node.port),
       node.role,
-      node.health,
+      node.state,
       node.mode,
+      [...(node.takesWrites ? ['writes'] : []), ...(node.takesReads ? ['reads'] : [])].join('+') || '-',
       node.role === 'primary' ? '-' : durationText(node.lagMs),
       shortVersion(node.version),
       `${node.pool.open}/${node.pool.limit}`,
@@ -69,16 +83,11 @@ function clusterText(cluster: ClusterStatus): string {
     ]),
     '  ',
   );
-  const explanation = cluster.explanation === '' ? '' : `\n  ${cluster.explanation}`;
-  return `cluster ${cluster.name} (${cluster.protocol}): ${facts.join(', ')}${explanation}\n${nodes}`;
+  const alerts = cluster.alerts.map((alert) => `\n  alert: ${alert}`).join('');
+  return `cluster ${cluster.name} (${cluster.protocol}): ${facts.join(', ')}${alerts}\n${nodes}`;
 }
 
 function noteOf(node: NodeStatus): string {
-  const notes: string[] = [];
-  if (node.fenced) notes.push('fenced');
-  if (node.errant) notes.push('errant history');
-  if (node.upstream !== null && !node.upstream.receiving) notes.push('does not receive');
-  if (node.upstream !== null && !node.upstream.applying) notes.push('does not apply');
-  if (node.reason !== null) notes.push(node.reason);
-  return notes.join('; ');
+  const notes = [node.excludedBecause, node.lastError].filter((note) => note !== null && note !== '');
+  return [...new Set(notes)].join('; ');
 }
