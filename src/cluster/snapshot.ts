@@ -70,6 +70,8 @@ export interface NodeSnapshot {
   readonly failingSinceMs: number | null;
   /** Only an answer to a probe sent after this clears a suspicion of the data path; -Infinity: none. */
   readonly reportedAtMs: number;
+  /** Answers to probes sent before are dropped: a promotion has changed what it is since; -Infinity: none. */
+  readonly changedAtMs: number;
   /** What it said of itself in its last answer; null: it has never answered. */
   readonly claims: 'primary' | 'replica' | null;
 }
@@ -84,6 +86,8 @@ export interface ClusterSnapshot {
   /** The last accepted primary, also while it does not answer. */
   readonly lastPrimary: string | null;
   readonly nodes: readonly NodeSnapshot[];
+  /** What the failover has found out about the present trouble; '' without one. Part of the explanation. */
+  readonly verdict: string;
   /** Monotonic. */
   readonly takenAtMs: number;
   /** What is the matter, in words; '' when nothing is. */

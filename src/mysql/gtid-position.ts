@@ -64,3 +64,13 @@ export function gtidPositionMissing(have: GtidPosition, want: GtidPosition): num
     missing += Math.max(0, wanted.sequence - (have.get(domain)?.sequence ?? 0));
   return missing;
 }
+
+/** In how many domains both end in the same sequence number of different servers. */
+export function gtidPositionForks(a: GtidPosition, b: GtidPosition): number {
+  let forks = 0;
+  for (const [domain, own] of a) {
+    const other = b.get(domain);
+    if (other !== undefined && other.sequence === own.sequence && other.serverId !== own.serverId) forks++;
+  }
+  return forks;
+}

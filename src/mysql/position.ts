@@ -6,6 +6,7 @@ import {
   formatGtidPosition,
   type GtidPosition,
   gtidPositionCovers,
+  gtidPositionForks,
   gtidPositionMissing,
   gtidPositionUnion,
   parseGtidPosition,
@@ -50,6 +51,14 @@ function parse(text: string): AnyMysqlPosition {
   return text.includes(':') ? ofSet(parseGtidSet(text)) : ofDomains(parseGtidPosition(text));
 }
 
+function distance(have: Position, want: Position): number {
+  const h = have as AnyMysqlPosition;
+  const w = want as AnyMysqlPosition;
+  if (w.flavor === 'empty') return 0;
+  if (w.flavor === 'mysql') return gtidSetMissing(h.flavor === 'mysql' ? h.set : new Map(), w.set);
+  return gtidPositionMissing(h.flavor === 'mariadb' ? h.domains : new Map(), w.domains);
+}
+
 export const mysqlPositions: PositionFunctions = {
   distanceUnit: 'transactions',
 
@@ -75,11 +84,14 @@ export const mysqlPositions: PositionFunctions = {
     throw new TypeError(`no union of a MySQL and a MariaDB position: ${x.text}, ${y.text}`);
   },
 
-  distance(have, want) {
-    const h = have as AnyMysqlPosition;
-    const w = want as AnyMysqlPosition;
-    if (w.flavor === 'empty') return 0;
-    if (w.flavor === 'mysql') return gtidSetMissing(h.flavor === 'mysql' ? h.set : new Map(), w.set);
-    return gtidPositionMissing(h.flavor === 'mariadb' ? h.domains : new Map(), w.domains);
+  distance,
+
+  ahead(node, primary) {
+    const n = node as AnyMysqlPosition;
+    const p = primary as AnyMysqlPosition;
+    // The same number given by two servers: two histories, of which neither is longer.
+    if (n.flavor === 'mariadb' && p.flavor === 'mariadb')
+      return Math.max(distance(primary, node), gtidPositionForks(n.domains, p.domains));
+    return distance(primary, node);
   },
 };

@@ -93,4 +93,11 @@ export const postgresPositions: PositionFunctions = {
     if (comparable(h, w)) return Math.max(0, w.lsn - h.lsn);
     return Math.max(1, w.lsn - h.lsn);
   },
+
+  ahead(node, primary) {
+    const n = node as PostgresPosition;
+    const p = primary as PostgresPosition;
+    if (p.timeline !== 0 && n.timeline > p.timeline) return Math.max(1, n.lsn - p.lsn);
+    return Math.max(0, n.lsn - p.lsn);
+  },
 };

@@ -93,8 +93,13 @@ export interface NodeControl {
    * silent one. Changes nothing else.
    */
   confirmReceiving(timeoutMs: number): Promise<boolean>;
-  /** Stops receiving from the old primary and answers all that has been received. Can be undone by `follow`. */
+  /** Stops receiving from the old primary and answers all that has been received. */
   stopReceiving(timeoutMs: number): Promise<Position>;
+  /**
+   * Undoes `stopReceiving` and keeps all that has been received. `upstream` is where to receive from when the node itself
+   * no longer knows.
+   */
+  resumeReceiving(upstream: NodeAddress, timeoutMs: number): Promise<void>;
   /** Resolves once `position` has been applied; rejects with what is missing after the time. */
   waitApplied(position: Position, timeoutMs: number): Promise<void>;
   /** Makes it a writable primary; resolves when it answers as one. */

@@ -83,6 +83,16 @@ test('an empty position is comparable with both kinds, and they never with each 
   assert.throws(() => union(parse('0-1-5'), parse(`${A}:1`)), TypeError);
 });
 
+test('what a replica has beyond its primary is errant', () => {
+  const { ahead } = mysqlPositions;
+  assert.equal(ahead(parse(`${A}:1-5`), parse(`${A}:1-9`)), 0);
+  assert.equal(ahead(parse(`${A}:1-5,${B}:1`), parse(`${A}:1-9`)), 1);
+  assert.equal(ahead(parse('0-1-5'), parse('0-1-6')), 0);
+  assert.equal(ahead(parse('0-1-6'), parse('0-1-5')), 1);
+  assert.equal(ahead(parse('0-2-5'), parse('0-1-5')), 1, 'the same number from two servers');
+  assert.equal(ahead(parse(''), parse('0-1-5')), 0);
+});
+
 test('GTID sets behave as the sets that they name', () => {
   const next = random(7);
   const sources = [`${A}`, `${A}:x`, `${B}`];

@@ -66,6 +66,15 @@ test('timelines are only compared when both are known and equal', () => {
   assert.equal(union(p('0/20'), p('0/10@2')).text, '0/20@2');
 });
 
+test('a standby on the former timeline is behind, not ahead', () => {
+  const { ahead } = postgresPositions;
+  assert.equal(ahead(p('0/20@1'), p('0/30@2')), 0);
+  assert.equal(ahead(p('0/20@1'), p('0/20@1')), 0);
+  assert.equal(ahead(p('0/30@1'), p('0/20@1')), 16);
+  assert.equal(ahead(p('0/30@1'), p('0/20@2')), 16);
+  assert.ok(ahead(p('0/10@3'), p('0/20@2')) > 0);
+});
+
 test('laws: covers is an order, union the least upper bound, distance 0 exactly when covered', () => {
   const next = random(1);
   const draw = (): PostgresPosition =>

@@ -1,0 +1,66 @@
+// Which replica is promoted: the one that has received the most, of those that may be.
+// Pure; how the replicas were made to stop receiving is failover's business.
+
+import type { Position, PositionFunctions } from '../protocol/position.js';
+import type { NodeSnapshot } from './snapshot.js';
+
+export interface StoppedReplica {
+  readonly node: NodeSnapshot;
+  /** All that it has received; it receives nothing more. */
+  readonly received: Position;
+}
+
+export interface Choice {
+  readonly candidate: StoppedReplica | null;
+  /** Why the others were not taken, by name; for people. */
+  readonly passedOver: Readonly<Record<string, string>>;
+  /** What nodes that may not be promoted have received beyond the candidate; lost with them. Bytes or transactions. */
+  readonly lost: number;
+}
+
+/** Among equals; `standby-only` was kept out of the way of exactly this. */
+const PREFERENCE: Readonly<Record<NodeSnapshot['mode'], number>> = {
+  online: 0,
+  drain: 1,
+  'standby-only': 2,
+  offline: 3,
+};
+
+export function choose(stopped: readonly StoppedReplica[], positions: PositionFunctions): Choice {
+  const passedOver: Record<string, string> = {};
+  const eligible = stopped.filter(({ node }) => {
+    const why = exclusion(node);
+    if (why !== null) passedOver[node.name] = why;
+    return why === null;
+  });
+  // How much of what the others have a node would have to do without.
+  const missing = (replica: StoppedReplica): number =>
+    eligible.reduce((sum, other) => sum + positions.distance(replica.received, other.received), 0);
+  const ranked = eligible
+    .map((replica) => ({ replica, missing: missing(replica) }))
+    .sort(
+      (a, b) =>
+        a.missing - b.missing ||
+        PREFERENCE[a.replica.node.mode] - PREFERENCE[b.replica.node.mode] ||
+        b.replica.node.weight - a.replica.node.weight ||
+        (a.replica.node.name < b.replica.node.name ? -1 : 1),
+    );
+  const candidate = ranked[0]?.replica ?? null;
+  if (candidate === null) return { candidate, passedOver, lost: 0 };
+  for (const { replica } of ranked.slice(1)) {
+    const less = positions.distance(replica.received, candidate.received);
+    passedOver[replica.node.name] =
+      less > 0 ? `has received ${less} ${positions.distanceUnit} less` : 'has received as much';
+  }
+  const lost = stopped
+    .filter((replica) => !eligible.includes(replica))
+    .map((replica) => positions.distance(candidate.received, replica.received));
+  return { candidate, passedOver, lost: Math.max(0, ...lost) };
+}
+
+function exclusion(node: NodeSnapshot): string | null {
+  if (node.mode === 'offline') return 'its mode is offline';
+  if (node.errant) return 'it has history that the primary did not have';
+  if (node.fenced) return 'it was replaced as the primary before';
+  return null;
+}
