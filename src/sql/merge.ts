@@ -33,6 +33,7 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
   if (members.length === 1) return first;
 
   const reasons: string[] = [];
+  let mixed = false;
   const session: SessionEffect[] = [];
   let pin: PinReason | null = null;
   let route: Route = first.route;
@@ -42,7 +43,10 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
   let ddl = false;
   let statements = 0;
   for (const member of members) {
-    if (member.route !== route) route = 'primary';
+    if (member.route !== route) {
+      route = 'primary';
+      mixed ||= member.route !== 'primary';
+    }
     for (const reason of member.reasons) {
       if (reasons.length < maxReasons && !reasons.includes(reason)) reasons.push(reason);
     }
@@ -66,5 +70,7 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
     pin ??= 'untracked-setting';
     session.length = 0;
   }
+  if (mixed || (route === 'primary' && reasons.length === 0))
+    reasons.push('statements of several kinds in one text');
   return { route, reasons, pin, transaction, session, prepared: null, ddl, statements, verb: first.verb };
 }

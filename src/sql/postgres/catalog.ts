@@ -12,15 +12,15 @@ export interface FunctionRef {
   readonly name: string;
 }
 
-/** All overloads of one name, by where they stand: the worst volatility counts. */
-export interface FunctionFacts {
-  /** In pg_catalog; null when there is none. */
-  readonly builtin: Volatility | null;
-  /** In any other schema; null when there is none. */
-  readonly user: Volatility | null;
-  /** Every volatile one outside of pg_catalog is written in C (an extension's). */
-  readonly userInC: boolean;
+/** All overloads of one name in one schema: the worst volatility counts. */
+export interface OverloadFacts {
+  readonly volatility: Volatility;
+  /** Every volatile one is written in C (an extension's). */
+  readonly inC: boolean;
 }
+
+/** By schema. */
+export type FunctionFacts = ReadonlyMap<string, OverloadFacts>;
 
 /** A relation that is more than a table, or a table whose reads run functions. */
 export interface RelationFacts {
@@ -83,19 +83,21 @@ interface Direct {
 
 /** Pure: rows of every query of POSTGRES_CATALOG_QUERIES, by its name, as records of column values. */
 export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog {
-  const functions = new Map<string, FunctionFacts>();
+  const functions = new Map<string, Map<string, OverloadFacts>>();
   const functionByOid = new Map<string, FunctionRef & { concern: boolean }>();
   const rowFunctions = new Set<string>();
   for (const row of rows.functions) {
     const name = string(row, 'name');
     const schema = string(row, 'schema');
     const its = volatility(row.volatility);
-    const before = functions.get(name) ?? { builtin: null, user: null, userInC: true };
-    if (schema === 'pg_catalog') functions.set(name, { ...before, builtin: worse(before.builtin, its) });
-    else {
-      const inC = string(row, 'language') === 'c' || its !== 'volatile';
-      functions.set(name, { ...before, user: worse(before.user, its), userInC: before.userInC && inC });
-    }
+    const inC = string(row, 'language') === 'c' || its !== 'volatile';
+    const schemas = functions.get(name) ?? new Map<string, OverloadFacts>();
+    const before = schemas.get(schema);
+    schemas.set(schema, {
+      volatility: worse(before?.volatility ?? null, its),
+      inC: inC && before?.inC !== false,
+    });
+    functions.set(name, schemas);
     if (its === 'volatile' && row.takes_row === true) rowFunctions.add(name);
     // Which functions matter in the end is for the rules and the configuration to say; the bulk never does.
     const concern = its === 'volatile' || schema !== 'pg_catalog' || /^(pg_|txid_|inet_|query_to)/.test(name);

@@ -59,16 +59,15 @@ export class PostgresRules {
       const why = this.#catalog === null ? 'is not known while there is no catalog' : 'is not in the catalog';
       return verdict(`function ${full} ${why}`);
     }
-    if (schema !== 'pg_catalog') {
-      const trusted = facts.userInC && harmlessExtension.has(name);
-      if (facts.user === 'volatile' && !trusted) return verdict(`function ${full} is volatile`);
-      if (schema !== null && facts.user === null) return verdict(`function ${full} is not in the catalog`);
-    }
-    if (builtinPlace && facts.builtin === 'volatile' && !harmlessVolatile.has(name)) {
-      return verdict(`function ${full} is volatile`);
-    }
-    if (schema === 'pg_catalog' && facts.builtin === null && !knownReads.has(name)) {
+    if (schema !== null && !facts.has(schema) && !(builtinPlace && knownReads.has(name))) {
       return verdict(`function ${full} is not in the catalog`);
+    }
+    for (const [place, { volatility, inC }] of facts) {
+      if (volatility !== 'volatile' || (schema !== null && schema !== place)) continue;
+      const harmless =
+        place === 'pg_catalog' ? harmlessVolatile.has(name) : inC && harmlessExtension.has(name);
+      if (!harmless)
+        return verdict(`function ${place === 'pg_catalog' ? full : `${place}.${name}`} is volatile`);
     }
     return null;
   }
