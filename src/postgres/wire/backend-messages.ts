@@ -98,10 +98,16 @@ export function noticeResponse(fields: OwnErrorFields): Buffer {
   return fieldMessage(BACKEND.noticeResponse, fields);
 }
 
-/** An error of the proxy's own; a fatal one ends the client connection, as FATAL does in PostgreSQL. */
-export function proxyErrorResponse(error: ProxyError): Buffer {
+/**
+ * An error of the proxy's own. FATAL means that the connection ends with it, as in PostgreSQL: the error says whether
+ * it does, unless the caller ends it anyway.
+ */
+export function proxyErrorResponse(
+  error: ProxyError,
+  severity: 'ERROR' | 'FATAL' = error.isFatal ? 'FATAL' : 'ERROR',
+): Buffer {
   return errorResponse({
-    severity: error.isFatal ? 'FATAL' : 'ERROR',
+    severity,
     code: error.sqlState,
     message: error.message,
     detail: `scheelite: ${error.code}`,

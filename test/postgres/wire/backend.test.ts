@@ -149,6 +149,8 @@ describe('messages of a node', () => {
       proxyErrorResponse(new ProxyError('pool-timeout', { node: 'a', ms: 5 })),
     );
     assert.equal(error.severity, 'ERROR');
+    const last = at(parseErrorResponse, proxyErrorResponse(new ProxyError('no-primary'), 'FATAL'));
+    assert.equal(last.severity, 'FATAL');
   });
 
   it('have no field that a quoted zero byte could end', () => {
