@@ -13,12 +13,12 @@ interface Sample {
 const CAPACITY = 1_024;
 
 /**
- * A bounded history. When it is full every second sample of its older half is dropped, so that it reaches back for hours, the
- * coarser the older.
+ * A bounded history. When it is full the sample is dropped whose loss leaves the smallest gap for its age, so that it reaches
+ * back for hours, the coarser the older.
  */
 export class PrimaryHistory {
   readonly #functions: PositionFunctions;
-  #samples: Sample[] = [];
+  readonly #samples: Sample[] = [];
 
   constructor(functions: PositionFunctions) {
     this.#functions = functions;
@@ -32,11 +32,21 @@ export class PrimaryHistory {
       last.lastMs = sentAtMs;
       return;
     }
-    if (this.#samples.length >= CAPACITY) {
-      const half = CAPACITY / 2;
-      this.#samples = this.#samples.filter((_, index) => index >= half || index % 2 === 0);
-    }
+    if (this.#samples.length >= CAPACITY) this.#thin(sentAtMs);
     this.#samples.push({ position, firstMs: sentAtMs, lastMs: sentAtMs });
+  }
+
+  #thin(nowMs: number): void {
+    let least = Number.POSITIVE_INFINITY;
+    let at = 1;
+    for (let i = 1; i < this.#samples.length - 1; i++) {
+      const gapMs = this.#samples[i + 1]!.firstMs - this.#samples[i - 1]!.lastMs;
+      const share = gapMs / (nowMs - this.#samples[i]!.firstMs);
+      if (share >= least) continue;
+      least = share;
+      at = i;
+    }
+    this.#samples.splice(at, 1);
   }
 
   get newest(): Position | null {
@@ -45,7 +55,7 @@ export class PrimaryHistory {
 
   /** After a promotion: positions of the old history say nothing about the new one. */
   clear(): void {
-    this.#samples = [];
+    this.#samples.length = 0;
   }
 
   /**
