@@ -76,6 +76,11 @@ export interface StatementClass {
    * "UNKNOWN" when not understood. Of the first statement where there are several.
    */
   readonly verb: string;
+  /**
+   * It reads what the last write of this session left in its server connection (LAST_INSERT_ID()): with the route `last`
+   * that connection is meant, and a `primary` statement has to run there too. Absent: no.
+   */
+  readonly afterWrite?: boolean;
 }
 
 /** The settings of a session that change how its text reads. */
