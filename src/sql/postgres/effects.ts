@@ -18,6 +18,8 @@ import { isFalse, isTrue } from './walk.js';
 
 interface Modes {
   readOnly: boolean | null;
+  /** READ WRITE is among them, if only to be overruled: a standby refuses the word itself. */
+  readWriteSaid: boolean;
   isolation: string | null;
   /** null: not said. */
   deferrable: boolean | null;
@@ -25,7 +27,7 @@ interface Modes {
 
 /** The list of transaction modes of BEGIN, SET TRANSACTION and SESSION CHARACTERISTICS; the last of a kind counts. */
 function transactionModes(options: readonly Tree[]): Modes {
-  const modes: Modes = { readOnly: null, isolation: null, deferrable: null };
+  const modes: Modes = { readOnly: null, readWriteSaid: false, isolation: null, deferrable: null };
   for (const option of options) {
     const element = isRecord(option) ? record(option, 'DefElem') : null;
     if (element === null) continue;
@@ -36,6 +38,7 @@ function transactionModes(options: readonly Tree[]): Modes {
         break;
       case 'transaction_read_only':
         modes.readOnly = value === '1';
+        modes.readWriteSaid ||= value !== '1';
         break;
       case 'transaction_deferrable':
         modes.deferrable = value === '1';
@@ -79,14 +82,19 @@ export function transactionClass(node: TreeRecord): StatementClass {
 }
 
 function beginClass(verb: string, node: TreeRecord): StatementClass {
-  const { readOnly, isolation } = transactionModes(list(node, 'options'));
+  const { readOnly, readWriteSaid, isolation } = transactionModes(list(node, 'options'));
   const transaction: TransactionEffect = { kind: 'begin', readOnly, isolation, snapshot: false };
-  // A standby refuses SERIALIZABLE even when it is READ ONLY.
-  if (readOnly === true && isolation !== 'serializable') {
-    return statementClass('replica', verb, { reasons: ['READ ONLY transaction'], transaction });
+  if (readOnly !== true || readWriteSaid) {
+    return statementClass('primary', verb, { reasons: ['a transaction that may write'], transaction });
   }
-  const reason = readOnly === true ? 'SERIALIZABLE is refused by a standby' : 'a transaction that may write';
-  return statementClass('primary', verb, { reasons: [reason], transaction });
+  // A standby refuses SERIALIZABLE even when it is READ ONLY.
+  if (isolation === 'serializable') {
+    return statementClass('primary', verb, {
+      reasons: ['SERIALIZABLE is refused by a standby'],
+      transaction,
+    });
+  }
+  return statementClass('replica', verb, { reasons: ['READ ONLY transaction'], transaction });
 }
 
 /** `sql` is the statement as written, from its first token to its last. */
