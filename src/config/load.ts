@@ -19,8 +19,8 @@ export interface Loaded {
   readonly config: Config | null;
   readonly problems: readonly Problem[];
   readonly warnings: readonly Problem[];
-  /** All files that it was made of; whoever watches it watches these. */
-  readonly files: readonly string[];
+  /** All files that it was made of, with what `fileSignature` said just before each was read; for whoever watches them. */
+  readonly files: ReadonlyMap<string, string>;
 }
 
 /** Never rejects: a file that cannot be read is a problem like others. */
@@ -29,12 +29,13 @@ export async function loadConfig(
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<Loaded> {
   const path = resolvePath(file);
+  const files = new Map([[path, await fileSignature(path)]]);
   const failed = (problem: Problem): Loaded => ({
     path,
     config: null,
     problems: [problem],
     warnings: [],
-    files: [path],
+    files,
   });
 
   let text: string;
@@ -55,20 +56,32 @@ export async function loadConfig(
   const placed = (all: readonly Problem[]) =>
     all.map((problem) => withPlace(problem, json.places)).sort(byPlace);
   if (parsed === null) {
-    return { path, config: null, problems: placed(problems), warnings: [], files: [path] };
+    return { path, config: null, problems: placed(problems), warnings: [], files };
   }
   const baseDir = dirname(path);
-  const secretPaths = secretFilesOf(parsed, baseDir);
   const secretFiles = new Map<string, string | Error>();
-  for (const secretPath of secretPaths) secretFiles.set(secretPath, await readSecret(secretPath));
+  for (const secretPath of secretFilesOf(parsed, baseDir)) {
+    files.set(secretPath, await fileSignature(secretPath));
+    secretFiles.set(secretPath, await readSecret(secretPath));
+  }
   const resolved = resolveConfig(parsed, { env, baseDir, secretFiles });
   return {
     path,
     config: problems.length === 0 ? resolved.config : null,
     problems: placed([...problems, ...resolved.problems]),
     warnings: placed(resolved.warnings),
-    files: [path, ...secretPaths],
+    files,
   };
+}
+
+/** Changes when the file is written, replaced, taken away or reached by another link. */
+export async function fileSignature(path: string): Promise<string> {
+  try {
+    const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs}`;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unreadable';
+  }
 }
 
 /** One line a problem, in the order of the file. */

@@ -1,10 +1,9 @@
 // Takes over a changed configuration file, all or nothing, on a signal, on a call, or when the file has changed.
 // It knows the running proxy only as `apply`; how settings reach the data path is not its business.
 
-import { stat } from 'node:fs/promises';
 import { describeError } from '../lib/errors.js';
 import { diffConfig } from './diff.js';
-import { type Loaded, loadConfig, problemLines } from './load.js';
+import { fileSignature, type Loaded, loadConfig, problemLines } from './load.js';
 import type { Config } from './schema.js';
 
 export type ReloadTrigger = 'signal' | 'file' | 'api';
@@ -33,7 +32,8 @@ export interface ReloaderOptions {
 export class Reloader {
   readonly #options: ReloaderOptions;
   #config: Config;
-  #files: readonly string[];
+  /** The files of the last load, as they were then. */
+  #files: ReadonlyMap<string, string>;
   #revision = 1;
   /** Attempts so far, by how they ended; for the metrics. */
   readonly counts = { applied: 0, unchanged: 0, refused: 0 };
@@ -105,8 +105,8 @@ export class Reloader {
     const { path, apply, env } = this.#options;
     const loaded = await loadConfig(path, env);
     const warnings = loaded.warnings.map((warning) => `${warning.path}: ${warning.message}`);
-    // A secret's file that is missing now is looked at from now on, so that its return is noticed.
-    this.#files = [...new Set([...this.#files, ...loaded.files])];
+    // Until it succeeds, the files of the last one that did are looked at too: whatever mends it is noticed.
+    this.#files = new Map([...this.#files, ...loaded.files]);
     if (loaded.config === null) return { outcome: 'refused', lines: problemLines(loaded, path), warnings };
     const changes = diffConfig(this.#config, loaded.config);
     const restarts = changes.filter((change) => change.effect === 'restart');
@@ -129,20 +129,22 @@ export class Reloader {
  * a network file system all show in `stat`, while inotify needs a watch of its own for each, or sees nothing.
  */
 class FileWatch {
-  readonly #files: () => readonly string[];
+  readonly #files: () => ReadonlyMap<string, string>;
   readonly #onChange: () => Promise<unknown>;
   readonly #timer: NodeJS.Timeout;
-  /** What has been taken note of, and what was seen in the last look: a file that is still being written differs. */
-  #settled: string | null = null;
-  #previous: string | null = null;
+  /** What the last look saw: a file that is still being written differs from look to look. */
+  #previous = '';
   #busy = false;
 
-  constructor(files: () => readonly string[], intervalMs: number, onChange: () => Promise<unknown>) {
+  constructor(
+    files: () => ReadonlyMap<string, string>,
+    intervalMs: number,
+    onChange: () => Promise<unknown>,
+  ) {
     this.#files = files;
     this.#onChange = onChange;
     this.#timer = setInterval(() => void this.#look(), intervalMs);
     this.#timer.unref();
-    void this.#look();
   }
 
   stop(): void {
@@ -153,31 +155,19 @@ class FileWatch {
     if (this.#busy) return;
     this.#busy = true;
     try {
-      const now = await signature(this.#files());
+      const signatures: string[] = [];
+      let changed = false;
+      for (const [file, loaded] of this.#files()) {
+        const now = await fileSignature(file);
+        if (now !== loaded) changed = true;
+        signatures.push(now);
+      }
+      const now = signatures.join();
       const stable = now === this.#previous;
       this.#previous = now;
-      if (this.#settled === null) this.#settled = now;
-      else if (stable && now !== this.#settled) {
-        // Before the load: what changes during it is seen in the next look. Other files than before cost one
-        // look that finds nothing changed.
-        this.#settled = now;
-        await this.#onChange();
-      }
+      if (changed && stable) await this.#onChange();
     } finally {
       this.#busy = false;
     }
   }
-}
-
-async function signature(files: readonly string[]): Promise<string> {
-  const parts: string[] = [];
-  for (const file of files) {
-    try {
-      const { dev, ino, size, mtimeNs } = await stat(file, { bigint: true });
-      parts.push(`${file} ${dev} ${ino} ${size} ${mtimeNs}`);
-    } catch (error) {
-      parts.push(`${file} ${(error as NodeJS.ErrnoException).code}`);
-    }
-  }
-  return parts.join('\n');
 }
