@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import mysql from 'mysql2/promise';
 import { freePort } from '../../src/cli/demo/port.js';
 import { ServerProcess } from '../../src/cli/demo/server-process.js';
+import { AdminSocket } from './admin-socket.js';
 import { available, clients, versionOf } from './available.js';
 import { copyFolder, template } from './cache.js';
 import type { Login, Row, StartOptions, TestCluster, TestNode } from './cluster.js';
@@ -98,7 +99,7 @@ class MysqlNode implements TestNode {
   readonly dataDir: string;
   readonly #flavor: Flavor;
   readonly #server: ServerProcess;
-  #connection: mysql.Connection | undefined;
+  #connection: Promise<{ connection: mysql.Connection; socket: AdminSocket }> | undefined;
 
   constructor(options: ServerOptions) {
     this.name = options.name;
@@ -113,30 +114,42 @@ class MysqlNode implements TestNode {
   }
 
   async admin(sql: string): Promise<Row[]> {
-    this.#connection ??= await this.#connect();
-    const [result] = await this.#connection.query({ sql, timeout: 60_000 });
+    this.#connection ??= this.#connect();
+    const { connection, socket } = await this.#connection;
+    const [result] = await socket.during(() => connection.query({ sql, timeout: 60_000 }));
     if (!Array.isArray(result)) return [];
     // One statement gives a list of rows, several a list of results.
     const last: unknown = Array.isArray(result[0]) ? result.at(-1) : result;
     return Array.isArray(last) ? (last as Row[]) : [];
   }
 
-  async #connect(): Promise<mysql.Connection> {
-    const connection = await mysql.createConnection({
-      ...{ host, port: this.port, database, ...superuser },
-      connectTimeout: 30_000,
-      multipleStatements: true,
-    });
+  #connect(): Promise<{ connection: mysql.Connection; socket: AdminSocket }> {
+    const socket = new AdminSocket();
+    socket.connect(this.port, host);
+    const opening = socket
+      .during(() =>
+        mysql.createConnection({
+          ...{ database, ...superuser },
+          connectTimeout: 30_000,
+          multipleStatements: true,
+          stream: socket,
+        }),
+      )
+      .then((connection) => {
+        connection.on('error', drop);
+        connection.on('end', drop);
+        return { connection, socket };
+      });
+    // One that broke is replaced at the next question.
     const drop = () => {
-      if (this.#connection === connection) this.#connection = undefined;
+      if (this.#connection === opening) this.#connection = undefined;
     };
-    connection.on('error', drop);
-    connection.on('end', drop);
-    return connection;
+    opening.catch(drop);
+    return opening;
   }
 
   #disconnect(): void {
-    this.#connection?.destroy();
+    this.#connection?.then(({ connection }) => connection.destroy()).catch(() => undefined);
     this.#connection = undefined;
   }
 

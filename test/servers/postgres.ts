@@ -15,6 +15,7 @@ import {
 } from '../../src/cli/demo/postgres-server.js';
 import { giveTo, type RunAs, unprivileged } from '../../src/cli/demo/run-as.js';
 import type { ServerProcess } from '../../src/cli/demo/server-process.js';
+import { AdminSocket } from './admin-socket.js';
 import { available, clients, versionOf } from './available.js';
 import { copyFolder, template, writableCache } from './cache.js';
 import type { Login, Row, StartOptions, TestCluster, TestNode } from './cluster.js';
@@ -84,7 +85,7 @@ class PostgresNode implements TestNode {
   readonly port: number;
   readonly dataDir: string;
   readonly #server: ServerProcess;
-  #client: pg.Client | undefined;
+  #client: Promise<{ client: pg.Client; socket: AdminSocket }> | undefined;
 
   constructor(name: string, port: number, dataDir: string, binaries: PostgresBinaries, as: RunAs) {
     this.name = name;
@@ -98,34 +99,40 @@ class PostgresNode implements TestNode {
   }
 
   async admin(sql: string): Promise<Row[]> {
-    this.#client ??= await this.#connect();
-    const client = this.#client;
+    this.#client ??= this.#connect();
+    const { client, socket } = await this.#client;
     // Several statements in one string give a list of results, which pg's types do not tell.
-    const result: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await client.query<Row>(sql);
+    const result: pg.QueryResult<Row> | pg.QueryResult<Row>[] = await socket.during(() =>
+      client.query<Row>(sql),
+    );
     const last = Array.isArray(result) ? (result as pg.QueryResult<Row>[]).at(-1) : result;
     return last?.rows ?? [];
   }
 
-  async #connect(): Promise<pg.Client> {
+  #connect(): Promise<{ client: pg.Client; socket: AdminSocket }> {
+    const socket = new AdminSocket();
     const client = new pg.Client({
       ...{ host, port: this.port, database, ...superuser },
       application_name: 'harness',
       connectionTimeoutMillis: 30_000,
       query_timeout: 60_000,
+      stream: () => socket,
     });
+    const opening = socket.during(() => client.connect()).then(() => ({ client, socket }));
+    // One that broke is replaced at the next question.
     const drop = () => {
-      if (this.#client === client) this.#client = undefined;
+      if (this.#client === opening) this.#client = undefined;
     };
     client.on('error', drop);
     client.on('end', drop);
-    await client.connect();
-    return client;
+    opening.catch(drop);
+    return opening;
   }
 
   async #disconnect(): Promise<void> {
-    const client = this.#client;
+    const opening = this.#client;
     this.#client = undefined;
-    await client?.end().catch(() => undefined);
+    await opening?.then(({ client, socket }) => socket.during(() => client.end())).catch(() => undefined);
   }
 
   async kill(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): Promise<void> {
