@@ -148,7 +148,8 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
     }
     return;
   }
-  const known = catalog?.hasFunction(name) ?? false;
+  // A stored function may have the name of a built-in that another version has; these names are never looked up.
+  const known = !spaceSensitive.has(name) && (catalog?.hasFunction(name) ?? false);
   if (isHarmless(name, settings.flavour) && !known) return;
   if (known && catalog?.readsOnly(null, name)) return;
   because(

@@ -129,7 +129,7 @@ export const beforeBracket: ReadonlySet<string> = new Set(
   words(`
     all and as asc between bigint binary blob by case char character collate cross dec decimal desc distinct
     distinctrow div double else except exists float for from group having ignore in index inner int integer interval
-    intersect is join key lateral left like limit longblob longtext mediumblob mediumint mediumtext mod natural not
+    intersect is join key lateral left like limit longblob longtext match mediumblob mediumint mediumtext mod natural not
     null numeric of on or order outer over partition primary real regexp right rlike row select set smallint
     straight_join table then tinyblob tinyint tinytext to union unique unsigned use using values varbinary varchar
     when where window with xor`),

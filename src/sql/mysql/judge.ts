@@ -40,7 +40,9 @@ function judgeByVerb(context: Context, span: Span): Draft {
     case 'desc':
       return judgeExplain(context, span);
     case 'analyze':
-      return mariadb ? judgeExplain(context, span) : judgeAdministration(context, span);
+      return mariadb && !tablesFollow.has(tokens.word(from + 1))
+        ? judgeExplain(context, span)
+        : judgeAdministration(context, span);
     case 'show':
       return judgeShow(context, span);
     case 'checksum':
@@ -88,6 +90,9 @@ function judgeByVerb(context: Context, span: Span): Draft {
       return unknown(context, span);
   }
 }
+
+/** Behind ANALYZE: it is about tables, not about a statement. */
+const tablesFollow = new Set(['table', 'tables', 'local', 'no_write_to_binlog', 'persistent']);
 
 function read(verb: string): Draft {
   const draft = new Draft(verb);

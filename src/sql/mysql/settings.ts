@@ -34,6 +34,7 @@ export function judgeSet(context: Context, span: Span): Draft {
   const assigned = isAssignment(context, at + 1);
   if (!assigned) {
     if (first === 'role') {
+      draft.route = 'session';
       track(draft, 'role', context, at + 1, to, `SET ${tokens.raw(at, to)}`);
       return draft;
     }

@@ -11,7 +11,7 @@ export const spaceSensitive: ReadonlySet<string> = new Set(
   words(`
     adddate bit_and bit_or bit_xor cast count curdate curtime date_add date_sub extract group_concat max mid min now
     position session_user std stddev stddev_pop stddev_samp subdate substr substring sum sysdate system_user trim
-    variance var_pop var_samp json_arrayagg json_objectagg median st_collect avg lead lag
+    variance var_pop var_samp json_arrayagg json_objectagg median st_collect lead lag
     cume_dist dense_rank first_value nth_value ntile percent_rank percentile_cont percentile_disc rank row_number`),
 );
 

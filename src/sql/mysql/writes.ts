@@ -14,8 +14,8 @@ export function writeDraft(context: Context, span: Span, verb: string): Draft {
   return draft;
 }
 
-function leavings(context: Context, span: Span, draft: Draft): void {
-  const found = scanExpressions(context, span.from, span.to);
+function leavings(context: Context, span: Span, draft: Draft, program = false): void {
+  const found = scanExpressions(context, span.from, span.to, program);
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
   draft.afterWrite = found.afterWrite;
 }
@@ -76,7 +76,7 @@ export function judgeBlock(context: Context, span: Span): Draft {
   const { tokens } = context;
   const draft = new Draft(tokens.word(span.from).toUpperCase() || 'BEGIN');
   draft.primary('a block of statements');
-  leavings(context, span, draft);
+  leavings(context, span, draft, true);
   for (let i = span.from; i < span.to; i++) {
     if (tokens.is(i, 'temporary') && !tokens.is(i - 1, 'drop')) {
       draft.pinned('temporary-table', 'a temporary table lives in its connection');
