@@ -231,7 +231,7 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     this.stats.misses++;
     const shape = ascii(lexer.shape, lexer.length);
     const counted = Math.min(lexer.statements, maxStatements);
-    let session = lexer.statements > maxStatements;
+    let session = lexer.unlisted;
     for (let k = 0; k < counted; k++) {
       const start = lexer.textStarts[k]!;
       session ||= sessionWords.has(firstWord(sql.toString('latin1', start, start + 16).toLowerCase()));

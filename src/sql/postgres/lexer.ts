@@ -126,6 +126,18 @@ function collapsedRows(shape: Uint8Array, length: number): number {
   return repeated ? length - 5 : length;
 }
 
+const plainWords = ['select', 'insert', 'update', 'delete'].map((text) => Buffer.from(text));
+
+/** Whether the text at `from` begins with one of the words of everyday scripts, which leave no state behind. */
+function beginsPlainly(sql: Buffer, from: number): boolean {
+  for (const plain of plainWords) {
+    let i = 0;
+    while (i < plain.length && fold[sql[from + i] ?? 0] === plain[i]) i++;
+    if (i === plain.length && fold[sql[from + i] ?? 0] === 0) return true;
+  }
+  return false;
+}
+
 export class PostgresLexer {
   /** The shape with placeholders, `length` bytes of it. */
   readonly shape: Uint8Array = new Uint8Array(maxShapeBytes + 256);
@@ -144,6 +156,8 @@ export class PostgresLexer {
   malformed = false;
   /** The shape or the number of statements is over its bound; the shape holds its first `keptPrefixBytes` only. */
   overlong = false;
+  /** Behind the last statement that is listed there is one that is no plain SELECT, INSERT, UPDATE or DELETE. */
+  unlisted = false;
   /** The deepest nesting of brackets. */
   depth = 0;
 
@@ -164,6 +178,7 @@ export class PostgresLexer {
     this.hintEnd = -1;
     this.malformed = false;
     this.overlong = false;
+    this.unlisted = false;
 
     // CREATE FUNCTION ... BEGIN ATOMIC ...; ...; END holds semicolons that end no statement.
     let wordCount = 0;
@@ -227,7 +242,10 @@ export class PostgresLexer {
         if (statements < maxStatements) {
           this.textStarts[statements] = i;
           this.shapeStarts[statements] = length;
-        } else this.overlong = true;
+        } else {
+          this.overlong = true;
+          this.unlisted ||= !beginsPlainly(sql, i);
+        }
         statements++;
         last = afterNothing;
         depth = 0;
@@ -419,8 +437,15 @@ export class PostgresLexer {
             i = numberEnd(sql, i, end);
             break;
           }
-          if (next === 0x2e) {
+          // No grammar has a point behind these, but the shape must not make another token of the two.
+          if (
+            next === 0x2e ||
+            last === afterPoint ||
+            (last === afterWord && shape[length - 1] === placeholder.number)
+          ) {
             shape[length++] = 0x20;
+          }
+          if (next === 0x2e) {
             shape[length++] = byte;
             i++;
             last = afterOperator;
@@ -431,6 +456,7 @@ export class PostgresLexer {
         }
         case colon:
           if (sql[i + 1] === 0x3a) {
+            if (last === afterOperator || last === afterCast) shape[length++] = 0x20;
             shape[length++] = byte;
             shape[length++] = byte;
             i += 2;
@@ -468,7 +494,7 @@ export class PostgresLexer {
         }
         if (last === afterComma && inLiteralList(shape, length)) length--;
         else {
-          if (last !== afterNothing && last !== afterOpen && last !== afterPoint && last !== afterCast) {
+          if (last !== afterNothing && last !== afterOpen && last !== afterCast) {
             shape[length++] = 0x20;
           }
           shape[length++] = literal;
