@@ -18,6 +18,8 @@ export interface PoolLimits {
   /** Milliseconds after which one is closed when it comes back. */
   maxLifetimeMs: number;
   connectTimeoutMs: number;
+  /** Server connections of this node for single users. */
+  maxByUser?: ReadonlyMap<string, number>;
 }
 
 /** Somebody who wants a server connection, and then has it. */
@@ -82,11 +84,15 @@ export class NodePool {
     opened: 0,
     openFailures: 0,
     closed: 0,
-    granted: 0,
     waited: 0,
     timeouts: 0,
     refusals: 0,
   };
+  /** Of connections that have ended. */
+  #endedBytesReceived = 0;
+  #endedBytesSent = 0;
+  /** Server connections of each user: leased, idle and coming. */
+  readonly #byUser = new Map<string, number>();
 
   constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
     this.node = node.name;
@@ -108,6 +114,21 @@ export class NodePool {
 
   get waiting(): number {
     return this.#waits.length;
+  }
+
+  get bytesReceived(): number {
+    return this.#sum(this.#endedBytesReceived, (server) => server.bytesReceived);
+  }
+
+  get bytesSent(): number {
+    return this.#sum(this.#endedBytesSent, (server) => server.bytesSent);
+  }
+
+  #sum(start: number, bytes: (server: ServerConnection) => number): number {
+    let sum = start;
+    for (const idle of this.#idle) sum += bytes(idle.server);
+    for (const server of this.#leased.keys()) sum += bytes(server);
+    return sum;
   }
 
   get connecting(): number {
@@ -139,7 +160,6 @@ export class NodePool {
       const server = this.#takeIdle(keyText, stateDigest);
       if (server !== null) {
         this.#leased.set(server, waiter);
-        this.counts.granted++;
         return server;
       }
     }
@@ -257,7 +277,6 @@ export class NodePool {
       if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
         const [wait] = this.#waits.splice(at, 1);
         this.#leased.set(server, wait!.waiter);
-        this.counts.granted++;
         wait!.waiter.granted(server);
         return;
       }
@@ -270,11 +289,22 @@ export class NodePool {
   #openForWaits(): void {
     if (this.#closed) return;
     for (const wait of this.#waits) {
-      if (wait.connecting) continue;
+      if (wait.connecting || this.#isUserFull(wait.key.user)) continue;
       if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(wait.keyText)) return;
       wait.connecting = true;
       this.#open(wait);
     }
+  }
+
+  #isUserFull(user: string): boolean {
+    const limit = this.#limits.maxByUser?.get(user);
+    return limit !== undefined && (this.#byUser.get(user) ?? 0) >= limit;
+  }
+
+  #countUser(user: string, change: number): void {
+    const count = (this.#byUser.get(user) ?? 0) + change;
+    if (count > 0) this.#byUser.set(user, count);
+    else this.#byUser.delete(user);
   }
 
   /** Makes room for another user's connection. */
@@ -288,6 +318,7 @@ export class NodePool {
 
   #open(wait: Wait): void {
     this.#connecting++;
+    this.#countUser(wait.key.user, 1);
     this.#connect({
       node: this.node,
       host: this.#host,
@@ -308,6 +339,7 @@ export class NodePool {
       (cause: unknown) => {
         this.#connecting--;
         this.counts.openFailures++;
+        this.#countUser(wait.key.user, -1);
         this.#refuseOneOf(wait, toProxyError(cause, this.node));
         this.#openForWaits();
       },
@@ -325,6 +357,9 @@ export class NodePool {
 
   #onServerClosed(server: ServerConnection, reason: string): void {
     this.counts.closed++;
+    this.#endedBytesReceived += server.bytesReceived;
+    this.#endedBytesSent += server.bytesSent;
+    this.#countUser(server.key.user, -1);
     const at = this.#idle.findIndex((idle) => idle.server === server);
     if (at >= 0) this.#idle.splice(at, 1);
     const holder = this.#leased.get(server);

@@ -8,22 +8,19 @@ import type { ClientConnection, SessionHost } from '../protocol/client-connectio
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
-import type { Classified, Classifier, PostgresLexSettings, StatementClass } from '../sql/statement.js';
+import type { Classified, StatementClass } from '../sql/statement.js';
 import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
 import { ExtendedBatch } from './extended-batch.js';
+import { refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { ReplySink, Run } from './run.js';
-import type { PostgresRuntime } from './runtime.js';
+import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
-import { TrackedState } from './tracked-state.js';
+import { endsTransaction, SessionSettings } from './session-settings.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit } from './unit.js';
 import {
-  BIND_COMPLETE,
-  CLOSE_COMPLETE,
   commandComplete,
   errorResponse,
-  NO_DATA,
-  PARSE_COMPLETE,
   parameterStatus,
   proxyErrorResponse,
   readyForQuery,
@@ -71,7 +68,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly #startup: ClientStartup;
   #phase: Phase = 'startup';
   #cancelKey: CancelKey | null = null;
-  #classifier: Classifier<PostgresLexSettings> | null = null;
+  #database: DatabaseClassifier | null = null;
 
   /** The messages of the batch that is being collected, or that runs open. */
   #batch: ExtendedBatch | null = null;
@@ -90,11 +87,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #transaction: TransactionStatus = 'idle';
   /** The transaction was lost with its server connection: only its end is accepted. */
   #lost = false;
-  /** Startup parameters: what RESET goes back to. */
-  #base = TrackedState.empty;
-  #state = TrackedState.empty;
-  /** Within a transaction: what its settings are if it commits, and what the server connection's were before. */
-  #open: { state: TrackedState; readonly serverBefore: TrackedState } | null = null;
+  readonly #session = new SessionSettings();
   readonly #told = new Map<string, string>();
   #lastServer: PostgresServerConnection | null = null;
 
@@ -122,7 +115,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   get stateDigest(): string {
-    return (this.#open?.state ?? this.#state).digest;
+    return this.#session.current.digest;
   }
 
   cancel(): void {
@@ -130,15 +123,15 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onLoggedIn(login: LoggedIn): void {
-    this.#base = login.base;
-    this.#state = login.base;
-    this.#classifier = this.#runtime.classifierOf(login.database);
+    this.#session.start(login.base);
+    this.#database = this.#runtime.classifierOf(login.database);
     for (const [name, value] of login.parameters) this.#told.set(name, value);
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
     this.#framer.expectMessages();
     this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
     this.#startup.greet(login, this.#cancelKey);
     this.#phase = 'collecting';
+    this.#socket.resume();
     this.#pump();
   }
 
@@ -155,6 +148,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     try {
       if (this.#phase === 'startup') this.#startup.read();
       else this.#readMessages();
+      // What cannot be read now is left in the kernel, beyond a little.
+      if (this.#framer.pendingBytes > READ_AHEAD_BYTES && !this.#mayRead()) this.#socket.pause();
     } catch (cause) {
       this.terminate(
         cause instanceof ProxyError
@@ -172,13 +167,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         throw this.#framer.error ?? new ProxyError('protocol-violation', { detail: 'framing' });
       this.#onMessage(this.#framer.type, this.#framer.buffer, this.#framer.start, this.#framer.end);
     }
-    if (this.#phase === 'waiting' && this.#framer.pendingBytes > READ_AHEAD_BYTES) this.#socket.pause();
   }
 
   #mayRead(): boolean {
     if (this.#phase === 'collecting') return true;
     if (this.#phase === 'copying') return !this.#sinkIsFull;
-    return this.#phase === 'waiting' && this.#unit?.open === true;
+    return this.#phase === 'waiting' && this.#unit?.open === true && this.#run !== null;
   }
 
   #onMessage(type: number, buffer: Buffer, start: number, end: number): void {
@@ -210,6 +204,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         return;
       case FRONTEND.functionCall:
         this.#refuseInsideBatch('FunctionCall');
+        if (this.#lost) {
+          this.#answerLost(false, rolledBack);
+          return;
+        }
         this.#submit(new SimpleUnit(UNKNOWN_CALL, buffer.subarray(start, end)));
         return;
       case FRONTEND.copyData:
@@ -230,12 +228,13 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const classified = this.#classify(buffer.subarray(textStart, textEnd));
     const message = buffer.subarray(start, end);
     if (this.#lost) {
-      this.#answerLost(endsTransaction(classified.statement), () => [commandComplete('ROLLBACK')]);
+      this.#answerLost(endsTransaction(classified.statement), rolledBack);
       return;
     }
     const prepared = classified.statement.prepared;
     if (prepared?.kind === 'deallocate' && prepared.name !== null && this.#transaction !== 'failed') {
-      if (this.#names.delete(prepared.name)) {
+      // Names are kept byte by byte.
+      if (this.#names.delete(Buffer.from(prepared.name).toString('latin1'))) {
         this.#answerLocally([commandComplete('DEALLOCATE'), readyForQuery(this.#transaction)]);
         return;
       }
@@ -282,7 +281,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#batch === null || this.#batch.messages.length === this.#written) return;
     this.#batch.add({ kind: 'flush', bytes });
     if (this.#unit === null) {
-      if (this.#lost) return;
+      if (this.#lost) {
+        this.#skipping = true;
+        this.#answerLocally([refusal()]);
+        return;
+      }
       this.#submit(new BatchUnit(this.#batch, true));
     } else {
       this.#writeMore();
@@ -308,7 +311,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     this.#batch = null;
     if (this.#lost) {
-      this.#answerLost(batch.classes.some(endsTransaction), () => rolledBackReplies(batch));
+      this.#answerLost(batch.classes.some(endsTransaction), () => rolledBackBatch(batch));
       return;
     }
     if (batch.messages.length === 1 && this.#transaction === 'idle') {
@@ -362,7 +365,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #classify(sql: Buffer): Classified {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNKNOWN_CALL;
-    return this.#classifier!.classify(sql, {
+    return this.#database!.classifier.classify(sql, {
       standardConformingStrings: this.#told.get('standard_conforming_strings') !== 'off',
     });
   }
@@ -389,9 +392,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
-    const state = this.#open?.state ?? this.#state;
     const start = (): void => this.#start(unit as PostgresUnit, server, options, done);
-    const ready = server.bringTo(state, (error) => {
+    const ready = server.bringTo(this.#session.current, (error) => {
       if (error === null) start();
       else this.#onStateRefused(server, error, options, done);
     });
@@ -445,9 +447,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       done({ kind: 'withheld', error, retryOn: 'primary' });
       return;
     }
+    const wasOpen = this.#unit?.open === true;
     this.#endUnit();
     this.#write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
-    this.#write(readyForQuery('idle'));
+    if (wasOpen) this.#skipping = true;
+    else this.#write(readyForQuery('idle'));
     done({ kind: 'answered', transaction: 'idle', error, position: null });
   }
 
@@ -460,13 +464,17 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   ): void {
     if (outcome.kind === 'answered') {
       this.#endUnit();
-      this.#trackSettings(unit.statement, server, outcome.transaction, outcome.error !== null, tag);
-      this.#transaction = outcome.transaction;
-      if (outcome.error === null) this.#noteDiscards(unit.statement, server);
+      const { transaction } = outcome;
+      const failed = outcome.error !== null;
+      const known = this.#session.unitEnded(unit.statement, server, { transaction, failed, tag });
+      if (!known) this.#host.pin('untracked-setting');
+      this.#transaction = transaction;
+      if (!failed) this.#noteDiscards(unit.statement, server);
     } else {
       this.#run = null;
       this.#server = null;
-      if (outcome.kind === 'lost') this.#open = null;
+      this.#sinkIsFull = false;
+      if (outcome.kind === 'lost') this.#session.forgetTransaction();
       if (this.#phase === 'copying') this.#phase = 'waiting';
     }
     done(outcome);
@@ -479,41 +487,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#batch = null;
     this.#written = 0;
     this.#copySync = false;
+    this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
-  }
-
-  /** SET and RESET outside a transaction hold at once; inside one when it commits. */
-  #trackSettings(
-    statement: StatementClass,
-    server: PostgresServerConnection,
-    transaction: TransactionStatus,
-    failed: boolean,
-    tag: string,
-  ): void {
-    const before = this.#open?.state ?? this.#state;
-    const serverBefore = this.#open?.serverBefore ?? server.state;
-    let after = before;
-    if (!failed && statement.session.length > 0) {
-      after = before.apply(statement.session, this.#base);
-      server.state = server.state.apply(statement.session, TrackedState.empty);
-    }
-    const ended = endsTransaction(statement) && !failed;
-    if (this.#open !== null && (ended || transaction === 'idle')) {
-      // A COMMIT of a failed transaction is answered by ROLLBACK.
-      if (tag === 'COMMIT') this.#state = after;
-      else server.state = serverBefore;
-      this.#open = null;
-      after = this.#state;
-    }
-    if (transaction === 'idle') {
-      this.#state = after;
-      return;
-    }
-    this.#open ??= { state: this.#state, serverBefore: server.state };
-    this.#open.state = after;
-    // Which of the settings a savepoint undoes is the server's to know.
-    if (statement.transaction?.kind === 'rollback-to' && after !== this.#state)
-      this.#host.pin('untracked-setting');
   }
 
   #noteDiscards(statement: StatementClass, server: PostgresServerConnection): void {
@@ -546,7 +521,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
     const wasOpen = unit.open;
     this.#endUnit();
-    this.#open = null;
+    this.#session.forgetTransaction();
     this.#transaction = 'idle';
     this.#lost = transaction === 'failed';
     if (error.isFatal) {
@@ -560,19 +535,15 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   transactionLost(_error: ProxyError): void {
     // Nothing can be said before the client's next unit; that one learns it.
-    this.#open = null;
+    this.#session.forgetTransaction();
     this.#transaction = 'idle';
     this.#lost = true;
   }
 
   /** In a lost transaction: its end is answered as a server would after an error, everything else refused. */
   #answerLost(ends: boolean, replies: () => Buffer[]): void {
-    if (ends) {
-      this.#lost = false;
-      this.#answerLocally([...replies(), readyForQuery('idle')]);
-      return;
-    }
-    this.#answerLocally([proxyErrorResponse(new ProxyError('transaction-aborted')), readyForQuery('failed')]);
+    if (ends) this.#lost = false;
+    this.#answerLocally(ends ? replies() : [refusal(), readyForQuery('failed')]);
   }
 
   #answerLocally(messages: readonly Buffer[]): void {
@@ -582,7 +553,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   terminate(error: ProxyError): void {
     if (this.#phase === 'closed') return;
-    this.#write(proxyErrorResponse(error));
+    this.#write(proxyErrorResponse(error, 'FATAL'));
     this.#close(error.message);
   }
 
@@ -617,7 +588,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   messageCut(): void {
-    this.terminate(new ProxyError('server-lost', { node: '', detail: 'in the middle of a message' }));
+    // Nothing that we could say would be read as what it is.
+    this.#close('its server connection was lost in the middle of a message');
   }
 
   copyInStarted(): void {
@@ -646,39 +618,3 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 function uncork(socket: Socket): void {
   socket.uncork();
 }
-
-function endsTransaction(statement: StatementClass): boolean {
-  return statement.transaction?.kind === 'commit' || statement.transaction?.kind === 'rollback';
-}
-
-/** What a server answers to a batch that ends a failed transaction. */
-function rolledBackReplies(batch: ExtendedBatch): Buffer[] {
-  const replies: Buffer[] = [];
-  for (const message of batch.messages) {
-    switch (message.kind) {
-      case 'parse':
-        replies.push(PARSE_COMPLETE);
-        break;
-      case 'bind':
-        replies.push(BIND_COMPLETE);
-        break;
-      case 'close':
-        replies.push(CLOSE_COMPLETE);
-        break;
-      case 'execute':
-        replies.push(commandComplete('ROLLBACK'));
-        break;
-      case 'describe':
-        if (message.fields.kind === 'statement') replies.push(NO_PARAMETERS);
-        replies.push(NO_DATA);
-        break;
-      case 'sync':
-      case 'flush':
-        break;
-    }
-  }
-  return replies;
-}
-
-/** ParameterDescription of a statement without parameters. */
-const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);

@@ -141,17 +141,21 @@ export class ClientStartup {
       this.#socket.write(
         negotiateProtocolVersion(Math.min(message.minor, PROTOCOL_MINOR_LATEST), message.extensions),
       );
+    if (this.#settings.full !== null)
+      throw new ProxyError('too-many-clients', { limit: this.#settings.full });
     this.#message = message;
     this.#framer.expectMessages();
     this.#phase = 'lookup';
     this.#host.lookUpUser(message.user).then(
       (lookup) => {
         if (this.#phase !== 'lookup') return;
-        this.#phase = 'authenticating';
-        const method = this.#settings.auth as ClientLoginMethod;
-        this.#login = new ClientLogin({ method, user: message.user, lookup });
-        this.#onStep(this.#login.start());
-        if (this.#phase === 'authenticating') this.#readLater();
+        this.#guard(() => {
+          this.#phase = 'authenticating';
+          const method = this.#settings.auth as ClientLoginMethod;
+          this.#login = new ClientLogin({ method, user: message.user, lookup });
+          this.#onStep(this.#login.start());
+          this.read();
+        });
       },
       (cause: unknown) => {
         if (this.#phase === 'done') return;
@@ -161,9 +165,10 @@ export class ClientStartup {
     );
   }
 
-  #readLater(): void {
+  /** Outside the socket's callback nobody else catches: what a client sends must not take the process down. */
+  #guard(work: () => void): void {
     try {
-      this.read();
+      work();
     } catch (cause) {
       const detail = describeError(cause);
       this.#fail(cause instanceof ProxyError ? cause : new ProxyError('internal-error', { detail }));
@@ -203,12 +208,8 @@ export class ClientStartup {
       if (this.#phase !== 'login') return;
       const { minor, database } = this.#message!;
       this.stop();
-      this.#events.loggedIn({
-        database,
-        base,
-        parameters,
-        cancelKeyBytes: minor >= PROTOCOL_MINOR_LATEST ? LONG_KEY_BYTES : SHORT_KEY_BYTES,
-      });
+      const cancelKeyBytes = minor >= PROTOCOL_MINOR_LATEST ? LONG_KEY_BYTES : SHORT_KEY_BYTES;
+      this.#guard(() => this.#events.loggedIn({ database, base, parameters, cancelKeyBytes }));
     };
     const ready = server.bringTo(base, (error) => {
       if (error === null) {

@@ -41,6 +41,9 @@ function foreignName(name: string): string {
   return name.startsWith(SERVER_NAME_PREFIX) ? `unknown ${name}` : name;
 }
 
+/** What a message costs beside its own bytes: a flood of tiny ones is bounded by this. */
+const OBJECT_BYTES = 256;
+
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
   /** The classes of the statements that it parses, or binds. */
@@ -49,6 +52,8 @@ export class ExtendedBatch {
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
   readonly #clientNames: ClientNames;
+  /** The client's names as they were before replies to this batch changed them, latest last. */
+  readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
   constructor(clientNames: ClientNames) {
     this.#clientNames = clientNames;
@@ -56,7 +61,7 @@ export class ExtendedBatch {
 
   add(message: BatchMessage): void {
     this.messages.push(message);
-    this.bytes += message.bytes.length;
+    this.bytes += message.bytes.length + OBJECT_BYTES;
     if (message.kind === 'parse') {
       this.classes.push(message.text.classified.statement);
       this.#names.set(message.name, message.text);
@@ -81,7 +86,8 @@ export class ExtendedBatch {
   /** Writes `messages` from index `from` on for this server connection. Statements that it lacks are parsed first. */
   writeFor(server: PostgresServerConnection, from = 0): Written {
     const out: Written = { messages: [], steps: [] };
-    const names = new Map<string, PreparedText | null>();
+    if (from === 0) this.#undo();
+    const names = this.#namesBefore(from);
     const lookUp = (name: string): PreparedText | undefined => {
       const own = names.get(name);
       return own === undefined ? this.#clientNames.get(name) : (own ?? undefined);
@@ -118,6 +124,31 @@ export class ExtendedBatch {
     return out;
   }
 
+  /** Names that messages before `from` have given or taken, whether or not their replies have come. */
+  #namesBefore(from: number): Map<string, PreparedText | null> {
+    const names = new Map<string, PreparedText | null>();
+    for (let i = 0; i < from; i++) {
+      const message = this.messages[i]!;
+      if (message.kind === 'parse') names.set(message.name, message.text);
+      else if (message.kind === 'close' && message.fields.kind === 'statement')
+        names.set(message.fields.name, null);
+    }
+    return names;
+  }
+
+  /** It runs again from its beginning: what replies to its first run have named is not named yet. */
+  #undo(): void {
+    for (const { name, before } of this.#changed.splice(0).reverse()) {
+      if (before === undefined) this.#clientNames.delete(name);
+      else this.#clientNames.set(name, before);
+    }
+  }
+
+  #setName(name: string, text: PreparedText): void {
+    this.#changed.push({ name, before: this.#clientNames.get(name) });
+    this.#clientNames.set(name, text);
+  }
+
   #writeParse(
     server: PostgresServerConnection,
     message: BatchMessage & { kind: 'parse' },
@@ -125,7 +156,7 @@ export class ExtendedBatch {
     out: Written,
   ): void {
     const { name, text } = message;
-    const completed = (): void => this.#clientNames.set(name, text);
+    const completed = (): void => this.#setName(name, text);
     if (name === '') {
       // Always sent: the server checks it anew, as it would without us.
       server.unnamed = text;
@@ -209,7 +240,9 @@ export class ExtendedBatch {
   }
 
   #forget(kind: 'statement' | 'portal', name: string): void {
-    if (kind === 'statement') this.#clientNames.delete(name);
+    if (kind !== 'statement') return;
+    this.#changed.push({ name, before: this.#clientNames.get(name) });
+    this.#clientNames.delete(name);
   }
 }
 
@@ -240,7 +273,7 @@ function hold(server: PostgresServerConnection, text: PreparedText, out: Written
   const surplus = server.prepared.add(text);
   if (surplus === null) return;
   out.messages.push(buildClose('statement', surplus.serverName));
-  out.steps.push(step('close', 'drop', null));
+  out.steps.push(step('close', 'drop', surplus));
 }
 
 function parseOf(text: PreparedText): Buffer {

@@ -2,6 +2,7 @@
 // It knows no node and no session.
 
 import type { Socket } from 'node:net';
+import type { RoutingConfig } from '../config/schema.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { NodeControl } from '../protocol/node-control.js';
 import type { ListenerSettings, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
@@ -21,9 +22,9 @@ import { connectPostgres } from './connect.js';
 import { PreparedTexts } from './prepared-statements.js';
 
 /** One database's functions and views decide what its statements are. */
-interface DatabaseClassifier {
+export interface DatabaseClassifier {
   catalog: PostgresCatalog | null;
-  readonly classifier: Classifier<PostgresLexSettings>;
+  classifier: Classifier<PostgresLexSettings>;
 }
 
 /** Beyond it the one that came first is forgotten: its clients keep it, and what is new is read again. */
@@ -36,32 +37,51 @@ export class PostgresRuntime implements ProtocolRuntime {
   readonly log: Log;
   serverVersion = '';
   readonly #options: RuntimeOptions;
+  #routing: RoutingConfig;
   readonly #databases = new Map<string, DatabaseClassifier>();
 
   constructor(options: RuntimeOptions) {
     this.#options = options;
     this.log = options.log;
+    this.#routing = options.routing;
   }
 
   accept(socket: Socket, settings: ListenerSettings, host: (client: ClientConnection) => SessionHost): void {
     new PostgresClientConnection(socket, settings, this, host);
   }
 
-  classifierOf(database: string): Classifier<PostgresLexSettings> {
+  /** The clients of a database keep this object; the classifier in it may be replaced. */
+  classifierOf(database: string): DatabaseClassifier {
     const known = this.#databases.get(database);
-    if (known !== undefined) return known.classifier;
-    const { readFunctions, writeFunctions, foreignTablesAreReads } = this.#options;
+    if (known !== undefined) return known;
+    let catalog: PostgresCatalog | null = null;
     const entry: DatabaseClassifier = {
-      catalog: null,
-      classifier: createPostgresClassifier({
-        catalog: () => entry.catalog,
-        overrides: { readFunctions, writeFunctions, foreignTablesAreReads },
-      }),
+      get catalog() {
+        return catalog;
+      },
+      set catalog(next) {
+        catalog = next;
+      },
+      classifier: this.#createClassifier(() => catalog),
     };
     if (this.#databases.size >= MAX_DATABASES) this.#databases.delete(this.#databases.keys().next().value!);
     this.#databases.set(database, entry);
     this.#options.catalogWanted();
-    return entry.classifier;
+    return entry;
+  }
+
+  reconfigure(routing: RoutingConfig): void {
+    this.#routing = routing;
+    for (const entry of this.#databases.values())
+      entry.classifier = this.#createClassifier(() => entry.catalog);
+  }
+
+  #createClassifier(catalog: () => PostgresCatalog | null): Classifier<PostgresLexSettings> {
+    const { readFunctions, writeFunctions, foreignTablesAreReads } = this.#routing;
+    return createPostgresClassifier({
+      catalog,
+      overrides: { readFunctions, writeFunctions, foreignTablesAreReads },
+    });
   }
 
   async refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void> {

@@ -21,7 +21,7 @@ import {
 } from './wire/backend.js';
 import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
-import { buildQuery, TERMINATE } from './wire/frontend.js';
+import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
 
 /** A run, or a statement of our own, whose final ReadyForQuery has not come. */
@@ -36,6 +36,8 @@ interface Expectation {
   failed: boolean;
   error: ServerError | null;
   withheld: 'elsewhere' | 'primary' | null;
+  /** Statements whose plans no longer fit. */
+  stale: readonly PreparedText[] | null;
   /** Something behind the headers has been forwarded: rows, a result, an error. */
   committed: boolean;
   /** Anything at all has been forwarded. */
@@ -74,8 +76,6 @@ export class PostgresServerConnection implements ServerConnection {
   readonly prepared = new PreparedOnServer();
   /** The unnamed statement that it holds; null: none that we know. */
   unnamed: PreparedText | null = null;
-  /** Bytes for the metrics. */
-  bytesReceived = 0;
 
   readonly #host: string;
   readonly #port: number;
@@ -121,6 +121,14 @@ export class PostgresServerConnection implements ServerConnection {
 
   get transaction(): TransactionStatus {
     return this.#transaction;
+  }
+
+  get bytesReceived(): number {
+    return this.#socket.bytesRead;
+  }
+
+  get bytesSent(): number {
+    return this.#socket.bytesWritten;
   }
 
   get closed(): boolean {
@@ -192,6 +200,7 @@ export class PostgresServerConnection implements ServerConnection {
       failed: false,
       error: null,
       withheld: null,
+      stale: null,
       committed: false,
       forwarded: false,
       cut: false,
@@ -213,7 +222,6 @@ export class PostgresServerConnection implements ServerConnection {
   // --- reading ----------------------------------------------------------------------------------------------
 
   #onData(chunk: Buffer): void {
-    this.bytesReceived += chunk.length;
     try {
       this.#framer.push(chunk);
       for (;;) {
@@ -321,7 +329,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (run === null) return;
     this.#forgetUnprepared(head, run);
     const stale = isStalePlan(error.code, error.message);
-    if (stale) this.#forgetBound(run);
+    if (stale) head.stale = boundTexts(run);
     if (run.withhold && !head.committed) {
       const retryOn = stale ? 'elsewhere' : retryOf(error.code, error.message);
       if (retryOn !== null) {
@@ -340,18 +348,23 @@ export class PostgresServerConnection implements ServerConnection {
     if (run.steps === null) return;
     for (let i = head.step; i < run.steps.length; i++) {
       const step = run.steps[i]!;
-      if (step.kind !== 'parse' || step.text === null || step.verb === 'fake') continue;
+      if (step.text === null || step.verb === 'fake') continue;
+      // A skipped Close has left there what it was to take away.
+      if (step.kind === 'close') this.prepared.add(step.text);
+      if (step.kind !== 'parse') continue;
       this.prepared.delete(step.text);
       if (this.unnamed === step.text) this.unnamed = null;
     }
   }
 
-  #forgetBound(run: Run): void {
-    for (const step of run.steps ?? []) {
-      if (step.kind !== 'bind' || step.text === null || step.text.serverName === '') continue;
-      this.prepared.delete(step.text);
-      this.own(`DEALLOCATE "${step.text.serverName}"`, () => {});
+  /** Behind ReadyForQuery, where it works in a failed transaction too, and before anything binds it again. */
+  #closeStale(texts: readonly PreparedText[]): void {
+    this.#expect(null, null, false);
+    for (const text of texts) {
+      this.prepared.delete(text);
+      this.#write(buildClose('statement', text.serverName));
     }
+    this.#write(SYNC);
   }
 
   #onReady(head: Expectation, buffer: Buffer, start: number, end: number): void {
@@ -362,6 +375,7 @@ export class PostgresServerConnection implements ServerConnection {
       head.ownDone?.(head.error);
       return;
     }
+    if (head.stale !== null) this.#closeStale(head.stale);
     if (head.withheld !== null) {
       this.#discardSlices();
       run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld }, head.tag);
@@ -464,6 +478,13 @@ export class PostgresServerConnection implements ServerConnection {
 
 function uncork(socket: Socket): void {
   socket.uncork();
+}
+
+function boundTexts(run: Run): PreparedText[] {
+  const texts: PreparedText[] = [];
+  for (const { kind, text } of run.steps ?? [])
+    if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
+  return texts;
 }
 
 const FAKES: Partial<Record<Step['kind'], Buffer>> = {

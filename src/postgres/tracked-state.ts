@@ -109,8 +109,9 @@ export function quoteSettingName(name: string): string {
     .join('.');
 }
 
+/** For a startup parameter: its value is taken as a whole, lists too, where SET would make one quoted element of it. */
 export function setStatement(name: string, value: string): string {
-  return `SET ${quoteSettingName(name)} TO ${quoteLiteral(value)}`;
+  return `SELECT pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
 }
 
 /** Right whatever standard_conforming_strings is. */

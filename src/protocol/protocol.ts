@@ -2,6 +2,7 @@
 // Types only; built by src/postgres/protocol.ts and src/mysql/protocol.ts, chosen in src/proxy/compose.ts.
 
 import type { Socket } from 'node:net';
+import type { AuthMethod, RoutingConfig } from '../config/schema.js';
 import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
 import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
@@ -20,7 +21,9 @@ export interface ListenerSettings {
   /** Bytes waiting for a slow client before the server connection is paused. */
   readonly maxClientBufferBytes: number;
   readonly hints: boolean;
-  readonly auth: 'auto' | 'trust' | 'password' | 'md5' | 'scram-sha-256';
+  readonly auth: AuthMethod;
+  /** Null; or the limit that this client is over: it is told so instead of a login (too-many-clients). */
+  readonly full: number | null;
 }
 
 /** What clients of one cluster share, made once for each cluster and process; opaque to everybody else. */
@@ -33,6 +36,8 @@ export interface ProtocolRuntime {
    * `open` gives a control connection to one database of the primary ("" for none in particular), to be closed.
    */
   refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void>;
+  /** What the configuration says of functions and tables has changed. */
+  reconfigure(routing: RoutingConfig): void;
   /** The version text that clients are told, from the primary's probe. */
   serverVersion: string;
   readonly classificationStats: { readonly hits: number; readonly misses: number; readonly entries: number };
@@ -43,9 +48,7 @@ export interface RuntimeOptions {
   readonly log: Log;
   /** A catalog that has not been read yet is needed. */
   readonly catalogWanted: () => void;
-  readonly readFunctions: readonly string[];
-  readonly writeFunctions: readonly string[];
-  readonly foreignTablesAreReads: boolean;
+  readonly routing: RoutingConfig;
 }
 
 export interface Protocol {

@@ -26,6 +26,9 @@ export interface ServerConnection {
   readonly closed: boolean;
   /** Milliseconds of the monotonic clock. */
   readonly openedAtMs: number;
+  /** Since it was opened, for the metrics. */
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
   /** Stop and go on reading from the node, for a client that reads slowly. */
   pauseReading(): void;
   resumeReading(): void;

@@ -6,7 +6,7 @@ import type { ClusterConfig } from '../config/schema.js';
 import type { PositionSamples } from '../consistency/watermark.js';
 import { monotonicMs } from '../lib/clock.js';
 import type { ProxyError } from '../lib/errors.js';
-import { NodePool } from '../pool/node-pool.js';
+import { NodePool, type PoolLimits } from '../pool/node-pool.js';
 import type { LoginCallback } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { NodeControl } from '../protocol/node-control.js';
@@ -146,6 +146,7 @@ export class ClusterRuntime {
     this.#config = config;
     this.#settings = settingsOf(config);
     this.users.configure(config.users);
+    this.protocol.reconfigure(config.routing);
     this.#balancer = this.#createBalancer();
     this.#openPools();
     this.hold.resumeAll();
@@ -163,14 +164,15 @@ export class ClusterRuntime {
   }
 
   #openPools(): void {
+    const limits = poolLimits(this.#config);
     for (const node of this.#config.nodes) {
       const known = this.#pools.get(node.name);
       if (known?.isAt(node.host, node.port) === true) {
-        known.limits = this.#config.pool;
+        known.limits = limits;
         continue;
       }
       known?.retire('its address has changed');
-      this.#pools.set(node.name, new NodePool(node, this.#config.pool, this.protocol.connect));
+      this.#pools.set(node.name, new NodePool(node, limits, this.protocol.connect));
     }
     for (const [name, pool] of this.#pools) {
       if (this.#config.nodes.some((node) => node.name === name)) continue;
@@ -208,6 +210,14 @@ export class ClusterRuntime {
     if (control === null) throw new Error(`there is no primary to ask: ${this.#snapshot.explanation}`);
     return control.verifier(user, VERIFIER_TIMEOUT_MS);
   }
+}
+
+function poolLimits(config: ClusterConfig): PoolLimits {
+  const maxByUser = new Map<string, number>();
+  for (const user of config.users ?? []) {
+    if (user.maxServerConnections !== null) maxByUser.set(user.name, user.maxServerConnections);
+  }
+  return { ...config.pool, maxByUser };
 }
 
 function settingsOf(config: ClusterConfig): ClusterSettings {

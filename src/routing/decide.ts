@@ -3,6 +3,7 @@
 
 import type { Position, PositionFunctions } from '../protocol/position.js';
 import type { StatementClass } from '../sql/statement.js';
+import type { ReadReason } from '../telemetry/counters.js';
 import type { Balancer } from './balance.js';
 
 /** What a decision needs of a node; a snapshot's node has it. */
@@ -40,16 +41,8 @@ export interface SessionView {
   readonly excluded: readonly string[];
 }
 
-/** Why a unit went where it went; label of a metric, so a closed set. */
-export type RouteReason =
-  | 'write'
-  | 'fresh-replica'
-  | 'no-split'
-  | 'consistency-primary'
-  | 'watermark-pending'
-  | 'no-fresh-replica'
-  | 'session-state'
-  | 'no-primary';
+/** Why a unit went where it went: for a read the label of its metric, else what it is. */
+export type RouteReason = ReadReason | 'write' | 'session-state' | 'no-primary';
 
 export type Decision =
   | {
@@ -61,25 +54,49 @@ export type Decision =
   /** No node may take it now; it waits for another snapshot. */
   | { readonly kind: 'hold'; readonly reason: RouteReason };
 
-/** Why this node does not take a read of this session; null: it does. For `explain` as much as for the decision. */
+/** Why a node does not take a read of this session: the metric's label and a sentence. */
+export interface PassedOver {
+  readonly label: ReadReason;
+  readonly why: string;
+}
+
+const NOT_A_REPLICA: PassedOver = { label: 'no-replica', why: 'is not a replica' };
+const FAILED_ALREADY: PassedOver = { label: 'no-replica', why: 'has already failed this unit' };
+const LAG_UNKNOWN: PassedOver = { label: 'replicas-lag', why: 'its lag is not known' };
+const WATERMARK_UNKNOWN: PassedOver = {
+  label: 'watermark-unknown',
+  why: 'the position of what the session wrote or saw is not known yet',
+};
+const BEHIND: PassedOver = {
+  label: 'replicas-behind-watermark',
+  why: 'has not what the session wrote or saw',
+};
+const MAY_BE_BEHIND: PassedOver = {
+  label: 'replicas-behind-watermark',
+  why: 'may be behind the replica from which the session read last',
+};
+
+/** Null: the node may take it. For `explain` as much as for the decision. */
 export function passedOver(
   node: RoutingNode,
   session: SessionView,
   positions: Pick<PositionFunctions, 'covers'>,
-): string | null {
-  if (node.role !== 'replica') return node.role === 'primary' ? 'is the primary' : 'its role is unknown';
-  if (node.health !== 'up') return `is ${node.health}`;
-  if (node.mode !== 'online') return `is set to ${node.mode}`;
-  if (session.excluded.includes(node.name)) return 'has already failed this unit';
-  if (node.lagMs === null) return 'its lag is unknown';
-  if (node.lagMs > session.maxLagMs) return `lags ${Math.round(node.lagMs)} ms`;
+): PassedOver | null {
+  if (node.role !== 'replica') return NOT_A_REPLICA;
+  if (node.health !== 'up') return { label: 'no-replica', why: `is ${node.health}` };
+  if (node.mode !== 'online') return { label: 'no-replica', why: `is set to ${node.mode}` };
+  if (session.excluded.includes(node.name)) return FAILED_ALREADY;
+  if (node.lagMs === null) return LAG_UNKNOWN;
+  if (node.lagMs > session.maxLagMs)
+    return {
+      label: 'replicas-lag',
+      why: `lags ${Math.round(node.lagMs)} ms, more than ${session.maxLagMs} ms`,
+    };
   if (session.consistency === 'eventual') return null;
-  if (session.watermarkPending) return 'the position of the session is not known yet';
-  if (session.watermark !== null && !has(node, session.watermark, positions))
-    return 'has not what the session wrote or saw';
+  if (session.watermarkPending) return WATERMARK_UNKNOWN;
+  if (session.watermark !== null && !has(node, session.watermark, positions)) return BEHIND;
   if (session.lastReplica !== null && session.lastReplica !== node.name && session.moveFloor !== null) {
-    if (session.moveFloor === 'unknown' || !has(node, session.moveFloor, positions))
-      return 'may be behind the replica that the session read from';
+    if (session.moveFloor === 'unknown' || !has(node, session.moveFloor, positions)) return MAY_BE_BEHIND;
   }
   return null;
 }
@@ -99,6 +116,11 @@ function isReplicaTransaction(statement: StatementClass): boolean {
   );
 }
 
+/** Whether the statement, by itself, may run on a replica. */
+export function isReplicaRead(statement: StatementClass): boolean {
+  return statement.pin === null && (statement.route === 'replica' || isReplicaTransaction(statement));
+}
+
 export function decide(
   statement: StatementClass,
   session: SessionView,
@@ -106,29 +128,29 @@ export function decide(
   positions: Pick<PositionFunctions, 'covers'>,
   balancer: Balancer,
 ): Decision {
-  const mayUseReplica =
-    statement.pin === null && (statement.route === 'replica' || isReplicaTransaction(statement));
-  if (!mayUseReplica) {
+  if (!isReplicaRead(statement)) {
+    if (statement.route !== 'session') return toPrimary(snapshot, 'write');
     // What only sets session state touches no data: any node will do while there is no primary.
-    if (statement.route === 'session' && snapshot.primary === null) {
-      const standIn = snapshot.nodes.find((node) => node.health === 'up' && node.mode === 'online');
-      if (standIn !== undefined)
-        return { kind: 'node', node: standIn.name, onReplica: true, reason: 'session-state' };
-    }
-    return toPrimary(snapshot, statement.route === 'session' ? 'session-state' : 'write');
+    const standIn = snapshot.primary ?? snapshot.nodes.find(isUsable)?.name;
+    if (standIn === undefined) return { kind: 'hold', reason: 'no-primary' };
+    return { kind: 'node', node: standIn, onReplica: standIn !== snapshot.primary, reason: 'session-state' };
   }
-  if (!session.splitReads) return toPrimary(snapshot, 'no-split');
-  if (session.consistency === 'primary') return toPrimary(snapshot, 'consistency-primary');
+  if (!session.splitReads || session.consistency === 'primary') return toPrimary(snapshot, 'primary-asked');
 
-  const eligible = snapshot.nodes.filter((node) => passedOver(node, session, positions) === null);
-  if (eligible.length > 0) {
-    const node = balancer.choose(eligible);
-    return { kind: 'node', node: node.name, onReplica: true, reason: 'fresh-replica' };
+  const eligible: RoutingNode[] = [];
+  let fallback: ReadReason = 'no-replica';
+  for (const node of snapshot.nodes) {
+    const over = passedOver(node, session, positions);
+    if (over === null) eligible.push(node);
+    else if (over.label !== 'no-replica') fallback = over.label;
   }
-  return toPrimary(
-    snapshot,
-    session.watermarkPending && session.consistency !== 'eventual' ? 'watermark-pending' : 'no-fresh-replica',
-  );
+  if (eligible.length === 0) return toPrimary(snapshot, fallback);
+  const reason = session.watermark === null ? 'no-watermark' : 'fresh-by-probe';
+  return { kind: 'node', node: balancer.choose(eligible).name, onReplica: true, reason };
+}
+
+function isUsable(node: RoutingNode): boolean {
+  return node.health === 'up' && node.mode === 'online';
 }
 
 function toPrimary(snapshot: RoutingSnapshot, reason: RouteReason): Decision {

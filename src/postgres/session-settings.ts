@@ -1,0 +1,77 @@
+// A client's settings over its life: what it started with, what holds, and what will hold if its transaction commits.
+// It knows no message; what a statement does to settings comes from classification, how it ended from the server's replies.
+
+import type { TransactionStatus } from '../protocol/unit.js';
+import type { StatementClass } from '../sql/statement.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import { TrackedState } from './tracked-state.js';
+
+interface OpenTransaction {
+  /** If it commits. */
+  state: TrackedState;
+  /** What the server connection's were: it goes back to them by itself. */
+  readonly serverBefore: TrackedState;
+}
+
+export interface UnitEnd {
+  readonly transaction: TransactionStatus;
+  readonly failed: boolean;
+  /** Of the last CommandComplete. */
+  readonly tag: string;
+}
+
+export class SessionSettings {
+  /** Startup parameters: what RESET goes back to. */
+  #base = TrackedState.empty;
+  #committed = TrackedState.empty;
+  #open: OpenTransaction | null = null;
+
+  start(base: TrackedState): void {
+    this.#base = base;
+    this.#committed = base;
+  }
+
+  /** What a server connection must carry for the next unit. */
+  get current(): TrackedState {
+    return this.#open?.state ?? this.#committed;
+  }
+
+  /** The transaction is gone, and its settings with it. */
+  forgetTransaction(): void {
+    this.#open = null;
+  }
+
+  /**
+   * SET and RESET outside a transaction hold at once, inside one when it commits. False: what holds now is only known to
+   * the server connection.
+   */
+  unitEnded(statement: StatementClass, server: PostgresServerConnection, end: UnitEnd): boolean {
+    const before = this.current;
+    const serverBefore = this.#open?.serverBefore ?? server.state;
+    let after = before;
+    if (!end.failed && statement.session.length > 0) {
+      after = before.apply(statement.session, this.#base);
+      server.state = server.state.apply(statement.session, TrackedState.empty);
+    }
+    const ended = endsTransaction(statement) && !end.failed;
+    if (this.#open !== null && (ended || end.transaction === 'idle')) {
+      // A COMMIT of a failed transaction is answered by ROLLBACK.
+      if (end.tag === 'COMMIT') this.#committed = after;
+      else server.state = serverBefore;
+      this.#open = null;
+      after = this.#committed;
+    }
+    if (end.transaction === 'idle') {
+      this.#committed = after;
+      return true;
+    }
+    this.#open ??= { state: this.#committed, serverBefore: server.state };
+    this.#open.state = after;
+    // Which of the settings a savepoint undoes is the server's to know.
+    return statement.transaction?.kind !== 'rollback-to' || after === this.#committed;
+  }
+}
+
+export function endsTransaction(statement: StatementClass): boolean {
+  return statement.transaction?.kind === 'commit' || statement.transaction?.kind === 'rollback';
+}

@@ -1,0 +1,48 @@
+// States that are read rather than counted, put into the counters when somebody asks for them.
+// It counts nothing.
+
+import { passedOver } from '../routing/decide.js';
+import { type Counters, nodeCounters } from '../telemetry/counters.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+import type { Listener } from './listener.js';
+import { freshSession } from './status.js';
+
+export function collectStates(
+  counters: Counters,
+  clusters: readonly ClusterRuntime[],
+  listeners: readonly Listener[],
+): Counters {
+  for (const listener of listeners) listener.collect();
+  for (const runtime of clusters) collectCluster(runtime);
+  return counters;
+}
+
+function collectCluster(runtime: ClusterRuntime): void {
+  const { counters, snapshot, protocol } = runtime;
+  const { hits, misses, entries } = protocol.classificationStats;
+  counters.cacheHits = hits;
+  counters.cacheMisses = misses;
+  counters.cacheEntries = entries;
+  counters.holding = runtime.hold.size;
+  counters.epoch = snapshot.epoch;
+  for (const node of snapshot.nodes) {
+    const numbers = nodeCounters(counters, node.name);
+    numbers.up = node.health === 'up';
+    numbers.primary = snapshot.primary === node.name;
+    numbers.takesReads = passedOver(node, freshSession(runtime), runtime.positions) === null;
+    numbers.lagMs = node.lagMs;
+    const pool = runtime.pool(node.name);
+    if (pool === null) continue;
+    numbers.poolIdle = pool.idle;
+    numbers.poolLeased = pool.leased;
+    numbers.poolWaiting = pool.waiting;
+    numbers.poolWaits = pool.counts.waited;
+    numbers.poolTimeouts = pool.counts.timeouts;
+    numbers.poolRefusals = pool.counts.refusals;
+    numbers.serverConnectionsOpened = pool.counts.opened;
+    numbers.serverConnectionsOpenFailures = pool.counts.openFailures;
+    numbers.serverConnectionsClosed = pool.counts.closed;
+    numbers.bytesReceived = pool.bytesReceived;
+    numbers.bytesSent = pool.bytesSent;
+  }
+}

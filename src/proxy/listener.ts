@@ -1,0 +1,132 @@
+// A listening socket: accepts clients up to its limit and hands each to the protocol with a session of its own.
+// It knows no bytes; what is said to a client too many is the protocol's business.
+
+import { createServer, type Server, type Socket } from 'node:net';
+import type { LimitsConfig, ListenerConfig } from '../config/schema.js';
+import { describeError } from '../lib/errors.js';
+import type { ListenerSettings } from '../protocol/protocol.js';
+import type { ListenerCounters } from '../telemetry/counters.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+import { Session } from './session.js';
+
+/** Connections that the kernel keeps while the event loop is busy. */
+const BACKLOG = 4096;
+
+export class Listener {
+  readonly name: string;
+  readonly cluster: ClusterRuntime;
+  readonly #server: Server;
+  readonly #counters: ListenerCounters;
+  readonly #sockets = new Set<Socket>();
+  #config: ListenerConfig;
+  #limits: LimitsConfig;
+  /** Of clients that have left. */
+  #endedBytesReceived = 0;
+  #endedBytesSent = 0;
+
+  constructor(
+    config: ListenerConfig,
+    limits: LimitsConfig,
+    cluster: ClusterRuntime,
+    counters: ListenerCounters,
+  ) {
+    this.name = config.name;
+    this.cluster = cluster;
+    this.#config = config;
+    this.#limits = limits;
+    this.#counters = counters;
+    this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#onConnection(socket));
+  }
+
+  /** Rejects when the address cannot be bound. */
+  open(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host: this.#config.host, port: this.#config.port, backlog: BACKLOG }, () => {
+        this.#server.off('error', reject);
+        this.#server.on('error', (error) =>
+          this.cluster.log.error({ listener: this.name, error: describeError(error) }, 'a listener failed'),
+        );
+        resolve();
+      });
+    });
+  }
+
+  get host(): string {
+    return this.#config.host;
+  }
+
+  /** The real one. */
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' && address !== null ? address.port : this.#config.port;
+  }
+
+  get clients(): number {
+    return this.#sockets.size;
+  }
+
+  get maxClients(): number {
+    return this.#config.maxClients;
+  }
+
+  reconfigure(config: ListenerConfig, limits: LimitsConfig): void {
+    this.#config = config;
+    this.#limits = limits;
+  }
+
+  /** Sums up what the sockets count by themselves. */
+  collect(): void {
+    let received = this.#endedBytesReceived;
+    let sent = this.#endedBytesSent;
+    for (const socket of this.#sockets) {
+      received += socket.bytesRead;
+      sent += socket.bytesWritten;
+    }
+    this.#counters.bytesReceived = received;
+    this.#counters.bytesSent = sent;
+  }
+
+  /** Resolves once nobody new can come; clients stay. */
+  stopAccepting(): Promise<void> {
+    return new Promise((resolve) => {
+      if (!this.#server.listening) resolve();
+      else {
+        this.#server.close(() => {});
+        resolve();
+      }
+    });
+  }
+
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #onConnection(socket: Socket): void {
+    this.#counters.clientsTotal++;
+    this.#counters.clients++;
+    this.#sockets.add(socket);
+    socket.on('close', () => {
+      this.#counters.clients--;
+      this.#endedBytesReceived += socket.bytesRead;
+      this.#endedBytesSent += socket.bytesWritten;
+      this.#sockets.delete(socket);
+    });
+    this.cluster.protocol.accept(socket, this.#settings(), (client) => new Session(this.cluster, client));
+  }
+
+  #settings(): ListenerSettings {
+    const { name, loginTimeoutMs, hints, auth, maxClients } = this.#config;
+    const { maxUnitBytes, maxStatementBytesClassified, maxClientBufferBytes } = this.#limits;
+    return {
+      name,
+      loginTimeoutMs,
+      maxUnitBytes,
+      maxStatementBytesClassified,
+      maxClientBufferBytes,
+      hints,
+      auth,
+      full: this.#sockets.size > maxClients ? maxClients : null,
+    };
+  }
+}

@@ -1,0 +1,91 @@
+// What the admin server is told of a running cluster: the snapshot and the pools in the words of the status report.
+// It changes nothing.
+
+import type { ClusterStatus, NodeStatus } from '../admin/source.js';
+import type { NodeSnapshot } from '../cluster/snapshot.js';
+import { hostPort } from '../config/resolve.js';
+import { monotonicMs } from '../lib/clock.js';
+import { passedOver, type SessionView } from '../routing/decide.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+
+export function clusterStatus(runtime: ClusterRuntime): ClusterStatus {
+  const { snapshot, config } = runtime;
+  const { phase, explanation } = snapshot;
+  const alerts: string[] = [];
+  if (explanation !== '') alerts.push(explanation);
+  for (const node of snapshot.nodes) {
+    if (node.fenced)
+      alerts.push(
+        `${node.name} was replaced as the primary; nothing is written to it until it replicates again`,
+      );
+    if (node.errant) alerts.push(`${node.name} has history that the primary does not have`);
+  }
+  return {
+    name: runtime.name,
+    protocol: config.protocol,
+    primary: snapshot.primary,
+    epoch: snapshot.epoch,
+    state: phase === 'normal' ? 'ok' : `${phase}${explanation === '' ? '' : ': '}${explanation}`,
+    failoverMode: config.failover.mode,
+    clients: runtime.counters.clients,
+    held: runtime.hold.size,
+    alerts,
+    nodes: snapshot.nodes.map((node) => nodeStatus(runtime, node)),
+  };
+}
+
+function nodeStatus(runtime: ClusterRuntime, node: NodeSnapshot): NodeStatus {
+  const { upstream } = node;
+  const pool = runtime.pool(node.name);
+  const isPrimary = runtime.snapshot.primary === node.name;
+  const over = passedOver(node, freshSession(runtime), runtime.positions);
+  const address = upstream?.address ?? null;
+  return {
+    name: node.name,
+    host: node.host,
+    port: node.port,
+    mode: node.mode,
+    role: node.role,
+    state: stateOf(node),
+    takesReads: over === null,
+    takesWrites: isPrimary,
+    excludedBecause: over === null || isPrimary ? null : over.why,
+    lagMs: node.lagMs,
+    secondsBehind: upstream?.secondsBehind ?? null,
+    position: node.applied?.text ?? null,
+    upstream: address === null ? null : hostPort(address.host, address.port),
+    version: node.version,
+    weight: node.weight,
+    lastError: node.reason,
+    probedMsAgo: Number.isFinite(node.appliedAtMs)
+      ? Math.max(0, Math.round(monotonicMs() - node.appliedAtMs))
+      : null,
+    pool: {
+      open: (pool?.idle ?? 0) + (pool?.leased ?? 0),
+      idle: pool?.idle ?? 0,
+      leased: pool?.leased ?? 0,
+      waiting: pool?.waiting ?? 0,
+      limit: runtime.config.pool.maxServerConnections,
+    },
+  };
+}
+
+function stateOf(node: NodeSnapshot): NodeStatus['state'] {
+  if (node.health !== 'down') return node.claims === null ? 'unknown' : 'up';
+  const answered = node.failureKind !== null && !['refused', 'timeout', 'lost'].includes(node.failureKind);
+  return answered ? 'refused' : 'down';
+}
+
+/** A session that has written and seen nothing yet: what any client may expect of a node. */
+export function freshSession(runtime: ClusterRuntime): SessionView {
+  return {
+    consistency: 'eventual',
+    maxLagMs: runtime.settings.maxLagMs,
+    splitReads: true,
+    watermark: null,
+    watermarkPending: false,
+    lastReplica: null,
+    moveFloor: null,
+    excluded: [],
+  };
+}

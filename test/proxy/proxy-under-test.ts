@@ -1,0 +1,61 @@
+// Starts the real proxy in front of a test cluster, in this process, on a free port; the tests' one way to have one.
+
+import { openLog } from '../../src/telemetry/log.js';
+import { configFrom } from '../../src/config/resolve.js';
+import { startProxy } from '../../src/proxy/compose.js';
+import type { RunningProxy } from '../../src/proxy/running-proxy.js';
+import type { Config, ConfigInput } from '../../src/config/schema.js';
+import type { TestCluster } from '../servers/cluster.js';
+import { until } from '../servers/poll.js';
+
+export interface ProxyUnderTest {
+  readonly proxy: RunningProxy;
+  readonly host: string;
+  readonly port: number;
+  readonly config: Config;
+  /** The log so far, one JSON object a line. */
+  readonly lines: string[];
+  stop(): Promise<void>;
+}
+
+type ClusterInput = ConfigInput['clusters'][number];
+
+export function configFor(
+  cluster: TestCluster,
+  changes: Partial<ClusterInput> = {},
+  top: Partial<ConfigInput> = {},
+): Config {
+  const input: ConfigInput = {
+    listeners: [{ name: 'test', host: '127.0.0.1', port: 0 }],
+    clusters: [
+      {
+        name: 'main',
+        protocol: cluster.kind === 'postgres' ? 'postgres' : 'mysql',
+        nodes: cluster.nodes.map(({ name, host, port }) => ({ name, host, port })),
+        monitor: { ...cluster.superuser, intervalMs: 100 },
+        ...changes,
+      },
+    ],
+    admin: { enabled: false },
+    ...top,
+  };
+  return configFrom(input);
+}
+
+/** Resolves once there is a primary, and every node has been asked. */
+export async function startProxyFor(
+  cluster: TestCluster,
+  changes: Partial<ClusterInput> = {},
+  top: Partial<ConfigInput> = {},
+): Promise<ProxyUnderTest> {
+  const config = configFor(cluster, changes, top);
+  const lines: string[] = [];
+  const { log } = openLog({ level: 'debug', format: 'json' }, (text) => lines.push(text));
+  const proxy = await startProxy({ config, configPath: null, log });
+  await until('the proxy to know all nodes', () => {
+    const [status] = proxy.admin.status().clusters;
+    return status!.primary !== null && status!.nodes.every((node) => node.takesReads || node.takesWrites);
+  });
+  const { host, port } = proxy.listeners[0]!;
+  return { proxy, host, port, config, lines, stop: () => proxy.close() };
+}
