@@ -48,7 +48,8 @@ interface ServerOptions {
   readonly name: string;
   readonly port: number;
   readonly dataDir: string;
-  readonly extra: Readonly<Record<string, string | number>>;
+  /** Asked for at every start. */
+  readonly extra: () => Readonly<Record<string, string | number>>;
 }
 
 function optionList(options: Readonly<Record<string, string | number>>): string[] {
@@ -75,11 +76,9 @@ function serverProcess(options: ServerOptions): ServerProcess {
         port,
         socket: `${dataDir}.sock`,
         'pid-file': `${dataDir}.pid`,
-        // Unique on the machine, so that a node of another cluster is a stranger.
-        'server-id': port,
         'report-host': host,
         'report-port': port,
-        ...extra,
+        ...extra(),
       }),
     ],
     as: {},
@@ -212,7 +211,7 @@ function preparedData(flavor: Flavor, program: string): Promise<string> {
       name: 'template',
       port: await freePort(),
       dataDir: folder,
-      extra: {},
+      extra: () => ({ 'server-id': 1 }),
     });
     await server.start();
     try {
@@ -238,14 +237,24 @@ export async function startMysql(kind: 'mysql' | 'mariadb', options: StartOption
   mkdirSync(folder);
 
   const nodes: MysqlNode[] = [];
+  /** Nodes that a configuration file would have made read-only. */
+  const readOnly = new Set<string>();
+  /** How often a node's data was thrown away. */
+  const generations = new Map<string, number>();
   for (let index = 0; index <= (options.replicas ?? 2); index++) {
     const name = `node${index + 1}`;
     const dataDir = join(folder, name);
     await copyFolder(prepared, dataDir);
-    const extra = { ...(index === 0 ? {} : flavor.readOnly), ...options.settings };
-    nodes.push(
-      new MysqlNode({ flavor, program: there.program, name, port: await freePort(), dataDir, extra }),
-    );
+    if (index > 0) readOnly.add(name);
+    const port = await freePort();
+    const extra = () => ({
+      // Unique on the machine, so that a node of another cluster is a stranger. A replica drops events of its own
+      // id (replicate-same-server-id): made anew, it needs a new one to fetch what it wrote in its former life.
+      'server-id': port + 65_536 * (generations.get(name) ?? 0),
+      ...(readOnly.has(name) ? flavor.readOnly : {}),
+      ...options.settings,
+    });
+    nodes.push(new MysqlNode({ flavor, program: there.program, name, port, dataDir, extra }));
   }
   const [primary, ...replicas] = nodes;
   if (primary === undefined) throw new Error('a cluster needs a node');
@@ -293,6 +302,8 @@ export async function startMysql(kind: 'mysql' | 'mariadb', options: StartOption
       rmSync(target.dataDir, { recursive: true, force: true });
       // Every node keeps its whole history, so an empty copy can fetch all of it.
       await copyFolder(prepared, target.dataDir);
+      readOnly.add(target.name);
+      generations.set(target.name, (generations.get(target.name) ?? 0) + 1);
       await target.start();
       await target.follow(from);
     },

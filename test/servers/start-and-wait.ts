@@ -4,7 +4,7 @@ import { startCluster } from './cluster.js';
 import { testRoot } from './root.js';
 
 process.on('SIGUSR2', () => {
-  throw new Error('a crash, as ordered (this trace belongs to a passing test)');
+  throw new Error('a crash, as ordered');
 });
 await startCluster(process.argv[2] === 'mariadb' ? 'mariadb' : 'postgres', { replicas: 1 });
 console.log(testRoot().path);
