@@ -86,6 +86,8 @@ export interface StatementClass {
 /** The settings of a session that change how its text reads. */
 export interface PostgresLexSettings {
   readonly standardConformingStrings: boolean;
+  /** client_encoding, upper case as the server reports it; left out it is one whose bytes below 128 are ASCII's. */
+  readonly clientEncoding?: string;
 }
 
 export interface MysqlLexSettings {

@@ -8,14 +8,20 @@
  * nothing that a user writes in one can take an entry away.
  */
 export const POSTGRES_CATALOG_QUERIES = {
-  /** An aggregate is as volatile as the worst of its support functions: its own provolatile always says immutable. */
+  /**
+   * An aggregate is as volatile as the worst of its support functions: its own provolatile always says immutable. A
+   * default of an argument runs with the call, whatever the function itself is.
+   */
   functions: `
     SELECT p.oid::text AS oid, n.nspname::text AS schema, p.proname::text AS name, l.lanname::text AS language,
-           COALESCE(
+           CASE WHEN p.proargdefaults IS NOT NULL AND EXISTS (
+             SELECT FROM pg_catalog.regexp_matches(p.proargdefaults::text, ':(?:funcid|opfuncid) ([0-9]+)', 'g') m
+               JOIN pg_catalog.pg_proc d ON d.oid = m[1]::oid WHERE d.provolatile = 'v') THEN 'v'
+           ELSE COALESCE(
              (SELECT max(s.provolatile::text) FROM pg_catalog.pg_proc s
                WHERE s.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
                                a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)),
-             p.provolatile::text) AS volatility,
+             p.provolatile::text) END AS volatility,
            (p.pronargs - p.pronargdefaults <= 1 AND p.pronargs >= 1
              AND (t.typtype = 'c' OR t.typname IN ('record', 'anyelement', 'anynonarray', 'any', 'anycompatible')))
              AS takes_row

@@ -1,7 +1,7 @@
 // Classifies PostgreSQL statements: lexes, finds the shape in its cache, and only for a new shape judges it. It owns the
 // caches and their bounds; it opens no connection and never throws.
 
-import { isUtf8 } from 'node:buffer';
+import { isAscii, isUtf8 } from 'node:buffer';
 import { HintReader } from '../hint.js';
 import { emptyStatement, mergeClasses } from '../merge.js';
 import { hashBytes, ShapeCache } from '../shape-cache.js';
@@ -33,6 +33,20 @@ interface Known {
   /** The literals decide: the text must be looked up, not its shape. */
   readonly byLiterals: boolean;
 }
+
+/**
+ * Encodings of clients (never of servers) in which the second byte of a character may be a backslash or a letter. The
+ * server converts before it lexes; we do not.
+ */
+const misleadingEncodings: ReadonlySet<string> = new Set([
+  'BIG5',
+  'GB18030',
+  'GBK',
+  'JOHAB',
+  'SHIFT_JIS_2004',
+  'SJIS',
+  'UHC',
+]);
 
 const placeholderText: Readonly<Record<string, string>> = {
   [String.fromCharCode(placeholder.string)]: "'?'",
@@ -93,6 +107,14 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     if (this.#catalog() !== this.#seen) this.catalogChanged();
     const lexer = this.#lexer;
     lexer.run(sql, settings);
+    if (settings.clientEncoding !== undefined && misleadingEncodings.has(settings.clientEncoding)) {
+      if (!isAscii(sql))
+        return {
+          statement: this.#unknown('its encoding hides quotes', 'untracked-setting'),
+          hint: null,
+          shape: '',
+        };
+    }
     const classified = this.#lookUp(sql, settings);
     if (lexer.hintStart < 0) return classified;
     const hint: Hint | null = this.#hints.read(sql, lexer.hintStart, lexer.hintEnd);

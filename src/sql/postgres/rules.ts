@@ -46,6 +46,8 @@ export class PostgresRules {
     if (this.#write.has(name) || this.#write.has(full))
       return verdict(`function ${full} writes by configuration`);
     if (this.#read.has(name) || this.#read.has(full)) return null;
+    if (isTemporarySchema(schema))
+      return { reason: `${full} is a temporary function`, pin: 'temporary-table' };
     const pin = pinningFunctions.get(name);
     if (pin !== undefined) return { reason: `function ${full} leaves state in its session`, pin };
     if (primaryFunctions.has(name) || primaryPrefixes.some((prefix) => name.startsWith(prefix))) {
@@ -82,7 +84,9 @@ export class PostgresRules {
   }
 
   /** A value is brought into the type. */
-  type(name: string): Verdict | null {
+  type(schema: string | null, name: string): Verdict | null {
+    if (isTemporarySchema(schema))
+      return { reason: `${schema}.${name} is a temporary type`, pin: 'temporary-table' };
     for (const ref of this.#catalog?.types.get(name) ?? []) {
       const found = this.function(ref.schema, ref.name);
       if (found !== null) return { ...found, reason: `type ${name}: ${found.reason}` };
@@ -97,7 +101,7 @@ export class PostgresRules {
   }
 
   relation(schema: string | null, name: string): Verdict | null {
-    if (schema !== null && /^pg_temp(_\d+)?$/.test(schema)) {
+    if (isTemporarySchema(schema)) {
       return { reason: `${schema}.${name} is a temporary table`, pin: 'temporary-table' };
     }
     const system = systemRelation(schema, name);
@@ -142,6 +146,11 @@ export class PostgresRules {
       ? verdict(`sequence ${ref.schema}.${ref.name} runs ahead on a replica`)
       : null;
   }
+}
+
+/** A session's own schema, by its alias or by its real name. */
+export function isTemporarySchema(schema: string | null): boolean {
+  return schema !== null && /^pg_temp(?:_\d+)?$/.test(schema);
 }
 
 function verdict(reason: string): Verdict {

@@ -15,7 +15,7 @@ import {
   type TreeRecord,
   text,
 } from './parser.js';
-import type { PostgresRules, Verdict } from './rules.js';
+import { isTemporarySchema, type PostgresRules, type Verdict } from './rules.js';
 
 /** Reasons beyond these add nothing for an operator. */
 const maxReasons = 6;
@@ -155,7 +155,7 @@ export class TreeWalk {
     const range = record(node, 'rel');
     const temporary =
       range !== null &&
-      (text(range, 'relpersistence') === 't' || /^pg_temp(_\d+)?$/.test(text(range, 'schemaname')));
+      (text(range, 'relpersistence') === 't' || isTemporarySchema(text(range, 'schemaname')));
     this.#primary('SELECT INTO creates a table', temporary ? 'temporary-table' : null);
   }
 
@@ -171,8 +171,9 @@ export class TreeWalk {
   }
 
   #type(node: TreeRecord): void {
-    const name = nameParts(list(node, 'names')).at(-1);
-    if (name !== undefined) this.#report(this.#rules.type(name));
+    const names = nameParts(list(node, 'names'));
+    const name = names.at(-1);
+    if (name !== undefined) this.#report(this.#rules.type(names.at(-2) ?? null, name));
   }
 
   #cast(node: TreeRecord): void {

@@ -24,6 +24,8 @@ CREATE FUNCTION app.initcap(int) RETURNS int LANGUAGE sql AS 'INSERT INTO t (a) 
 -- A function of a row may be written like a column: t.touch.
 CREATE FUNCTION touch(accounts) RETURNS int LANGUAGE sql AS 'UPDATE accounts SET balance = 0 WHERE id = $1.id RETURNING id';
 CREATE FUNCTION total_of(accounts) RETURNS numeric LANGUAGE sql STABLE AS 'SELECT sum(total) FROM orders WHERE account_id = $1.id';
+CREATE FUNCTION counts_up(n bigint DEFAULT nextval('s')) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT n';
+CREATE FUNCTION shifts(n int DEFAULT 1) RETURNS int LANGUAGE sql STABLE AS 'SELECT n + 1';
 CREATE PROCEDURE do_things() LANGUAGE sql AS 'INSERT INTO t (a) VALUES (1)';
 
 -- An aggregate is immutable to pg_proc, whatever its transition function does.

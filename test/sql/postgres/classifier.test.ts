@@ -127,6 +127,19 @@ test('names outside of the search path of encodings: text that is not UTF-8', ()
   assert.equal(fresh().classify(Buffer.from("SELECT '\u00f6'", 'latin1'), on).statement.route, 'replica');
 });
 
+test('encodings whose second bytes look like quotes', () => {
+  // SJIS 0x95 0x5c is one character; read as bytes its second half would quote the closing quote.
+  const sjis = Buffer.concat([
+    Buffer.from("SELECT E'"),
+    Buffer.from([0x95, 0x5c]),
+    Buffer.from("'; DELETE FROM t --'"),
+  ]);
+  const { statement } = fresh().classify(sjis, { ...on, clientEncoding: 'SJIS' });
+  assert.deepEqual([statement.route, statement.pin], ['primary', 'untracked-setting']);
+  const ascii = fresh().classify(Buffer.from('SELECT 1'), { ...on, clientEncoding: 'SJIS' });
+  assert.equal(ascii.statement.route, 'replica');
+});
+
 test('a new catalog forgets what was concluded from the old one', () => {
   let known: typeof catalog | null = null;
   const classifier = createPostgresClassifier({ catalog: () => known });

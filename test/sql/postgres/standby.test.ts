@@ -96,6 +96,26 @@ for (const version of [15, 18]) {
       assert.deepEqual(failures, []);
     });
 
+    await t.test('what is replayed leaves the same setting as what was said', async () => {
+      const value = async (node: TestNode, name: string, sql: string): Promise<string> =>
+        withClient(cluster, node, async (client) => {
+          const failure = await attempt(client, sql);
+          if (failure !== null) return failure.code;
+          const { rows } = await client.query(`SELECT current_setting('${name}', true) AS value`);
+          return String((rows[0] as { value: unknown }).value);
+        });
+      let compared = 0;
+      for (const golden of cases) {
+        const effect = golden.session?.[0];
+        if (golden.session?.length !== 1 || golden.settings || effect?.kind !== 'set' || effect.local)
+          continue;
+        const said = await value(cluster.primary, effect.name, golden.sql);
+        assert.equal(await value(cluster.replicas[0]!, effect.name, effect.sql), said, golden.sql);
+        compared++;
+      }
+      assert.ok(compared > 20, `${compared} compared`);
+    });
+
     await t.test('every read leaves nothing on a primary', async () => {
       await withClient(cluster, cluster.primary, async (client) => {
         for (const golden of reads(cases)) {
