@@ -1,5 +1,7 @@
 // Talks to the admin HTTP server of a running proxy, for the commands that do; it knows where that server is and no more.
 
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { loadConfig, problemLines } from '../config/load.js';
 import { hostPort } from '../config/resolve.js';
 import type { Config } from '../config/schema.js';
@@ -7,6 +9,7 @@ import { describeError } from '../lib/errors.js';
 import { EXIT, type Flag, type Flags, UsageError } from './command.js';
 
 const TIMEOUT_MS = 10_000;
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
 const DEFAULT_URL = 'http://127.0.0.1:9464';
 
 export const ADMIN_FLAGS: Readonly<Record<string, Flag>> = {
@@ -54,24 +57,40 @@ async function configOf(file: string): Promise<Config> {
   return loaded.config;
 }
 
-/** The answer and its status; CommandFailure when there is none. */
-export async function askAdminText(
+/**
+ * The answer and its status; CommandFailure when there is none. Not by fetch, which refuses some ports that an
+ * operator may choose (fetch.spec.whatwg.org, "bad port").
+ */
+export function askAdminText(
   target: AdminTarget,
   method: 'GET' | 'POST',
   path: string,
 ): Promise<{ status: number; text: string }> {
-  try {
-    const response = await fetch(`${target.url}${path}`, {
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown) =>
+      reject(new CommandFailure(`no answer from ${target.url}: ${describeError(error)}`));
+    const request = (target.url.startsWith('https:') ? httpsRequest : httpRequest)(`${target.url}${path}`, {
       method,
+      agent: false,
       headers: target.token === null ? {} : { authorization: `Bearer ${target.token}` },
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
-    return { status: response.status, text: await response.text() };
-  } catch (error) {
-    // fetch hides the reason, such as ECONNREFUSED, in the cause.
-    const cause = (error as { cause?: unknown }).cause ?? error;
-    throw new CommandFailure(`no answer from ${target.url}: ${describeError(cause)}`);
-  }
+    request.on('error', fail);
+    request.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('error', fail);
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > MAX_ANSWER_BYTES) request.destroy(new Error(`more than ${MAX_ANSWER_BYTES} bytes`));
+        else chunks.push(chunk);
+      });
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
+      );
+    });
+    request.end();
+  });
 }
 
 /** The same with the answer parsed as JSON. */

@@ -80,8 +80,12 @@ export function parseFlags(command: Command, args: readonly string[]): Flags {
       strict: true,
       allowPositionals: false,
     });
+    for (const [name, value] of Object.entries(values)) {
+      if (value === '') throw new UsageError(`--${name} needs a value`);
+    }
     return new Flags(values as Record<string, string | boolean | undefined>);
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new UsageError(usageText(error, Object.keys(flags)));
   }
 }

@@ -9,7 +9,6 @@ import { hostPort } from '../config/resolve.js';
 import type { Config } from '../config/schema.js';
 import { Reloader } from '../config/watch.js';
 import { describeError } from '../lib/errors.js';
-import { startProxy } from '../proxy/compose.js';
 import type { RunningProxy } from '../proxy/running-proxy.js';
 import { type Log, type OpenLog, openLog } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
@@ -50,6 +49,8 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
 
   let proxy: RunningProxy;
   try {
+    // Loaded now: the data path brings PostgreSQL's grammar, which help and a wrong configuration do not need.
+    const { startProxy } = await import('../proxy/compose.js');
     proxy = await startProxy({ config: loaded.config, configPath: loaded.path, log });
   } catch (error) {
     log.fatal(`cannot start: ${describeError(error)}`);

@@ -55,8 +55,8 @@ const MONITOR: Effects<ClusterConfig['monitor']> = {
   user: 'restart',
   password: 'restart',
   database: 'restart',
-  intervalMs: 'restart',
-  timeoutMs: 'restart',
+  intervalMs: 'live',
+  timeoutMs: 'live',
 };
 const POOL: Effects<ClusterConfig['pool']> = {
   maxServerConnections: 'live',
@@ -85,9 +85,9 @@ const FAILOVER: Effects<ClusterConfig['failover']> = {
 const ADMIN: Effects<AdminConfig> = { enabled: 'restart', host: 'restart', port: 'restart', token: 'live' };
 const LOG: Effects<LogConfig> = { level: 'live', format: 'restart' };
 const LIMITS: Effects<LimitsConfig> = {
-  maxUnitBytes: 'restart',
-  maxStatementBytesClassified: 'restart',
-  maxClientBufferBytes: 'restart',
+  maxUnitBytes: 'live',
+  maxStatementBytesClassified: 'live',
+  maxClientBufferBytes: 'live',
   drainMs: 'live',
 };
 

@@ -116,7 +116,7 @@ const CASES: readonly (readonly [string, Edit, readonly string[]])[] = [
     [
       'live log.level "info" -> "debug"',
       'restart log.format "json" -> "pretty"',
-      'restart limits.maxUnitBytes 268435456 -> 1000000',
+      'live limits.maxUnitBytes 268435456 -> 1000000',
       'live limits.drainMs 30000 -> 1',
     ],
   ],
