@@ -86,7 +86,8 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
       return { statement: this.#judge(sql, settings).statement, hint: null, shape: this.#shown(settings) };
     }
     // What else decides: the lexer has already used up the other settings.
-    const salt = (settings.flavour === 'mysql' ? 1 : 2) + (settings.oracleMode ? 4 : 0);
+    const salt =
+      settings.versionNumber * 4 + (settings.flavour === 'mysql' ? 0 : 1) + (settings.oracleMode ? 2 : 0);
     const hash = hashBytes(lexer.shape, 0, lexer.shapeLength);
     const known = this.#shapes.get(lexer.shape, 0, lexer.shapeLength, hash, salt);
     if (known === undefined) {

@@ -3,7 +3,7 @@
 
 import type { PinReason } from '../statement.js';
 import type { Context } from './context.js';
-import { beforeBracket, functionEffect, isHarmless } from './functions.js';
+import { functionEffect, isHarmless, opensBracket } from './functions.js';
 import { tokenKind } from './lexer.js';
 import { spaceSensitive } from './spacing.js';
 import { nodeSchemas, tellsOfOneServer, variableRoute } from './variables.js';
@@ -115,7 +115,7 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
     }
     return;
   }
-  if (!quoted && beforeBracket.has(name) && before !== tokenKind.dot) {
+  if (!quoted && opensBracket(name, settings.flavour) && before !== tokenKind.dot) {
     // FOR UPDATE and INTO are followed by a bracket only where neither locks nor writes.
     return;
   }
@@ -150,7 +150,7 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
   }
   // A stored function may have the name of a built-in that another version has; these names are never looked up.
   const known = !spaceSensitive.has(name) && (catalog?.hasFunction(name) ?? false);
-  if (isHarmless(name, settings.flavour) && !known) return;
+  if (isHarmless(name, settings.flavour, settings.versionNumber) && !known) return;
   if (known && catalog?.readsOnly(null, name)) return;
   because(
     found.primary,
