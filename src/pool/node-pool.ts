@@ -236,13 +236,20 @@ export class NodePool {
     for (const idle of this.#idle.splice(0)) idle.server.close(reason);
   }
 
+  /** The node has lost its role: whatever is under way there must not go on, and nobody waits for it any more. */
+  closeAll(reason: string): void {
+    const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
+    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    this.closeIdle(reason);
+    for (const server of [...this.#leased.keys()]) server.close(reason);
+  }
+
   /** Everything ends; waiters are refused. */
   close(error: ProxyError): void {
     this.#closed = true;
     clearInterval(this.#sweep);
     for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
-    this.closeIdle(error.message);
-    for (const server of [...this.#leased.keys()]) server.close(error.message);
+    this.closeAll(error.message);
   }
 
   #total(): number {

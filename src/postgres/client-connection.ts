@@ -12,12 +12,12 @@ import type { Classified, StatementClass } from '../sql/statement.js';
 import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
 import { ExtendedBatch } from './extended-batch.js';
 import { refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
-import type { PreparedText } from './prepared-statements.js';
+import { ClientStatements } from './prepared-statements.js';
 import type { ReplySink, Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { endsTransaction, SessionSettings } from './session-settings.js';
-import { BatchUnit, type PostgresUnit, SimpleUnit } from './unit.js';
+import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   commandComplete,
   errorResponse,
@@ -39,25 +39,8 @@ type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-const MAX_STATEMENTS = 10_000;
 /** The node's own state; the client was told what holds for the whole cluster. */
 const NODE_PARAMETERS = new Set(['in_hot_standby']);
-
-const UNKNOWN_CALL: Classified = {
-  hint: null,
-  shape: '',
-  statement: {
-    route: 'primary',
-    reasons: ['not classified'],
-    pin: null,
-    transaction: null,
-    session: [],
-    prepared: null,
-    ddl: false,
-    statements: 1,
-    verb: 'UNKNOWN',
-  },
-};
 
 export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly #socket: Socket;
@@ -83,10 +66,14 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #copySync = false;
   #sinkIsFull = false;
 
-  readonly #names = new Map<string, PreparedText>();
+  readonly #names = new ClientStatements((limit) =>
+    this.terminate(new ProxyError('too-many-prepared-statements', { limit })),
+  );
   #transaction: TransactionStatus = 'idle';
   /** The transaction was lost with its server connection: only its end is accepted. */
   #lost = false;
+  /** Why, until the client has been told. */
+  #loss: ProxyError | null = null;
   readonly #session = new SessionSettings();
   readonly #told = new Map<string, string>();
   #lastServer: PostgresServerConnection | null = null;
@@ -208,7 +195,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
           this.#answerLost(false, rolledBack);
           return;
         }
-        this.#submit(new SimpleUnit(UNKNOWN_CALL, buffer.subarray(start, end)));
+        this.#submit(new SimpleUnit(UNCLASSIFIED, buffer.subarray(start, end)));
         return;
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
@@ -245,7 +232,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
-    const batch = this.#batch ?? new ExtendedBatch(this.#clientNames);
+    const batch = this.#batch ?? new ExtendedBatch(this.#names);
     this.#batch = batch;
     const bytes = buffer.subarray(start, end);
     switch (type) {
@@ -283,7 +270,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#unit === null) {
       if (this.#lost) {
         this.#skipping = true;
-        this.#answerLocally([refusal()]);
+        this.#answerLocally([refusal(this.#loss)]);
+        this.#loss = null;
         return;
       }
       this.#submit(new BatchUnit(this.#batch, true));
@@ -299,7 +287,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.#write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
       return;
     }
-    const batch = this.#batch ?? new ExtendedBatch(this.#clientNames);
+    const batch = this.#batch ?? new ExtendedBatch(this.#names);
     this.#batch = batch;
     batch.add({ kind: 'sync', bytes });
     if (this.#unit !== null) {
@@ -364,23 +352,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #classify(sql: Buffer): Classified {
-    if (sql.length > this.#settings.maxStatementBytesClassified) return UNKNOWN_CALL;
+    if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
     return this.#database!.classifier.classify(sql, {
       standardConformingStrings: this.#told.get('standard_conforming_strings') !== 'off',
     });
   }
-
-  readonly #clientNames = {
-    get: (name: string): PreparedText | undefined => this.#names.get(name),
-    set: (name: string, text: PreparedText): void => {
-      this.#names.set(name, text);
-      if (this.#names.size > MAX_STATEMENTS)
-        this.terminate(new ProxyError('too-many-prepared-statements', { limit: MAX_STATEMENTS }));
-    },
-    delete: (name: string): void => {
-      this.#names.delete(name);
-    },
-  };
 
   // --- running ----------------------------------------------------------------------------------------------
 
@@ -533,17 +509,19 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     else this.#write(readyForQuery(this.#lost ? 'failed' : 'idle'));
   }
 
-  transactionLost(_error: ProxyError): void {
+  transactionLost(error: ProxyError): void {
     // Nothing can be said before the client's next unit; that one learns it.
     this.#session.forgetTransaction();
     this.#transaction = 'idle';
     this.#lost = true;
+    this.#loss = error;
   }
 
   /** In a lost transaction: its end is answered as a server would after an error, everything else refused. */
   #answerLost(ends: boolean, replies: () => Buffer[]): void {
     if (ends) this.#lost = false;
-    this.#answerLocally(ends ? replies() : [refusal(), readyForQuery('failed')]);
+    this.#answerLocally(ends ? replies() : [refusal(this.#loss), readyForQuery('failed')]);
+    this.#loss = null;
   }
 
   #answerLocally(messages: readonly Buffer[]): void {

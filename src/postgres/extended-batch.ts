@@ -3,7 +3,7 @@
 // It opens no socket; what is written and what is expected come out together.
 
 import type { StatementClass } from '../sql/statement.js';
-import type { PreparedText } from './prepared-statements.js';
+import type { ClientStatements, PreparedText } from './prepared-statements.js';
 import { SERVER_NAME_PREFIX } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
@@ -23,13 +23,6 @@ export type BatchMessage =
   | { readonly kind: 'describe' | 'close'; readonly fields: DescribeFields; readonly bytes: Buffer }
   | { readonly kind: 'execute'; readonly bytes: Buffer }
   | { readonly kind: 'sync' | 'flush'; readonly bytes: Buffer };
-
-/** The client's names, as they are before the batch; changed only as replies come. */
-export interface ClientNames {
-  get(name: string): PreparedText | undefined;
-  set(name: string, text: PreparedText): void;
-  delete(name: string): void;
-}
 
 export interface Written {
   readonly messages: Buffer[];
@@ -51,11 +44,11 @@ export class ExtendedBatch {
   bytes = 0;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
-  readonly #clientNames: ClientNames;
+  readonly #clientNames: ClientStatements;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
-  constructor(clientNames: ClientNames) {
+  constructor(clientNames: ClientStatements) {
     this.#clientNames = clientNames;
   }
 

@@ -16,9 +16,12 @@ import {
 /** ParameterDescription of a statement without parameters. */
 const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);
 
-/** To any unit but one that ends the transaction; the final reply is the caller's where it comes later. */
-export function refusal(): Buffer {
-  return proxyErrorResponse(new ProxyError('transaction-aborted'));
+/**
+ * To any unit but one that ends the transaction; the final reply is the caller's where it comes later. `loss`: what the
+ * client has not been told yet.
+ */
+export function refusal(loss: ProxyError | null): Buffer {
+  return proxyErrorResponse(loss ?? new ProxyError('transaction-aborted'));
 }
 
 /** To a simple query that ends it. */

@@ -76,3 +76,32 @@ export class PreparedOnServer {
     this.#held.clear();
   }
 }
+
+const MAX_STATEMENTS = 10_000;
+
+/** The prepared statements of one client by its own names; "" is the unnamed one. */
+export class ClientStatements {
+  readonly #byName = new Map<string, PreparedText>();
+  readonly #tooMany: (limit: number) => void;
+
+  constructor(tooMany: (limit: number) => void) {
+    this.#tooMany = tooMany;
+  }
+
+  get(name: string): PreparedText | undefined {
+    return this.#byName.get(name);
+  }
+
+  set(name: string, text: PreparedText): void {
+    this.#byName.set(name, text);
+    if (this.#byName.size > MAX_STATEMENTS) this.#tooMany(MAX_STATEMENTS);
+  }
+
+  delete(name: string): boolean {
+    return this.#byName.delete(name);
+  }
+
+  clear(): void {
+    this.#byName.clear();
+  }
+}

@@ -70,6 +70,13 @@ export class PostgresRuntime implements ProtocolRuntime {
     return entry;
   }
 
+  forgetCatalog(): void {
+    for (const entry of this.#databases.values()) {
+      entry.catalog = null;
+      entry.classifier.catalogChanged();
+    }
+  }
+
   reconfigure(routing: RoutingConfig): void {
     this.#routing = routing;
     for (const entry of this.#databases.values())

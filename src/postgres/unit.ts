@@ -8,6 +8,23 @@ import type { ExtendedBatch } from './extended-batch.js';
 
 export type PostgresUnit = SimpleUnit | BatchUnit;
 
+/** What is not looked at: calls by number, and texts too long. */
+export const UNCLASSIFIED: Classified = {
+  hint: null,
+  shape: '',
+  statement: {
+    route: 'primary',
+    reasons: ['not classified'],
+    pin: null,
+    transaction: null,
+    session: [],
+    prepared: null,
+    ddl: false,
+    statements: 1,
+    verb: 'UNKNOWN',
+  },
+};
+
 export class SimpleUnit implements Unit {
   readonly kind = 'simple';
   readonly open = false;

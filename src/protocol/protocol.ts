@@ -36,6 +36,8 @@ export interface ProtocolRuntime {
    * `open` gives a control connection to one database of the primary ("" for none in particular), to be closed.
    */
   refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void>;
+  /** The schema has changed: until the next refresh nothing is concluded from the catalog. */
+  forgetCatalog(): void;
   /** What the configuration says of functions and tables has changed. */
   reconfigure(routing: RoutingConfig): void;
   /** The version text that clients are told, from the primary's probe. */

@@ -33,8 +33,8 @@ export interface ClusterMonitorPort {
   reportFailure(node: string, error: Error): void;
   /** A position of the primary that is asked for after `afterMs` is wanted soon. */
   requestPosition(afterMs: number): void;
-  /** The control connection of the primary; null while there is none. */
-  primaryControl(): NodeControl | null;
+  /** Control connections of the nodes that answer, the primary's first. */
+  controls(): NodeControl[];
   /** Opens control connections to single databases of the primary; null while there is none. */
   openOnPrimary(): OpenControl | null;
 }
@@ -136,8 +136,9 @@ export class ClusterRuntime {
       this.#monitor.requestPosition(afterMs);
   }
 
-  /** DDL has passed through: what was concluded from the catalog may be wrong. */
+  /** DDL has passed through: what was concluded from the catalog may be wrong until it has been read again. */
   schemaChanged(): void {
+    this.protocol.forgetCatalog();
     this.#catalog.soon();
   }
 
@@ -150,6 +151,11 @@ export class ClusterRuntime {
     this.#balancer = this.#createBalancer();
     this.#openPools();
     this.hold.resumeAll();
+  }
+
+  /** A database is used whose catalog has not been read. */
+  catalogWanted(): void {
+    this.#catalog.soon();
   }
 
   close(error: ProxyError): void {
@@ -189,26 +195,28 @@ export class ClusterRuntime {
     for (const node of snapshot.nodes) {
       if (node.health === 'down') this.#pools.get(node.name)?.closeIdle('its node is down');
     }
-    if (snapshot.primary !== null && snapshot.primary !== before.primary)
-      this.#onNewPrimary(before, snapshot);
+    if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
     if (this.hold.size > 0) this.hold.resumeAll();
   }
 
-  #onNewPrimary(before: ClusterSnapshot, after: ClusterSnapshot): void {
-    const version = after.nodes.find((node) => node.name === after.primary)?.version;
+  #onNewPrimary(snapshot: ClusterSnapshot): void {
+    const version = snapshot.nodes.find((node) => node.name === snapshot.primary)?.version;
     if (version != null) this.protocol.serverVersion = version;
-    // Connections that were made while it was a replica, or another was the primary, are still good for what they are;
-    // those to the old primary must not be written to again.
-    if (before.primary !== null)
-      this.#pools.get(before.primary)?.closeIdle('its node is no longer the primary');
     this.#catalog.soon();
   }
 
+  /** On the primary, or, while there is none, on a node that has its users by replication. */
   async #readVerifier(user: string): Promise<Awaited<ReturnType<NodeControl['verifier']>>> {
-    const control = this.#monitor.primaryControl();
-    if (control === null) throw new Error(`there is no primary to ask: ${this.#snapshot.explanation}`);
-    return control.verifier(user, VERIFIER_TIMEOUT_MS);
+    let failure = new Error(`there is no node to ask: ${this.#snapshot.explanation}`);
+    for (const control of this.#monitor.controls()) {
+      try {
+        return await control.verifier(user, VERIFIER_TIMEOUT_MS);
+      } catch (cause) {
+        failure = cause instanceof Error ? cause : new Error(String(cause));
+      }
+    }
+    throw failure;
   }
 }
 

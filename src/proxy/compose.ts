@@ -162,7 +162,7 @@ class ComposedProxy implements RunningProxy {
         cluster: config.name,
         log,
         routing: config.routing,
-        catalogWanted: () => queueMicrotask(() => runtime.schemaChanged()),
+        catalogWanted: () => queueMicrotask(() => runtime.catalogWanted()),
       }),
       positions: protocol.positions,
       monitor: monitorPort(monitor, control),
@@ -186,9 +186,12 @@ function monitorPort(
     onSnapshot: (listener) => void monitor.onSnapshot(listener),
     reportFailure: (node, error) => monitor.reportFailure(node, error),
     requestPosition: (afterMs) => monitor.resolver.request(afterMs, ignore),
-    primaryControl: () => {
-      const node = primary();
-      return node === null ? null : monitor.control(node.name);
+    controls: () => {
+      const nodes = monitor.snapshot.nodes.filter((node) => node.health === 'up' && !node.fenced);
+      nodes.sort(
+        (a, b) => Number(b.name === monitor.snapshot.primary) - Number(a.name === monitor.snapshot.primary),
+      );
+      return nodes.map((node) => monitor.control(node.name)).filter((control) => control !== null);
     },
     openOnPrimary: () => {
       const node = primary();

@@ -72,6 +72,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #waitingFor: string | null = null;
   /** A cancel is on its way to the server connection that runs the unit. */
   #cancelling: Promise<void> | null = null;
+  /** The promotions counted when the unit was given its place. */
+  #decidedEpoch = 0;
+  /** The schema changes when the open transaction commits. */
+  #sawDdl = false;
   /** The session reads outside transactions, so its watermark is worth asking for. */
   #splits = false;
   readonly #view: { -readonly [K in keyof SessionView]: SessionView[K] };
@@ -154,6 +158,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const decision = this.#cluster.decide(unit.statement, this.#refreshView());
     this.#decision = decision;
+    this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
       this.#hold();
       return;
@@ -193,6 +198,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#cluster.pool(server.node)?.release(server, 'its client is gone');
       return;
     }
+    if (this.#cluster.snapshot.epoch !== this.#decidedEpoch) {
+      // It waited across a promotion: what was the primary then may not be written to now.
+      this.#cluster.pool(server.node)?.release(server, 'roles have changed');
+      this.#place(this.#unit!);
+      return;
+    }
     this.#server = server;
     this.#run(this.#unit!, server);
   }
@@ -230,15 +241,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
     );
   }
 
-  /** Only a read, only outside a transaction, only while no state hangs on the server connection. */
+  /** Only what writes nothing, only outside a transaction, only while no state hangs on the server connection. */
   #mayRunAgain(unit: Unit): boolean {
-    return (
-      (unit.statement.route === 'replica' || unit.statement.route === 'session') &&
-      unit.statement.pin === null &&
-      !unit.open &&
-      this.#transaction === 'idle' &&
-      this.#pins.size === 0
-    );
+    const { route, pin, transaction, statements } = unit.statement;
+    const isHarmless =
+      route === 'replica' || route === 'session' || (transaction?.kind === 'begin' && statements === 1);
+    return isHarmless && pin === null && !unit.open && this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
@@ -274,7 +282,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
     if (pin !== null && !leftNothing) this.pin(pin);
     this.#noteUse(unit, server);
-    if (unit.statement.ddl) this.#cluster.schemaChanged();
+    if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;
+    if (this.#sawDdl && transaction === 'idle') {
+      this.#sawDdl = false;
+      this.#cluster.schemaChanged();
+    }
     if (transaction === 'idle' && this.#pins.size === 0) this.#giveBack(server);
     this.#finish();
   }
@@ -494,11 +506,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
     pool.release(server);
   }
 
-  #giveBackAfterClient(server: ServerConnection): void {
+  #giveBackAfterClient(server: ServerConnection, why = ''): void {
+    if (this.#server !== server) return;
     this.#server = null;
     const pool = this.#cluster.pool(server.node);
     if (this.#pins.size > 0 || !server.reusable || this.#cancelling !== null || pool === null)
-      discard(pool, server, 'its client is gone');
+      discard(pool, server, `its client is gone${why === '' ? '' : ': '}${why}`);
     else pool.release(server, 'its client is gone');
   }
 
