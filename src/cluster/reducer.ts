@@ -296,7 +296,10 @@ function settle(given: ClusterSnapshot): ClusterSnapshot {
     phase: primary !== null ? 'normal' : snapshot.phase === 'blocked' ? 'blocked' : 'no-primary',
     verdict: primary !== null ? '' : snapshot.verdict,
     nodes: snapshot.nodes.map((node) => {
-      if (node.name === primary) return node.wasPrimary ? node : { ...node, wasPrimary: true };
+      if (node.name === primary)
+        return node.wasPrimary && node.lagMs === 0
+          ? node
+          : { ...node, wasPrimary: true, lagMs: 0, lagDistance: 0 };
       if (!replaced) return node;
       const fenced = node.fenced || (node.name === snapshot.lastPrimary && node.claims !== 'replica');
       return { ...node, fenced, lagMs: null, lagDistance: null };

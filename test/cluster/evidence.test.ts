@@ -1,4 +1,4 @@
-// Tables of cases for the evidence: is a primary that does not answer dead, and which replica replaces it?
+// Tables of cases for the evidence: whether a primary that does not answer is dead, and which replica replaces it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,0 +1,5 @@
+// The monitor and the failover on real MariaDB servers.
+
+import { clusterSuite } from './suite.js';
+
+clusterSuite('mariadb');
