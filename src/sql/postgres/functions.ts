@@ -25,7 +25,8 @@ const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/).f
 
 /**
  * Not volatile to PostgreSQL (or accepted by a standby with another meaning), and yet for the primary: they assign a
- * transaction id, or answer about one node, one connection or this very transaction.
+ * transaction id, answer about one node, one connection or this very transaction, or run what a string names (a view
+ * may write, whatever the function is declared).
  */
 export const primaryFunctions: ReadonlySet<string> = words(`
   txid_current pg_current_xact_id txid_current_if_assigned pg_current_xact_id_if_assigned
@@ -38,6 +39,8 @@ export const primaryFunctions: ReadonlySet<string> = words(`
   pg_get_replication_slots pg_lock_status pg_blocking_pids pg_safe_snapshot_blocking_pids
   pg_replication_origin_oid pg_config pg_walfile_name pg_walfile_name_offset pg_split_walfile_name
   query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema
+  table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema
+  schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
   ts_stat nextval setval loread lowrite`);
 
 /** Whole families of them; a name that begins so is not looked up further. */

@@ -88,7 +88,7 @@ const shapes: readonly (readonly [sql: string, shape: string])[] = [
   ['a @- b', 'a @- b'],
   ['a *-+ b', 'a * - + b'],
   ['; ; a ;; b ;', 'a; b'],
-  ['GRÖSSE', 'grÖsse'],
+  ['GR\u00d6SSE', 'gr\u00d6sse'],
 ];
 
 test('shapes', () => {
@@ -292,8 +292,8 @@ const pieces = [
   '2e',
   '1_0',
   '0x1F',
-  'é',
-  '日',
+  '\u00e9',
+  '\u65e5',
   "'a'",
   "E'\\''",
   '"q"',
