@@ -37,7 +37,7 @@ import { FRONTEND, parseBind, parseClose, parseDescribe, parseParse, parseQuery 
  */
 type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
-/** Bytes read ahead while a unit runs; then the socket is paused. */
+/** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 /** The node's own state; the client was told what holds for the whole cluster. */
 const NODE_PARAMETERS = new Set(['in_hot_standby']);
@@ -284,7 +284,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#skipping) {
       this.#skipping = false;
       this.#batch = null;
-      this.#write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
+      this.write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
       return;
     }
     const batch = this.#batch ?? new ExtendedBatch(this.#names);
@@ -299,7 +299,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     this.#batch = null;
     if (this.#lost) {
-      this.#answerLost(batch.classes.some(endsTransaction), () => rolledBackBatch(batch));
+      this.#answerLost(
+        batch.classified.some(({ statement }) => endsTransaction(statement)),
+        () => rolledBackBatch(batch),
+      );
       return;
     }
     if (batch.messages.length === 1 && this.#transaction === 'idle') {
@@ -353,9 +356,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #classify(sql: Buffer): Classified {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
-    return this.#database!.classifier.classify(sql, {
-      standardConformingStrings: this.#told.get('standard_conforming_strings') !== 'off',
-    });
+    const standardConformingStrings = this.#told.get('standard_conforming_strings') !== 'off';
+    const classified = this.#database!.classifier.classify(sql, { standardConformingStrings });
+    return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
   }
 
   // --- running ----------------------------------------------------------------------------------------------
@@ -425,9 +428,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     const wasOpen = this.#unit?.open === true;
     this.#endUnit();
-    this.#write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
+    this.write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
     if (wasOpen) this.#skipping = true;
-    else this.#write(readyForQuery('idle'));
+    else this.write(readyForQuery('idle'));
     done({ kind: 'answered', transaction: 'idle', error, position: null });
   }
 
@@ -504,9 +507,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.terminate(error);
       return;
     }
-    this.#write(proxyErrorResponse(error));
+    this.write(proxyErrorResponse(error));
     if (wasOpen) this.#skipping = true;
-    else this.#write(readyForQuery(this.#lost ? 'failed' : 'idle'));
+    else this.write(readyForQuery(this.#lost ? 'failed' : 'idle'));
   }
 
   transactionLost(error: ProxyError): void {
@@ -525,23 +528,19 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #answerLocally(messages: readonly Buffer[]): void {
-    for (const message of messages) this.#write(message);
+    for (const message of messages) this.write(message);
     this.#host.answeredLocally();
   }
 
   terminate(error: ProxyError): void {
     if (this.#phase === 'closed') return;
-    this.#write(proxyErrorResponse(error, 'FATAL'));
+    this.write(proxyErrorResponse(error, 'FATAL'));
     this.#close(error.message);
   }
 
   // --- writing ----------------------------------------------------------------------------------------------
 
   write(bytes: Buffer): boolean {
-    return this.#write(bytes);
-  }
-
-  #write(bytes: Buffer): boolean {
     if (this.#phase === 'closed' || !this.#socket.writable) return true;
     if (this.#socket.writableCorked === 0) {
       this.#socket.cork();
@@ -562,7 +561,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   tellParameter(name: string, value: string): void {
     if (this.#told.get(name) === value || NODE_PARAMETERS.has(name)) return;
     this.#told.set(name, value);
-    this.#write(parameterStatus(name, value));
+    this.write(parameterStatus(name, value));
   }
 
   messageCut(): void {

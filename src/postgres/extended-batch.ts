@@ -2,7 +2,7 @@
 // then written for that server connection with the names it has there.
 // It opens no socket; what is written and what is expected come out together.
 
-import type { StatementClass } from '../sql/statement.js';
+import type { Classified } from '../sql/statement.js';
 import type { ClientStatements, PreparedText } from './prepared-statements.js';
 import { SERVER_NAME_PREFIX } from './prepared-statements.js';
 import type { Step } from './run.js';
@@ -39,8 +39,8 @@ const OBJECT_BYTES = 256;
 
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
-  /** The classes of the statements that it parses, or binds. */
-  readonly classes: StatementClass[] = [];
+  /** The statements that it parses, binds or describes. */
+  readonly classified: Classified[] = [];
   bytes = 0;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
@@ -56,14 +56,14 @@ export class ExtendedBatch {
     this.messages.push(message);
     this.bytes += message.bytes.length + OBJECT_BYTES;
     if (message.kind === 'parse') {
-      this.classes.push(message.text.classified.statement);
+      this.classified.push(message.text.classified);
       this.#names.set(message.name, message.text);
     } else if (message.kind === 'bind') {
       const text = this.lookUp(message.fields.statement);
-      if (text !== undefined) this.classes.push(text.classified.statement);
+      if (text !== undefined) this.classified.push(text.classified);
     } else if (message.kind === 'describe' && message.fields.kind === 'statement') {
       const text = this.lookUp(message.fields.name);
-      if (text !== undefined) this.classes.push(text.classified.statement);
+      if (text !== undefined) this.classified.push(text.classified);
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     }

@@ -48,8 +48,8 @@ export class SimpleUnit implements Unit {
 export class BatchUnit implements Unit {
   readonly kind = 'batch';
   readonly statement: StatementClass;
-  readonly hint: Hint | null = null;
-  readonly shape = '';
+  readonly hint: Hint | null;
+  readonly shape: string;
   readonly batch: ExtendedBatch;
   /** Flush came before Sync: more messages follow. */
   open: boolean;
@@ -57,7 +57,10 @@ export class BatchUnit implements Unit {
   constructor(batch: ExtendedBatch, open: boolean) {
     this.batch = batch;
     this.open = open;
-    const merged = withPin(mergeClasses(batch.classes));
+    const first = batch.classified[0];
+    this.hint = first?.hint ?? null;
+    this.shape = first?.shape ?? '';
+    const merged = withPin(mergeClasses(batch.classified.map(({ statement }) => statement)));
     this.statement = open ? { ...merged, route: 'primary' } : merged;
   }
 

@@ -14,7 +14,8 @@ import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 import { type Balancer, createBalancer } from '../routing/balance.js';
-import { type ConsistencyLevel, type Decision, decide, type SessionView } from '../routing/decide.js';
+import { type Decision, decide, type SessionView } from '../routing/decide.js';
+import type { RoutingSettings } from '../routing/hint-settings.js';
 import type { StatementClass } from '../sql/statement.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
@@ -39,12 +40,6 @@ export interface ClusterMonitorPort {
   openOnPrimary(): OpenControl | null;
 }
 
-export interface ClusterSettings {
-  readonly consistency: ConsistencyLevel;
-  readonly maxLagMs: number;
-  readonly splitReads: boolean;
-}
-
 const VERIFIER_TIMEOUT_MS = 5000;
 
 export class ClusterRuntime {
@@ -60,7 +55,7 @@ export class ClusterRuntime {
   readonly #pools = new Map<string, NodePool>();
   readonly #catalog: CatalogRefresh;
   #config: ClusterConfig;
-  #settings: ClusterSettings;
+  #settings: RoutingSettings;
   #balancer: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
@@ -89,7 +84,7 @@ export class ClusterRuntime {
     parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
   }
 
-  get settings(): ClusterSettings {
+  get settings(): RoutingSettings {
     return this.#settings;
   }
 
@@ -228,7 +223,7 @@ function poolLimits(config: ClusterConfig): PoolLimits {
   return { ...config.pool, maxByUser };
 }
 
-function settingsOf(config: ClusterConfig): ClusterSettings {
+function settingsOf(config: ClusterConfig): RoutingSettings {
   return {
     consistency: config.consistency.level,
     maxLagMs: config.consistency.maxLagMs,

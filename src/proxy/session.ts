@@ -17,6 +17,7 @@ import type { Credential } from '../protocol/credential.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
+import { applyHint } from '../routing/hint-settings.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -156,7 +157,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, this.#server);
       return;
     }
-    const decision = this.#cluster.decide(unit.statement, this.#refreshView());
+    const decision = this.#cluster.decide(unit.statement, this.#refreshView(unit));
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
@@ -523,8 +524,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   // --- small things -----------------------------------------------------------------------------------------
 
-  #refreshView(): SessionView {
-    const { settings, samples, snapshot } = this.#cluster;
+  #refreshView(unit: Unit): SessionView {
+    const { samples, snapshot } = this.#cluster;
+    const settings = applyHint(this.#cluster.settings, unit.hint);
     const view = this.#view;
     this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
     view.consistency = settings.consistency;

@@ -1,10 +1,10 @@
 // Starts the real proxy in front of a test cluster, in this process, on a free port; the tests' one way to have one.
 
-import { openLog } from '../../src/telemetry/log.js';
 import { configFrom } from '../../src/config/resolve.js';
+import type { Config, ConfigInput } from '../../src/config/schema.js';
 import { startProxy } from '../../src/proxy/compose.js';
 import type { RunningProxy } from '../../src/proxy/running-proxy.js';
-import type { Config, ConfigInput } from '../../src/config/schema.js';
+import { openLog } from '../../src/telemetry/log.js';
 import type { TestCluster } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 
