@@ -1,5 +1,5 @@
-// The golden tables and the catalog they are checked against: reads both, and writes the catalog's stored rows anew from a
-// real server when it is run by itself with a path to write to.
+// The golden tables and the catalog they are checked against, read from test/golden/postgres. It knows no server; the stored
+// catalog is made by store-catalog.ts.
 
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
