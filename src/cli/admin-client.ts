@@ -3,8 +3,8 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { loadConfig, problemLines } from '../config/load.js';
-import { hostPort } from '../config/resolve.js';
 import type { Config } from '../config/schema.js';
+import { hostPort } from '../lib/address.js';
 import { describeError } from '../lib/errors.js';
 import { EXIT, type Flag, type Flags, UsageError } from './command.js';
 

@@ -3,8 +3,8 @@
 
 import { type Loaded, loadConfig } from '../config/load.js';
 import { problemText } from '../config/problems.js';
-import { hostPort } from '../config/resolve.js';
 import type { ClusterConfig, Config, NodeConfig } from '../config/schema.js';
+import { hostPort } from '../lib/address.js';
 import { describeError } from '../lib/errors.js';
 import {
   type NodeControl,

@@ -1,7 +1,7 @@
 // scheelite status: nodes, roles, lag and pools of a running proxy, as its admin server tells them.
 
 import type { ClusterStatus, NodeStatus, StatusReport } from '../admin/source.js';
-import { hostPort } from '../config/resolve.js';
+import { hostPort } from '../lib/address.js';
 import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
 import { type Command, EXIT } from './command.js';
 import { durationText, plural, shortVersion, table } from './table.js';

@@ -2,6 +2,7 @@
 // It reads no file and no environment by itself: both are given to it.
 
 import { resolve as resolvePath } from 'node:path';
+import { hostPort } from '../lib/address.js';
 import { checkConfig } from './checks.js';
 import { type Problem, pathText, problemsOf, problemText } from './problems.js';
 import {
@@ -91,11 +92,6 @@ export function configFrom(input: ConfigInput): Config {
     throw new Error(`configuration: ${all.map((problem) => problemText(problem)).join('; ')}`);
   }
   return resolved.config;
-}
-
-/** host:port, with an IPv6 address in brackets. */
-export function hostPort(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 class Resolver {

@@ -3,7 +3,7 @@
 
 import type { ClusterStatus, NodeStatus } from '../admin/source.js';
 import type { NodeSnapshot } from '../cluster/snapshot.js';
-import { hostPort } from '../config/resolve.js';
+import { hostPort } from '../lib/address.js';
 import { monotonicMs } from '../lib/clock.js';
 import { passedOver, type SessionView } from '../routing/decide.js';
 import type { ClusterRuntime } from './cluster-runtime.js';

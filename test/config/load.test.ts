@@ -7,8 +7,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseJson } from '../../src/config/json.js';
 import { loadConfig } from '../../src/config/load.js';
-import { configFrom, hostPort } from '../../src/config/resolve.js';
+import { configFrom } from '../../src/config/resolve.js';
 import { configSchema, jsonSchema } from '../../src/config/schema.js';
+import { hostPort } from '../../src/lib/address.js';
 import { minimal, temporaryFolder } from './folder.js';
 
 // From dist/test/config/load.test.js.

@@ -65,7 +65,10 @@ test('the digest does not depend on the order of the statements', () => {
 test('values are quoted so that nothing in them is code', () => {
   assert.equal(quoteLiteral("a'b"), "'a''b'");
   assert.equal(quoteLiteral("a\\'; DROP TABLE t; --"), " E'a\\\\''; DROP TABLE t; --'");
-  assert.equal(setStatement("my.set'ting", 'a,b'), "SELECT pg_catalog.set_config('my.set''ting', 'a,b', false)");
+  assert.equal(
+    setStatement("my.set'ting", 'a,b'),
+    "SELECT pg_catalog.set_config('my.set''ting', 'a,b', false)",
+  );
 });
 
 test('startup options: switches become settings, anything else is refused', () => {
