@@ -28,7 +28,7 @@ const TYPES_FOR_ALL = ['protocol', 'config'];
 export const ALLOWED: readonly { from: string; to: string; typeOnly: boolean; why: string }[] = [
   { from: 'routing', to: 'sql/statement.ts', typeOnly: true, why: 'a decision is about a class' },
   { from: 'telemetry', to: 'sql/statement.ts', typeOnly: true, why: 'routes and pin reasons are labels' },
-  ...['mysql', 'postgres', 'cluster'].map((from) => ({
+  ...['mysql', 'postgres'].map((from) => ({
     from,
     to: 'protocol/node-control.ts',
     typeOnly: false,
