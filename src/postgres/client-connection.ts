@@ -17,6 +17,7 @@ import type { ReplySink, Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { endsTransaction, SessionSettings } from './session-settings.js';
+import { ToldParameters } from './told-parameters.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   commandComplete,
@@ -39,9 +40,6 @@ type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-/** The node's own state; the client was told what holds for the whole cluster. */
-const NODE_PARAMETERS = new Set(['in_hot_standby']);
-
 export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly #socket: Socket;
   readonly #runtime: PostgresRuntime;
@@ -75,7 +73,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   /** Why, until the client has been told. */
   #loss: ProxyError | null = null;
   readonly #session = new SessionSettings();
-  readonly #told = new Map<string, string>();
+  readonly #told = new ToldParameters();
   #lastServer: PostgresServerConnection | null = null;
 
   constructor(
@@ -112,7 +110,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #onLoggedIn(login: LoggedIn): void {
     this.#session.start(login.base);
     this.#database = this.#runtime.classifierOf(login.database);
-    for (const [name, value] of login.parameters) this.#told.set(name, value);
+    for (const [name, value] of login.parameters) this.#told.isNews(name, value);
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
     this.#framer.expectMessages();
     this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
@@ -356,8 +354,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #classify(sql: Buffer): Classified {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
-    const standardConformingStrings = this.#told.get('standard_conforming_strings') !== 'off';
-    const classified = this.#database!.classifier.classify(sql, { standardConformingStrings });
+    const classified = this.#database!.classifier.classify(sql, this.#told.lexSettings);
     return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
   }
 
@@ -559,9 +556,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   tellParameter(name: string, value: string): void {
-    if (this.#told.get(name) === value || NODE_PARAMETERS.has(name)) return;
-    this.#told.set(name, value);
-    this.write(parameterStatus(name, value));
+    if (this.#told.isNews(name, value)) this.write(parameterStatus(name, value));
   }
 
   messageCut(): void {
