@@ -133,6 +133,13 @@ export class PacketFramer {
     return null;
   }
 
+  /** The waiting packet without taking it, if it lies whole in the chunk; else null, and it has to be taken. */
+  peek(): Buffer | null {
+    if (this.#phase !== 'decide' || this.#continues) return null;
+    const end = this.#at + this.#left;
+    return end <= this.#chunk.length ? this.#chunk.subarray(this.#at, end) : null;
+  }
+
   /** All bytes passed since the last call, or null. */
   takeRun(): Buffer | null {
     if (this.#runEnd === this.#runStart) return null;

@@ -181,6 +181,11 @@ export function buildProxyError(error: ProxyError, sequence: number): Buffer {
   return buildErr(errFromProxyError(error), sequence);
 }
 
+/** In place of a greeting: nothing has been agreed upon, so that there is no SQLSTATE. */
+export function buildEarlyError(error: ProxyError): Buffer {
+  return new PacketWriter(256).u8(ERR_BYTE).u16(error.errno).text(error.message).packet(0);
+}
+
 /** Anything that was thrown, as one of ours: what is not known by name is the proxy's own fault. */
 export function asProxyError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error;

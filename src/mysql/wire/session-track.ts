@@ -43,7 +43,8 @@ export function parseSessionChanges(blocks: Buffer): SessionChange[] {
         changes.push({ kind: 'schema', name: inner.lenencText() });
         break;
       case KIND.STATE_CHANGE:
-        changes.push({ kind: 'state-change', changed: inner.lenencText() });
+        // The text alone, against what the length of the other kinds would suggest: 02 01 31.
+        changes.push({ kind: 'state-change', changed: inner.rest().toString('latin1') });
         break;
       case KIND.GTIDS:
         changes.push({ kind: 'gtids', encoding: inner.u8(), gtids: inner.lenencText() });
@@ -79,7 +80,7 @@ function writeChange(inner: PacketWriter, change: SessionChange): number {
       inner.lenencText(change.name);
       return KIND.SCHEMA;
     case 'state-change':
-      inner.lenencText(change.changed);
+      inner.text(change.changed);
       return KIND.STATE_CHANGE;
     case 'gtids':
       inner.u8(change.encoding).lenencText(change.gtids);

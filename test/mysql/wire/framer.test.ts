@@ -98,7 +98,8 @@ describe('PacketFramer', () => {
       framer.push(chunk);
       while (framer.next() === 'ready') frame = framer.take();
     }
-    assert.ok(frame?.equals(whole));
+    assert.ok(frame !== null);
+    assert.ok(frame.equals(whole));
     assert.ok(payloadOf(frame).equals(big));
     assert.equal(sequenceAfter(frame), 253);
 

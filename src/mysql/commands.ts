@@ -1,0 +1,362 @@
+// What each command of a client becomes: a unit, an answer of the proxy's own, or a word to the connection itself.
+// It knows no server connection and routes nothing.
+
+import { ProxyError } from '../lib/errors.js';
+import type { ListenerSettings } from '../protocol/protocol.js';
+import { killTarget } from '../sql/mysql/kill.js';
+import type { Classified, MysqlLexSettings } from '../sql/statement.js';
+import { ClientStatement, type ClientStatements } from './client-statements.js';
+import type { PreparedText } from './prepared-statements.js';
+import type { MysqlRuntime } from './runtime.js';
+import type { MysqlServerConnection } from './server-connection.js';
+import type { TrackedState } from './tracked-state.js';
+import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
+import { variantText } from './variant.js';
+import { isTrackingSetting, type VisibleTracking } from './visible-tracking.js';
+import { PacketWriter } from './wire/bytes.js';
+import { CAPABILITY, type Capabilities, hasCapability, keyedCapabilities } from './wire/capabilities.js';
+import { characterSetOfCollation } from './wire/collations.js';
+import {
+  bodyText,
+  type ChangeUser,
+  COM,
+  commandName,
+  parseChangeUser,
+  queryTextOffset,
+  statementIdOf,
+} from './wire/command.js';
+import { parseBulkExecute, parseExecute } from './wire/execute.js';
+import { sequenceAfter } from './wire/framer.js';
+import { buildEof, buildErr, buildOk, buildPlainOk, buildProxyError, EOF_BYTE, STATUS } from './wire/ok.js';
+import { buildColumnDefinition } from './wire/result-set.js';
+
+/** The client connection, as commands see it. */
+export interface CommandContext {
+  readonly runtime: MysqlRuntime;
+  readonly settings: ListenerSettings;
+  readonly statements: ClientStatements;
+  readonly tracking: VisibleTracking;
+  readonly connectionId: number;
+  readonly user: string;
+  readonly capabilities: Capabilities;
+  readonly collation: number;
+  readonly loginDatabase: string;
+  readonly loginValues: ReadonlyMap<string, string>;
+  readonly state: TrackedState;
+  readonly status: number;
+  /** The server connection that the session holds between units: pinned, or in a transaction. */
+  readonly heldServer: MysqlServerConnection | null;
+  submit(unit: MysqlUnit): void;
+  answer(bytes: Buffer): void;
+  quit(): void;
+  forgetSession(): void;
+  cursorClosed(): void;
+  changeUser(change: ChangeUser): void;
+}
+
+/** Texts beyond it are not shared between clients. */
+const MAX_INTERNED_BYTES = 65_536;
+
+/** Throws ProxyError; one that is not fatal is the answer. */
+export function readCommand(client: CommandContext, frame: Buffer, payload: Buffer): void {
+  const code = payload[0];
+  if (code === undefined) throw new ProxyError('protocol-violation', { detail: 'an empty command' });
+  switch (code) {
+    case COM.QUIT:
+      client.quit();
+      return;
+    case COM.PING:
+      client.answer(ok(client, frame));
+      return;
+    case COM.QUERY:
+      onQuery(client, frame, payload);
+      return;
+    case COM.INIT_DB: {
+      const use = { kind: 'use', database: bodyText(payload) } as const;
+      submit(client, 'command', 'results', commandClass('session', 'USE', [use]), frame);
+      return;
+    }
+    case COM.STMT_PREPARE:
+      onPrepare(client, frame, payload);
+      return;
+    case COM.STMT_EXECUTE:
+    case COM.STMT_BULK_EXECUTE:
+      onExecute(client, frame, payload);
+      return;
+    case COM.STMT_SEND_LONG_DATA:
+      client.statements.addLongData(frame, payload, client.settings.maxUnitBytes);
+      return;
+    case COM.STMT_CLOSE:
+      onClose(client, payload);
+      return;
+    case COM.STMT_RESET:
+      onReset(client, frame, payload);
+      return;
+    case COM.STMT_FETCH: {
+      const statement = statementOf(client, payload);
+      const unit = new MysqlUnit('fetch', 'rows', commandClass('primary', 'FETCH'), frame);
+      if (!statement.cursorIsOpen) {
+        const message = `The statement (${statement.id}) has no open cursor.`;
+        client.answer(buildErr({ errno: 1421, sqlState: 'HY000', message }, sequenceAfter(frame)));
+        return;
+      }
+      unit.prepared = statement;
+      client.submit(unit);
+      return;
+    }
+    case COM.SET_OPTION:
+      submit(client, 'set-option', 'results', commandClass('session', 'SET OPTION'), frame);
+      return;
+    case COM.RESET_CONNECTION:
+      if (client.heldServer !== null) {
+        submit(client, 'reset-connection', 'results', commandClass('primary', 'RESET'), frame);
+        return;
+      }
+      client.forgetSession();
+      client.answer(ok(client, frame));
+      return;
+    case COM.CHANGE_USER:
+      client.changeUser(parseChangeUser(Buffer.from(payload), client.capabilities));
+      return;
+    case COM.STATISTICS:
+      submit(client, 'command', 'text', commandClass('primary', 'STATISTICS'), frame);
+      return;
+    case COM.FIELD_LIST:
+      submit(client, 'command', 'definitions', commandClass('replica', 'FIELD LIST'), frame);
+      return;
+    case COM.PROCESS_KILL:
+      client.answer(kill(client, frame, 'connection', payload.length >= 5 ? payload.readUInt32LE(1) : 0));
+      return;
+    case COM.PROCESS_INFO:
+    case COM.REFRESH:
+    case COM.SHUTDOWN:
+    case COM.DEBUG:
+    case COM.CREATE_DB:
+    case COM.DROP_DB:
+      submit(client, 'command', 'results', commandClass('primary', commandName(code)), frame);
+      return;
+    default:
+      throw new ProxyError('unsupported-feature', { feature: commandName(code) });
+  }
+}
+
+function submit(
+  client: CommandContext,
+  kind: MysqlUnit['kind'],
+  reply: MysqlUnit['reply'],
+  classified: Classified,
+  frame: Buffer,
+): void {
+  client.submit(new MysqlUnit(kind, reply, classified, frame));
+}
+
+const ok = (client: CommandContext, frame: Buffer): Buffer =>
+  buildPlainOk(client.status, client.capabilities, sequenceAfter(frame));
+
+// --- texts ----------------------------------------------------------------------------------------------------
+
+function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
+  const sql = payload.subarray(queryTextOffset(payload, client.capabilities));
+  const settings = lexSettings(client);
+  const classified = effective(client, trackedClass(classify(client, sql, settings)));
+  const { statement } = classified;
+  if (statement.route === 'proxy') {
+    client.answer(ownAnswer(client, frame, sql, settings, classified));
+    return;
+  }
+  if (
+    statement.verb === 'SET' &&
+    statement.session.length > 0 &&
+    statement.session.every(isTrackingSetting)
+  ) {
+    // What the server reports is ours to say; what the client is told of it is the client's.
+    for (const effect of statement.session) if (isTrackingSetting(effect)) client.tracking.apply(effect);
+    client.answer(ok(client, frame));
+    return;
+  }
+  submit(client, 'query', 'query', classified, frame);
+}
+
+function classify(client: CommandContext, sql: Buffer, settings: MysqlLexSettings): Classified {
+  if (sql.length > client.settings.maxStatementBytesClassified) return UNCLASSIFIED;
+  const classified = client.runtime.classifier.classify(sql, settings);
+  return client.settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
+}
+
+/** Reads of a session that does not commit by itself are part of a transaction; serializable ones lock. */
+function effective(client: CommandContext, classified: Classified): Classified {
+  if (classified.statement.route !== 'replica') return classified;
+  if ((client.status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
+  const isolation =
+    client.state.variable('transaction_isolation') ?? client.state.variable('tx_isolation') ?? '';
+  return isolation === 'SERIALIZABLE' ? onPrimary(classified) : classified;
+}
+
+interface Lex {
+  readonly state: TrackedState;
+  readonly loginValues: ReadonlyMap<string, string>;
+  readonly settings: MysqlLexSettings;
+}
+
+/** By client: settings change with its state only. */
+const lexCache = new WeakMap<CommandContext, Lex>();
+
+function lexSettings(client: CommandContext): MysqlLexSettings {
+  const cached = lexCache.get(client);
+  if (cached !== undefined && cached.state === client.state && cached.loginValues === client.loginValues)
+    return cached.settings;
+  const value = (name: string): string => client.state.variable(name) ?? client.loginValues.get(name) ?? '';
+  const modes = value('sql_mode').split(',');
+  const settings: MysqlLexSettings = {
+    ...client.runtime.flavour,
+    ansiQuotes: modes.includes('ANSI_QUOTES'),
+    noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
+    oracleMode: modes.includes('ORACLE'),
+    characterSet: value('character_set_client') || characterSetOfCollation(client.collation),
+  };
+  lexCache.set(client, { state: client.state, loginValues: client.loginValues, settings });
+  return settings;
+}
+
+// --- answers of the proxy's own -------------------------------------------------------------------------------
+
+function ownAnswer(
+  client: CommandContext,
+  frame: Buffer,
+  sql: Buffer,
+  settings: MysqlLexSettings,
+  { statement }: Classified,
+): Buffer {
+  const target = killTarget(sql, settings);
+  if (target !== null) return kill(client, frame, target.what, target.id ?? client.connectionId);
+  if (statement.verb === 'SELECT') {
+    const name = sql.toString('utf8').replace(/;\s*$/, '').trim().slice(6).trim();
+    return oneValue(client, frame, name, String(client.connectionId));
+  }
+  const names = statement.session.map((effect) => (effect.kind === 'set' ? effect.name : effect.kind));
+  throw new ProxyError('unsupported-feature', { feature: `${statement.verb} ${names.join(', ')}` });
+}
+
+function kill(client: CommandContext, frame: Buffer, what: 'connection' | 'query', id: number): Buffer {
+  const sequence = sequenceAfter(frame);
+  const target = client.runtime.ids.find(id);
+  if (target === undefined)
+    return buildErr({ errno: 1094, sqlState: 'HY000', message: `Unknown thread id: ${id}` }, sequence);
+  if (target.user !== client.user) {
+    const message = `You are not owner of thread ${id}`;
+    return buildErr({ errno: 1095, sqlState: 'HY000', message }, sequence);
+  }
+  if (id === client.connectionId) return buildProxyError(new ProxyError('cancelled'), sequence);
+  if (what === 'query') target.killQuery();
+  else target.killConnection();
+  return ok(client, frame);
+}
+
+/** A result set of one row and one column. */
+function oneValue(client: CommandContext, frame: Buffer, name: string, value: string): Buffer {
+  const { capabilities, status } = client;
+  const withEof = !hasCapability(capabilities, CAPABILITY.DEPRECATE_EOF);
+  let sequence = sequenceAfter(frame);
+  const head = new PacketWriter(4);
+  if (hasCapability(capabilities, CAPABILITY.OPTIONAL_RESULTSET_METADATA)) head.u8(1);
+  const packets = [
+    head.lenenc(1).packet(sequence++),
+    buildColumnDefinition({ name, type: 'integer' }, capabilities, sequence++),
+  ];
+  if (withEof) packets.push(buildEof({ warnings: 0, status }, sequence++));
+  packets.push(new PacketWriter(16).lenencText(value).packet(sequence++));
+  const nothing = Buffer.alloc(0);
+  const end = {
+    header: EOF_BYTE,
+    counts: Buffer.from([0, 0]),
+    status,
+    warnings: 0,
+    info: nothing,
+    changes: null,
+  };
+  packets.push(withEof ? buildEof({ warnings: 0, status }, sequence) : buildOk(end, capabilities, sequence));
+  return Buffer.concat(packets);
+}
+
+// --- prepared statements --------------------------------------------------------------------------------------
+
+function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void {
+  client.statements.checkRoom();
+  const text = intern(client, payload.subarray(1));
+  if (text.reply !== null) {
+    const reply = Buffer.from(text.reply);
+    reply.writeUInt32LE(client.statements.add(text).id, 5);
+    client.answer(reply);
+    return;
+  }
+  const unit = new MysqlUnit('prepare', 'prepare', prepareClass(effective(client, text.classified)), frame);
+  unit.prepared = new ClientStatement(0, text);
+  // The preparation itself is what it is about: the connection need not hold the statement.
+  client.submit(unit);
+}
+
+function intern(client: CommandContext, sql: Buffer): PreparedText {
+  const create = (): PreparedText => ({
+    // A copy: a few bytes must not keep the whole chunk alive.
+    sql: Buffer.from(sql),
+    state: client.state,
+    classified: trackedClass(classify(client, sql, lexSettings(client))),
+    catalogVersion: client.runtime.catalogVersion,
+    parameters: 0,
+    reply: null,
+  });
+  if (sql.length > MAX_INTERNED_BYTES) return create();
+  const { user, loginDatabase, capabilities, collation } = client;
+  const variant = variantText({ keyed: keyedCapabilities(capabilities), collation });
+  return client.runtime.texts.intern(`${user}\0${loginDatabase}\0${variant}`, sql, client.state, create);
+}
+
+function statementOf(client: CommandContext, payload: Buffer): ClientStatement {
+  const id = statementIdOf(payload);
+  const statement = client.statements.find(id);
+  if (statement === undefined) throw new ProxyError('unknown-prepared-statement', { name: id });
+  return statement;
+}
+
+function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void {
+  const statement = statementOf(client, payload);
+  const { text } = statement;
+  if (text.catalogVersion !== client.runtime.catalogVersion) {
+    text.catalogVersion = client.runtime.catalogVersion;
+    text.classified = trackedClass(classify(client, text.sql, lexSettings(client)));
+  }
+  const isBulk = payload[0] === COM.STMT_BULK_EXECUTE;
+  const execute = isBulk ? null : parseExecute(payload, text.parameters, client.capabilities);
+  const bulk = isBulk ? parseBulkExecute(payload, text.parameters) : null;
+  const types = execute?.types ?? bulk?.types ?? null;
+  if (types !== null) statement.types = Buffer.from(types);
+  // A cursor keeps its server connection, with everything that follows.
+  const usesCursor = execute !== null && (execute.flags & 7) !== 0;
+  const classified = usesCursor ? onPrimary(text.classified) : effective(client, text.classified);
+  const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', 'results', classified, frame);
+  unit.prepared = statement;
+  unit.execute = execute;
+  unit.bulk = bulk;
+  client.submit(unit);
+}
+
+/** No reply; the server connections keep the text for others. */
+function onClose(client: CommandContext, payload: Buffer): void {
+  const statement = client.statements.find(statementIdOf(payload));
+  if (statement === undefined) return;
+  client.statements.remove(statement);
+  if (statement.hasCursorText) client.heldServer?.release(statement.cursorText);
+  if (statement.cursorIsOpen) client.cursorClosed();
+}
+
+function onReset(client: CommandContext, frame: Buffer, payload: Buffer): void {
+  const statement = statementOf(client, payload);
+  statement.forgetLongData();
+  if (!statement.cursorIsOpen) {
+    client.answer(ok(client, frame));
+    return;
+  }
+  const unit = new MysqlUnit('reset-statement', 'results', commandClass('primary', 'RESET STATEMENT'), frame);
+  unit.prepared = statement;
+  client.submit(unit);
+}

@@ -1,0 +1,81 @@
+// How an execution is written for one server connection: its statement id there, parameter types that it lacks, long data.
+// It prepares the text first where the connection does not hold it.
+
+import type { ServerError } from '../protocol/unit.js';
+import type { PreparedText, ServerStatement } from './prepared-statements.js';
+import { CONNECTION_LOST, type MysqlServerConnection } from './server-connection.js';
+import type { TrackedState } from './tracked-state.js';
+import type { MysqlUnit } from './unit.js';
+import { buildBulkExecute, buildExecute } from './wire/execute.js';
+import { HEADER_BYTES } from './wire/framer.js';
+
+const STATEMENT_ID_AT = HEADER_BYTES + 1;
+
+/** Which text a unit runs on the server. */
+export function textOf(unit: MysqlUnit): PreparedText {
+  const statement = unit.prepared!;
+  const usesCursor =
+    unit.kind === 'fetch' || unit.kind === 'reset-statement' || ((unit.execute?.flags ?? 0) & 7) !== 0;
+  return usesCursor ? statement.cursorText : statement.text;
+}
+
+/**
+ * The statement on this connection, prepared in the state in which the client prepared it; the connection is left in
+ * `state`. Answers at once where it is held, else calls back.
+ */
+export function holdStatement(
+  server: MysqlServerConnection,
+  text: PreparedText,
+  state: TrackedState,
+  done: (statement: ServerStatement | null, error: ServerError | null) => void,
+): ServerStatement | null {
+  const held = server.prepared.get(text);
+  if (held !== undefined) return held;
+  const fail = (error: ServerError): void => done(null, error);
+  const prepare = (): void =>
+    server.prepare(text, (statement, error) => {
+      if (statement === null) fail(error ?? { code: CONNECTION_LOST, message: 'lost' });
+      else if (server.bringTo(state, (back) => (back === null ? done(statement, null) : fail(back))))
+        done(statement, null);
+    });
+  if (server.bringTo(text.state, (error) => (error === null ? prepare() : fail(error)))) prepare();
+  return null;
+}
+
+/** The packets to send; long data first. */
+export function executionFrames(
+  unit: MysqlUnit,
+  statement: ServerStatement,
+  server: MysqlServerConnection,
+): Buffer[] {
+  const client = unit.prepared!;
+  const frames = client.longData.map((frame) => withStatementId(frame, statement.id));
+  if (unit.kind === 'execute') frames.push(executeFrame(unit, statement, server));
+  else if (unit.kind === 'bulk-execute') frames.push(bulkFrame(unit, statement));
+  else frames.push(withStatementId(unit.frame, statement.id));
+  return frames;
+}
+
+function executeFrame(unit: MysqlUnit, statement: ServerStatement, server: MysqlServerConnection): Buffer {
+  const execute = unit.execute!;
+  const { types } = unit.prepared!;
+  const isKnown = types === null || (statement.boundTypes?.equals(types) ?? false);
+  statement.boundTypes = types;
+  if (execute.types !== null || isKnown) return withStatementId(unit.frame, statement.id);
+  return buildExecute(execute, statement.id, types, server.capabilities);
+}
+
+function bulkFrame(unit: MysqlUnit, statement: ServerStatement): Buffer {
+  const bulk = unit.bulk!;
+  const { types } = unit.prepared!;
+  const isKnown = types === null || (statement.boundTypes?.equals(types) ?? false);
+  statement.boundTypes = types;
+  if (bulk.types !== null || isKnown) return withStatementId(unit.frame, statement.id);
+  return buildBulkExecute(bulk, statement.id, types);
+}
+
+/** In place: the frame is ours, and what it said is kept beside it. */
+function withStatementId(frame: Buffer, id: number): Buffer {
+  frame.writeUInt32LE(id, STATEMENT_ID_AT);
+  return frame;
+}

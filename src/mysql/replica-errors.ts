@@ -1,0 +1,24 @@
+// Which errors of a replica a client need not see, because the same read may succeed elsewhere.
+// It decides about the number alone; that nothing was forwarded and no transaction is open is checked by others.
+
+/** `elsewhere`: another replica or the primary; `primary`: the primary only; null: it is the client's. */
+export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
+  switch (errno) {
+    case 1290: // ER_OPTION_PREVENTS_STATEMENT: read_only
+    case 1792: // ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION
+    case 1836: // ER_READ_ONLY_MODE
+    case 1146: // ER_NO_SUCH_TABLE, ER_BAD_FIELD_ERROR, ER_SP_DOES_NOT_EXIST: DDL that the replica has not seen
+    case 1054:
+    case 1305:
+    case 1049: // ER_BAD_DB_ERROR
+      return 'primary';
+    case 1053: // ER_SERVER_SHUTDOWN
+    case 1317: // ER_QUERY_INTERRUPTED, by somebody else: whoever is cancelled himself is not asked here
+    case 1927: // MariaDB ER_CONNECTION_KILLED
+    case 2006:
+    case 2013:
+      return 'elsewhere';
+    default:
+      return null;
+  }
+}

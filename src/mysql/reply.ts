@@ -1,0 +1,196 @@
+// The answer to one command, packet by packet: which may pass unseen, which must be looked at, and when it is over.
+// It owns no bytes and knows neither client nor server.
+// https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_query_response.html
+
+import { ProxyError } from '../lib/errors.js';
+import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
+import {
+  ERR_BYTE,
+  type ErrPacket,
+  endsResultSet,
+  LOCAL_INFILE_BYTE,
+  OK_BYTE,
+  type OkPacket,
+  parseEof,
+  parseErr,
+  parseOk,
+  STATUS,
+} from './wire/ok.js';
+import { type PrepareOk, parsePrepareOk, parseResultSetHead } from './wire/result-set.js';
+
+/**
+ * - `results`: OK, ERR, or result sets: almost every command
+ * - `query`: the same, and the server may ask for a file
+ * - `prepare`: COM_STMT_PREPARE
+ * - `rows`: COM_STMT_FETCH
+ * - `definitions`: COM_FIELD_LIST
+ * - `text`: COM_STATISTICS
+ */
+export type ReplyKind = 'results' | 'query' | 'prepare' | 'rows' | 'definitions' | 'text';
+
+type State =
+  | 'first'
+  | 'parameters'
+  | 'parameters-end'
+  | 'columns'
+  | 'columns-end'
+  | 'rows'
+  | 'definitions'
+  | 'text'
+  | 'done';
+
+export type ReplyEvent =
+  | { readonly kind: 'ok'; readonly ok: OkPacket }
+  | { readonly kind: 'eof'; readonly status: number }
+  | { readonly kind: 'err'; readonly err: ErrPacket }
+  | { readonly kind: 'head' }
+  | { readonly kind: 'prepared'; readonly prepared: PrepareOk }
+  /** The server wants the content of a file now. */
+  | { readonly kind: 'infile' };
+
+const HEAD: ReplyEvent = { kind: 'head' };
+const INFILE: ReplyEvent = { kind: 'infile' };
+
+export class Reply {
+  readonly kind: ReplyKind;
+  readonly #capabilities: Capabilities;
+  readonly #deprecateEof: boolean;
+  #state: State;
+  /** Definitions to come in this state. */
+  #left = 0;
+  #columnsAfterParameters = 0;
+
+  constructor(kind: ReplyKind, capabilities: Capabilities) {
+    this.kind = kind;
+    this.#capabilities = capabilities;
+    this.#deprecateEof = hasCapability(capabilities, CAPABILITY.DEPRECATE_EOF);
+    this.#state = kind === 'rows' || kind === 'definitions' || kind === 'text' ? kind : 'first';
+  }
+
+  get isDone(): boolean {
+    return this.#state === 'done';
+  }
+
+  /** Nothing but OKs so far: an error now is the first thing that the client would see of this result. */
+  get isAtFirst(): boolean {
+    return this.#state === 'first' || (this.#state !== 'done' && this.#state === this.kind);
+  }
+
+  /** Whether the packet must be given to `see`; if not, call `passed` when it goes on. */
+  wants(firstByte: number, length: number): boolean {
+    switch (this.#state) {
+      case 'parameters':
+      case 'columns':
+        return firstByte === ERR_BYTE;
+      case 'rows':
+        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, this.#deprecateEof);
+      case 'definitions':
+        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, false);
+      default:
+        return true;
+    }
+  }
+
+  /** A definition or a row went by. */
+  passed(): void {
+    if (this.#state !== 'parameters' && this.#state !== 'columns') return;
+    this.#left--;
+    if (this.#left === 0) this.#endDefinitions();
+  }
+
+  /** A whole packet that `wants` asked for. Throws ProxyError. */
+  see(payload: Buffer): ReplyEvent {
+    const first = payload[0] ?? -1;
+    if (first === ERR_BYTE && this.#state !== 'text') {
+      this.#state = 'done';
+      return { kind: 'err', err: parseErr(payload) };
+    }
+    switch (this.#state) {
+      case 'first':
+        return this.kind === 'prepare' ? this.#prepared(payload, first) : this.#first(payload, first);
+      case 'parameters-end':
+        parseEof(payload);
+        this.#startColumns(this.#columnsAfterParameters);
+        return HEAD;
+      case 'columns-end': {
+        const { status } = parseEof(payload);
+        // An open cursor: rows come when they are fetched.
+        if (this.kind === 'prepare') this.#state = 'done';
+        else if ((status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
+        else this.#state = 'rows';
+        return { kind: 'eof', status };
+      }
+      case 'rows':
+        if (this.#deprecateEof) return this.#ok(payload);
+        return this.#eof(payload);
+      case 'definitions':
+        this.#state = 'done';
+        return HEAD;
+      case 'text':
+        this.#state = 'done';
+        if (first === ERR_BYTE) return { kind: 'err', err: parseErr(payload) };
+        return HEAD;
+      default:
+        throw new ProxyError('protocol-violation', {
+          detail: `packet of type ${first} while ${this.#state}`,
+        });
+    }
+  }
+
+  #first(payload: Buffer, first: number): ReplyEvent {
+    if (first === OK_BYTE && payload.length >= 7) return this.#ok(payload);
+    if (first === LOCAL_INFILE_BYTE && this.kind === 'query') return INFILE;
+    // COM_SET_OPTION and COM_DEBUG are answered by an EOF.
+    if (endsResultSet(first, payload.length, this.#deprecateEof))
+      return this.#deprecateEof && payload.length >= 7 ? this.#ok(payload) : this.#eof(payload);
+    const { columns, metadata } = parseResultSetHead(payload, this.#capabilities);
+    if (columns === 0) throw new ProxyError('protocol-violation', { detail: 'a result set without columns' });
+    this.#startColumns(metadata ? columns : 0);
+    return HEAD;
+  }
+
+  #prepared(payload: Buffer, first: number): ReplyEvent {
+    if (first !== OK_BYTE)
+      throw new ProxyError('protocol-violation', { detail: `packet of type ${first} for a preparation` });
+    const prepared = parsePrepareOk(payload, this.#capabilities);
+    const { parameters, columns, metadata } = prepared;
+    this.#columnsAfterParameters = metadata ? columns : 0;
+    if (metadata && parameters > 0) {
+      this.#state = 'parameters';
+      this.#left = parameters;
+    } else this.#startColumns(this.#columnsAfterParameters);
+    return { kind: 'prepared', prepared };
+  }
+
+  #startColumns(count: number): void {
+    this.#state = 'columns';
+    this.#left = count;
+    if (count > 0) return;
+    if (this.kind === 'prepare') this.#state = 'done';
+    else this.#endDefinitions();
+  }
+
+  #endDefinitions(): void {
+    if (this.#state === 'parameters') {
+      if (this.#deprecateEof) this.#startColumns(this.#columnsAfterParameters);
+      else this.#state = 'parameters-end';
+    } else if (!this.#deprecateEof) this.#state = 'columns-end';
+    else this.#state = this.kind === 'prepare' ? 'done' : 'rows';
+  }
+
+  #ok(payload: Buffer): ReplyEvent {
+    const ok = parseOk(payload, this.#capabilities);
+    this.#endResult(ok.status);
+    return { kind: 'ok', ok };
+  }
+
+  #eof(payload: Buffer): ReplyEvent {
+    const { status } = parseEof(payload);
+    this.#endResult(status);
+    return { kind: 'eof', status };
+  }
+
+  #endResult(status: number): void {
+    this.#state = (status & STATUS.MORE_RESULTS) !== 0 ? 'first' : 'done';
+  }
+}

@@ -1,0 +1,47 @@
+// One run of one unit on a server connection: how it is answered, where the answer goes, and what was learnt from it.
+// It knows no socket; the server connection feeds it replies in order.
+
+import type { Outcome } from '../protocol/unit.js';
+import type { ReplyKind } from './reply.js';
+import type { Capabilities } from './wire/capabilities.js';
+import type { PrepareOk } from './wire/result-set.js';
+import type { SessionChange } from './wire/session-track.js';
+
+/** Where replies go. */
+export interface ReplySink {
+  /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
+  write(bytes: Buffer): boolean;
+  /** Whether the client asked to be told of such a change. */
+  sees(change: SessionChange): boolean;
+  /** The server waits for the content of a file from the client. */
+  infileRequested(): void;
+}
+
+export interface Run {
+  readonly sink: ReplySink;
+  readonly reply: ReplyKind;
+  /** What the client speaks: its OK packets are built anew where it knows less than the server connection. */
+  readonly capabilities: Capabilities;
+  /** Errors of the replica list are kept back while nothing was forwarded. */
+  readonly withhold: boolean;
+  /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */
+  readonly verifyAfterError: boolean;
+  /** The reply is the proxy's business only. */
+  readonly drop: boolean;
+  /** COM_STMT_PREPARE: what the server gave, and the id that the client gets instead. */
+  readonly prepared: ((prepared: PrepareOk) => number) | null;
+  /** A cancel was sent for it: its error 1317 is the client's. */
+  cancelled: boolean;
+  /** The sequence id behind the last forwarded packet. */
+  sequence: number;
+  /** The last forwarded packet was cut off by the end of the connection. */
+  cut: boolean;
+  /** Of the last OK or EOF. */
+  status: number;
+  /** The last id that an INSERT made, in decimal; null: none. */
+  insertId: string | null;
+  /** The server reported a change of session state that it did not name. */
+  unnamedChange: boolean;
+  /** Called once, behind the last forwarded byte. */
+  readonly done: (outcome: Outcome) => void;
+}

@@ -1,0 +1,569 @@
+// A MySQL or MariaDB server connection: writes runs to a node and gives each reply to the run at the head of its queue.
+// It knows neither pool nor session; every end carries a reason.
+
+import type { Socket } from 'node:net';
+import { monotonicMs } from '../lib/clock.js';
+import { describeError, ProxyError } from '../lib/errors.js';
+import type { Position } from '../protocol/position.js';
+import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import type { ServerError, TransactionStatus } from '../protocol/unit.js';
+import { mysqlPositions } from './position.js';
+import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
+import { retryOf } from './replica-errors.js';
+import { Reply, type ReplyKind } from './reply.js';
+import type { Run } from './run.js';
+import { isState, type StateCommand, TrackedState } from './tracked-state.js';
+import { PacketReader } from './wire/bytes.js';
+import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
+import { buildCommand, buildInitDb, buildQuery, buildStatementClose, COM } from './wire/command.js';
+import { type PacketFramer, payloadOf } from './wire/framer.js';
+import type { Greeting } from './wire/greeting.js';
+import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
+import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
+import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
+
+/** What a command of our own was answered. */
+export interface OwnResult {
+  readonly error: ServerError | null;
+  /** Payloads of rows, when they were asked for. */
+  readonly rows: readonly Buffer[];
+  readonly prepared: PrepareOk | null;
+}
+
+interface Expectation {
+  readonly reply: Reply;
+  /** Null: a command of our own, nothing of it reaches a client. */
+  readonly run: Run | null;
+  readonly ownDone: ((result: OwnResult) => void) | null;
+  /** Our own: rows are kept. */
+  readonly rows: Buffer[] | null;
+  prepared: PrepareOk | null;
+  error: ServerError | null;
+  withheld: 'elsewhere' | 'primary' | null;
+  forwarded: boolean;
+  position: string | null;
+  asksCollation: boolean;
+}
+
+/** CR_SERVER_LOST: the number under which a command of our own learns that its connection is gone. */
+export const CONNECTION_LOST = '2013';
+const ER_QUERY_INTERRUPTED = 1317;
+const COM_QUIT_PACKET = buildCommand(COM.QUIT);
+const COM_PING_PACKET = buildCommand(COM.PING);
+let nextId = 1;
+
+export interface Established {
+  readonly node: string;
+  readonly key: PoolKey;
+  readonly socket: Socket;
+  readonly framer: PacketFramer;
+  readonly greeting: Greeting;
+  readonly capabilities: Capabilities;
+  readonly status: number;
+  /** Ends what runs here from another connection. */
+  readonly kill: (threadId: number) => Promise<void>;
+}
+
+export class MysqlServerConnection implements ServerConnection {
+  readonly id = nextId++;
+  readonly node: string;
+  readonly key: PoolKey;
+  readonly openedAtMs = monotonicMs();
+  readonly greeting: Greeting;
+  readonly capabilities: Capabilities;
+  readonly prepared = new PreparedOnServer();
+  onClosed: ((reason: string) => void) | null = null;
+  /** Variables after the login, as far as they were asked for. */
+  loginValues: ReadonlyMap<string, string> = new Map();
+  /** The SET that makes the server report what we track; run again when somebody has changed it. */
+  trackingSql = '';
+  trackingLost = false;
+  /** Something is left here that nothing leads back from. */
+  tainted = false;
+  /** Who ran here last: what the last statement left is his. */
+  lastUser: object | null = null;
+
+  readonly #socket: Socket;
+  readonly #framer: PacketFramer;
+  readonly #kill: (threadId: number) => Promise<void>;
+  #state = TrackedState.empty;
+  #status: number;
+  #expectations: Expectation[] = [];
+  #closedReason: string | null = null;
+  /** An error that came unasked: the node says why it closes. */
+  #farewell: string | null = null;
+  #onInfileDrain: (() => void) | null = null;
+
+  constructor(established: Established) {
+    this.node = established.node;
+    this.key = established.key;
+    this.greeting = established.greeting;
+    this.capabilities = established.capabilities;
+    this.#status = established.status;
+    this.#socket = established.socket;
+    this.#framer = established.framer;
+    this.#kill = established.kill;
+    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
+    this.#socket.on('error', (error) => this.close(describeError(error)));
+    this.#socket.on('close', () => this.close(this.#farewell ?? 'closed by the node'));
+    this.#socket.on('drain', () => {
+      const onDrain = this.#onInfileDrain;
+      this.#onInfileDrain = null;
+      onDrain?.();
+    });
+  }
+
+  get state(): TrackedState {
+    return this.#state;
+  }
+
+  set state(state: TrackedState) {
+    this.#state = state;
+  }
+
+  get stateDigest(): string {
+    return this.#state.digest;
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  get transaction(): TransactionStatus {
+    return (this.#status & STATUS.IN_TRANS) !== 0 ? 'transaction' : 'idle';
+  }
+
+  get closed(): boolean {
+    return this.#closedReason !== null;
+  }
+
+  get bytesReceived(): number {
+    return this.#socket.bytesRead;
+  }
+
+  get bytesSent(): number {
+    return this.#socket.bytesWritten;
+  }
+
+  get reusable(): boolean {
+    if (this.closed || this.tainted || this.#expectations.length > 0) return false;
+    if ((this.#status & STATUS.IN_TRANS) !== 0) return false;
+    // Nothing leads from a database back to none.
+    return this.key.database !== '' || this.#state.database === null;
+  }
+
+  // --- writing ----------------------------------------------------------------------------------------------
+
+  /**
+   * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error,
+   * after which nobody else can have the connection.
+   */
+  bringTo(state: TrackedState, done: (error: ServerError | null) => void): boolean {
+    const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
+    if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.trackingSql });
+    if (commands.length === 0) {
+      this.#state = state;
+      return true;
+    }
+    this.trackingLost = false;
+    let left = commands.length;
+    let failure: ServerError | null = null;
+    for (const command of commands) {
+      this.own(this.#stateFrame(command), 'results', ({ error }) => {
+        failure ??= error;
+        left--;
+        if (left > 0) return;
+        if (failure === null) this.#state = state;
+        else this.tainted = true;
+        done(failure);
+      });
+    }
+    return false;
+  }
+
+  #stateFrame(command: StateCommand): Buffer {
+    switch (command.kind) {
+      case 'query':
+        return buildQuery(command.sql, this.capabilities);
+      case 'init-db':
+        return buildInitDb(command.database);
+      case 'set-option':
+        return buildCommand(COM.SET_OPTION, Buffer.of(command.multiStatements ? 0 : 1, 0));
+    }
+  }
+
+  /** A command of our own. What it changes in the session is not taken for the client's. */
+  own(frame: Buffer, kind: ReplyKind, done: (result: OwnResult) => void, keepRows = false): void {
+    if (this.closed) {
+      done({ error: LOST, rows: [], prepared: null });
+      return;
+    }
+    this.#expect(new Reply(kind, this.capabilities), null, done, keepRows);
+    this.write(frame);
+  }
+
+  query(sql: string, done: (result: OwnResult) => void): void {
+    this.own(buildQuery(sql, this.capabilities), 'results', done, true);
+  }
+
+  /** Prepares a text by itself; null when the server refused. */
+  prepare(
+    text: PreparedText,
+    done: (statement: ServerStatement | null, error: ServerError | null) => void,
+  ): void {
+    this.own(buildCommand(COM.STMT_PREPARE, text.sql), 'prepare', ({ error, prepared }) => {
+      if (prepared === null || error !== null) done(null, error ?? LOST);
+      else done(this.hold(text, prepared), null);
+    });
+  }
+
+  /** The server has prepared a text: it is kept, and what falls out is closed. */
+  hold(text: PreparedText, { statementId, parameters }: PrepareOk): ServerStatement {
+    const statement: ServerStatement = { id: statementId, parameters, boundTypes: null };
+    for (const closed of this.prepared.add(text, statement)) this.write(buildStatementClose(closed.id));
+    return statement;
+  }
+
+  release(text: PreparedText): void {
+    const statement = this.prepared.remove(text);
+    if (statement !== undefined) this.write(buildStatementClose(statement.id));
+  }
+
+  run(run: Run, frames: readonly Buffer[]): void {
+    this.#expect(new Reply(run.reply, this.capabilities), run, null, false);
+    for (const frame of frames) this.write(frame);
+  }
+
+  /** Everything written in one turn of the event loop leaves as one write. False: wait for `whenDrained`. */
+  write(bytes: Buffer): boolean {
+    if (this.closed) return true;
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(uncork, this.#socket);
+    }
+    return this.#socket.write(bytes);
+  }
+
+  whenDrained(callback: () => void): void {
+    this.#onInfileDrain = callback;
+  }
+
+  #expect(
+    reply: Reply,
+    run: Run | null,
+    ownDone: ((result: OwnResult) => void) | null,
+    keepRows: boolean,
+  ): void {
+    this.#expectations.push({
+      reply,
+      run,
+      ownDone,
+      rows: keepRows ? [] : null,
+      prepared: null,
+      error: null,
+      withheld: null,
+      forwarded: false,
+      position: null,
+      asksCollation: false,
+    });
+  }
+
+  // --- reading ----------------------------------------------------------------------------------------------
+
+  #onData(chunk: Buffer): void {
+    try {
+      this.#framer.push(chunk);
+      this.readPackets();
+    } catch (cause) {
+      const detail = cause instanceof ProxyError ? String(cause.details.detail) : describeError(cause);
+      this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+    }
+  }
+
+  /** What the framer still holds; also right after the login. */
+  readPackets(): void {
+    for (;;) {
+      const verb = this.#framer.next();
+      if (verb === 'ready') {
+        this.#onPacket();
+        if (this.closed) return;
+        continue;
+      }
+      if (verb === 'stop') throw this.#framer.failure ?? new Error('framing stopped');
+      break;
+    }
+    const head = this.#expectations[0];
+    if (head !== undefined) this.#flush(head);
+  }
+
+  #onPacket(): void {
+    const head = this.#expectations[0];
+    const { firstByte, length } = this.#framer;
+    if (head === undefined) {
+      this.#unasked();
+      return;
+    }
+    if (head.rows === null && !head.reply.wants(firstByte, length)) {
+      head.reply.passed();
+      if (isVisible(head.run)) this.#pass(head.run);
+      else this.#framer.drop();
+      if (head.reply.isDone) this.#finish(head);
+      return;
+    }
+    const peeked = this.#framer.peek();
+    const frame = peeked ?? this.#framer.take();
+    if (frame === null) return;
+    if (head.rows !== null && !head.reply.wants(firstByte, length)) {
+      head.reply.passed();
+      head.rows.push(Buffer.from(payloadOf(frame)));
+      if (peeked !== null) this.#framer.drop();
+      return;
+    }
+    this.#onWhole(head, frame, peeked !== null);
+    if (head.reply.isDone) this.#finish(head);
+  }
+
+  #pass(run: Run): void {
+    this.#framer.pass();
+    run.sequence = (this.#framer.sequence + 1) & 0xff;
+  }
+
+  /** A packet that has to be looked at. `peeked`: it still waits in the framer. */
+  #onWhole(head: Expectation, frame: Buffer, peeked: boolean): void {
+    const wasAtFirst = head.reply.isAtFirst;
+    const event = head.reply.see(payloadOf(frame));
+    const { run } = head;
+    let forward: Buffer | null = frame;
+    switch (event.kind) {
+      case 'ok':
+        forward = this.#onOk(head, event.ok, frame);
+        break;
+      case 'eof':
+        this.#status = event.status;
+        if (run !== null) run.status = event.status;
+        break;
+      case 'err':
+        if (this.#onErr(head, event.err, wasAtFirst)) forward = null;
+        break;
+      case 'prepared':
+        head.prepared = event.prepared;
+        if (run?.prepared != null) {
+          const statementId = run.prepared(event.prepared);
+          forward = buildPrepareOk({ ...event.prepared, statementId }, this.capabilities, frame[3]!);
+        }
+        break;
+      case 'head':
+      case 'infile':
+        break;
+    }
+    if (!isVisible(run) || forward === null) {
+      if (peeked) this.#framer.drop();
+    } else if (forward === frame && peeked) {
+      this.#pass(run);
+    } else {
+      this.#flush(head);
+      if (peeked) this.#framer.drop();
+      this.#send(head, run, forward);
+      run.sequence = (frame[3]! + 1) & 0xff;
+    }
+    if (event.kind === 'infile' && run !== null) {
+      this.#flush(head);
+      run.sink.infileRequested();
+    }
+  }
+
+  /** What the client gets: the frame as it came, or one built anew. */
+  #onOk(head: Expectation, ok: OkPacket, frame: Buffer): Buffer {
+    this.#status = ok.status;
+    const { run } = head;
+    if (run !== null) {
+      run.status = ok.status;
+      const insertId = insertIdOf(ok.counts);
+      if (insertId !== null) run.insertId = insertId;
+    }
+    const tracks = run !== null && hasCapability(run.capabilities, CAPABILITY.SESSION_TRACK);
+    if (ok.changes === null) {
+      if (run === null || tracks || ok.info.length === 0) return frame;
+      return buildOk(ok, run.capabilities, frame[3]!);
+    }
+    if (run === null) return frame;
+    const changes = parseSessionChanges(ok.changes);
+    let named = false;
+    let unnamed = false;
+    for (const change of changes) {
+      switch (change.kind) {
+        case 'variable':
+          named = true;
+          // SET NAMES ... COLLATE does not tell the collation.
+          if (change.name === 'character_set_connection') head.asksCollation = true;
+          if (change.name === 'last_gtid') head.position = change.value;
+          else if (isState(change.name))
+            this.#state = this.#state.withVariable(
+              change.name,
+              change.value,
+              this.loginValues.get(change.name),
+            );
+          break;
+        case 'schema':
+          named = true;
+          this.#state = this.#state.withDatabase(change.name, this.key.database);
+          break;
+        case 'gtids':
+          head.position = change.gtids;
+          break;
+        case 'state-change':
+          unnamed = true;
+          break;
+        default:
+          break;
+      }
+    }
+    if (unnamed && !named) run.unnamedChange = true;
+    const seen = tracks ? changes.filter((change) => run.sink.sees(change)) : [];
+    if (tracks && seen.length === changes.length) return frame;
+    const kept = seen.length === 0 ? null : buildSessionChanges(seen);
+    return buildOk({ ...ok, changes: kept }, run.capabilities, frame[3]!);
+  }
+
+  /** True: the client does not get it. */
+  #onErr(head: Expectation, err: ErrPacket, wasAtFirst: boolean): boolean {
+    head.error = { code: String(err.errno), message: err.message };
+    const { run } = head;
+    if (run === null) return false;
+    if (!run.withhold || head.forwarded || !wasAtFirst) return false;
+    if (err.errno === ER_QUERY_INTERRUPTED && run.cancelled) return false;
+    head.withheld = retryOf(err.errno);
+    return head.withheld !== null;
+  }
+
+  #unasked(): void {
+    const frame = this.#framer.take();
+    if (frame === null) return;
+    const payload = payloadOf(frame);
+    if (payload[0] !== ERR_BYTE) throw new Error('a packet that nothing asked for');
+    const { errno, message } = parseErr(payload);
+    this.#farewell = `${errno}: ${message}`;
+    this.close(this.#farewell);
+  }
+
+  #finish(head: Expectation): void {
+    this.#flush(head);
+    this.#expectations.shift();
+    const { run } = head;
+    if (run === null) {
+      head.ownDone?.({ error: head.error, rows: head.rows ?? [], prepared: head.prepared });
+      return;
+    }
+    let open = 1;
+    const settle = (): void => {
+      open--;
+      if (open === 0) this.#conclude(head, run);
+    };
+    if (head.asksCollation) {
+      open++;
+      this.query('SELECT @@collation_connection', ({ rows }) => {
+        const value = rows[0] === undefined ? '' : new PacketReader(rows[0]).lenencText();
+        const atLogin = this.loginValues.get('collation_connection');
+        if (value !== '') this.#state = this.#state.withVariable('collation_connection', value, atLogin);
+        settle();
+      });
+    }
+    if (head.error !== null && run.verifyAfterError) {
+      // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not.
+      open++;
+      this.own(COM_PING_PACKET, 'results', settle);
+    }
+    settle();
+  }
+
+  #conclude(head: Expectation, run: Run): void {
+    if (head.withheld !== null) {
+      run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld });
+      return;
+    }
+    const position = head.position === null ? null : parsePosition(head.position);
+    run.done({ kind: 'answered', transaction: this.transaction, error: head.error, position });
+  }
+
+  // --- forwarding -------------------------------------------------------------------------------------------
+
+  #flush(head: Expectation): void {
+    const passed = this.#framer.takeRun();
+    if (passed !== null && head.run !== null) this.#send(head, head.run, passed);
+  }
+
+  #send(head: Expectation, run: Run, bytes: Buffer): void {
+    head.forwarded = true;
+    if (!run.sink.write(bytes)) this.pauseReading();
+  }
+
+  pauseReading(): void {
+    this.#socket.pause();
+  }
+
+  resumeReading(): void {
+    this.#socket.resume();
+  }
+
+  // --- ending -----------------------------------------------------------------------------------------------
+
+  async cancel(): Promise<void> {
+    const run = this.#expectations[0]?.run;
+    if (this.closed || run == null) return;
+    run.cancelled = true;
+    await this.#kill(this.greeting.connectionId);
+  }
+
+  close(reason: string): void {
+    if (this.#closedReason !== null) return;
+    this.#closedReason = reason;
+    if (this.#socket.writable) this.#socket.end(COM_QUIT_PACKET);
+    this.#socket.destroySoon();
+    const expectations = this.#expectations;
+    this.#expectations = [];
+    const isCut = !this.#framer.isBetweenPackets;
+    for (const [index, expectation] of expectations.entries()) {
+      const { run, ownDone } = expectation;
+      ownDone?.({ error: { code: CONNECTION_LOST, message: reason }, rows: [], prepared: null });
+      if (run === null) continue;
+      // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
+      if (index === 0) {
+        const passed = this.#framer.takeRun();
+        if (passed !== null) this.#send(expectation, run, passed);
+        run.cut = isCut && expectation.forwarded;
+      }
+      run.done({ kind: 'lost', reason, forwarded: expectation.forwarded });
+    }
+    const onClosed = this.onClosed;
+    this.onClosed = null;
+    onClosed?.(reason);
+  }
+}
+
+const LOST: ServerError = { code: CONNECTION_LOST, message: 'the server connection is gone' };
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}
+
+function isVisible(run: Run | null): run is Run {
+  return run !== null && !run.drop;
+}
+
+/** The second of the two counts of an OK packet; null when no id was made. */
+function insertIdOf(counts: Buffer): string | null {
+  const reader = new PacketReader(counts);
+  reader.skipLenenc();
+  const first = counts[reader.offset];
+  if (first === 0) return null;
+  if (first === 0xfe) return counts.readBigUInt64LE(reader.offset + 1).toString();
+  return String(reader.lenenc());
+}
+
+function parsePosition(text: string): Position | null {
+  try {
+    return mysqlPositions.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,151 @@
+// The session state of a client that is tracked and replayed: variables, database, role, an immutable map of values.
+// It knows no connection; two sessions whose digests are equal may use each other's server connections as they are.
+
+/** Not variables; no variable's name has a colon. */
+const DATABASE = ':database';
+const ROLE = ':role';
+const MULTI_STATEMENTS = ':multi-statements';
+
+export type StateCommand =
+  | { readonly kind: 'query'; readonly sql: string }
+  | { readonly kind: 'init-db'; readonly database: string }
+  | { readonly kind: 'set-option'; readonly multiStatements: boolean };
+
+/** What a session has that differs from its login. */
+export class TrackedState {
+  static readonly empty = new TrackedState(new Map());
+
+  readonly #values: ReadonlyMap<string, string>;
+  readonly digest: string;
+
+  private constructor(values: ReadonlyMap<string, string>) {
+    this.#values = values;
+    this.digest = [...values.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, value]) => `${name}\0${value}`)
+      .join('\0\0');
+  }
+
+  /** A variable's value as the server reports it; undefined: as after the login. */
+  variable(name: string): string | undefined {
+    return this.#values.get(name);
+  }
+
+  /** Null: the one of the login. */
+  get database(): string | null {
+    return this.#values.get(DATABASE) ?? null;
+  }
+
+  get hasRole(): boolean {
+    return this.#values.has(ROLE);
+  }
+
+  /** `loginValue`: what the variable was after the login, where that is known. */
+  withVariable(name: string, value: string, loginValue: string | undefined): TrackedState {
+    return this.#with(name, value === loginValue ? null : value);
+  }
+
+  withDatabase(name: string, loginDatabase: string): TrackedState {
+    return this.#with(DATABASE, name === loginDatabase ? null : name);
+  }
+
+  /** `sql`: the SET ROLE that brought it. */
+  withRole(sql: string): TrackedState {
+    return this.#with(ROLE, sql);
+  }
+
+  /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
+  withMultiStatements(on: boolean, atLogin: boolean): TrackedState {
+    return this.#with(MULTI_STATEMENTS, on === atLogin ? null : String(on));
+  }
+
+  #with(name: string, value: string | null): TrackedState {
+    if ((this.#values.get(name) ?? null) === value) return this;
+    const values = new Map(this.#values);
+    if (value === null) values.delete(name);
+    else values.set(name, value);
+    return values.size === 0 ? TrackedState.empty : new TrackedState(values);
+  }
+
+  /**
+   * What brings a server connection from `from` to this state. `login`: values after the login, where they are known;
+   * `loginDatabase`: "" where there was none, to which nothing leads back.
+   */
+  commandsFrom(
+    from: TrackedState,
+    login: ReadonlyMap<string, string>,
+    loginDatabase: string,
+  ): StateCommand[] {
+    if (from === this || from.digest === this.digest) return [];
+    const commands: StateCommand[] = [];
+    const assignments: string[] = [];
+    for (const name of from.#values.keys()) {
+      if (this.#values.has(name) || name.startsWith(':')) continue;
+      const value = login.get(name);
+      assignments.push(`${name}=${value === undefined ? 'DEFAULT' : literal(name, value)}`);
+    }
+    for (const [name, value] of this.#values) {
+      if (name.startsWith(':') || from.#values.get(name) === value) continue;
+      assignments.push(`${name}=${literal(name, value)}`);
+    }
+    if (assignments.length > 0)
+      commands.push({
+        kind: 'query',
+        sql: `SET SESSION ${assignments.sort(byDependence).join(', SESSION ')}`,
+      });
+    const multi = this.#values.get(MULTI_STATEMENTS);
+    if (multi !== from.#values.get(MULTI_STATEMENTS)) {
+      // There are two values only: away from the one that is set is back to the one of the login.
+      const on = multi ?? (from.#values.get(MULTI_STATEMENTS) === 'true' ? 'false' : 'true');
+      commands.push({ kind: 'set-option', multiStatements: on === 'true' });
+    }
+    const database = this.database ?? loginDatabase;
+    if (database !== (from.database ?? loginDatabase)) commands.push({ kind: 'init-db', database });
+    const role = this.#values.get(ROLE);
+    if (role !== from.#values.get(ROLE)) commands.push({ kind: 'query', sql: role ?? 'SET ROLE DEFAULT' });
+    return commands;
+  }
+}
+
+/** Setting a character set also sets its default collation: collations come last. */
+function byDependence(a: string, b: string): number {
+  return Number(a.startsWith('collation_')) - Number(b.startsWith('collation_')) || (a < b ? -1 : 1);
+}
+
+/** As the server wrote it: numbers bare, anything else quoted; right with and without NO_BACKSLASH_ESCAPES. */
+function literal(name: string, value: string): string {
+  if (value === '') return name === 'character_set_results' ? 'NULL' : "''";
+  if (/^-?\d+(\.\d+)?$/.test(value)) return value;
+  // A hexadecimal literal reads the same whatever sql_mode and character set the session has.
+  if (value.includes('\\')) return `_utf8mb4 0x${Buffer.from(value, 'utf8').toString('hex')}`;
+  return `'${value.replaceAll("'", "''")}'`;
+}
+
+/** Reported, and yet nothing to replay: they tell of one statement or of one node, or follow from something else. */
+const NOT_STATE = new Set([
+  'last_insert_id',
+  'identity',
+  'insert_id',
+  'timestamp',
+  'last_gtid',
+  'statement_id',
+  'gtid_next',
+  'gtid_seq_no',
+  'rand_seed1',
+  'rand_seed2',
+  'pseudo_thread_id',
+  'pseudo_slave_mode',
+  'pseudo_replica_mode',
+  'sql_log_bin',
+  'character_set_database',
+  'collation_database',
+  'proxy_user',
+  'external_user',
+  'in_transaction',
+  'warning_count',
+  'error_count',
+]);
+
+export function isState(variable: string): boolean {
+  return !NOT_STATE.has(variable) && !variable.startsWith('session_track_');
+}

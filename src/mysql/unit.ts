@@ -1,0 +1,122 @@
+// A MySQL unit: one command of a client, and what the proxy needs to run it on any server connection.
+// It knows no connection; how it is written for one is in client-connection.ts and execute-statement.ts.
+
+import type { Unit } from '../protocol/unit.js';
+import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
+import type { ClientStatement } from './client-statements.js';
+import type { ReplyKind } from './reply.js';
+import type { BulkExecute, Execute } from './wire/execute.js';
+
+/**
+ * - `command`: the frame goes as it came
+ * - `query`: a text
+ * - `prepare`, `execute`, `bulk-execute`, `fetch`, `reset-statement`: COM_STMT_*
+ * - `set-option`, `reset-connection`: they change what the connection is
+ * - `clear`: COM_RESET_CONNECTION of our own, before another user takes over
+ */
+export type UnitKind =
+  | 'command'
+  | 'query'
+  | 'prepare'
+  | 'execute'
+  | 'bulk-execute'
+  | 'fetch'
+  | 'reset-statement'
+  | 'set-option'
+  | 'reset-connection'
+  | 'clear';
+
+export class MysqlUnit implements Unit {
+  readonly open = false;
+  readonly kind: UnitKind;
+  readonly statement: StatementClass;
+  readonly hint: Hint | null;
+  readonly shape: string;
+  readonly reply: ReplyKind;
+  /** As it came from the client, headers included. */
+  readonly frame: Buffer;
+  /** COM_STMT_*: the statement that it is about. */
+  prepared: ClientStatement | null = null;
+  execute: Execute | null = null;
+  bulk: BulkExecute | null = null;
+
+  constructor(kind: UnitKind, reply: ReplyKind, classified: Classified, frame: Buffer) {
+    this.kind = kind;
+    this.reply = reply;
+    this.statement = classified.statement;
+    this.hint = classified.hint;
+    this.shape = classified.shape;
+    this.frame = frame;
+  }
+
+  get bytes(): number {
+    return this.frame.length;
+  }
+}
+
+/** The class of a command that has no text. */
+export function commandClass(route: Route, verb: string, session: readonly SessionEffect[] = []): Classified {
+  return {
+    hint: null,
+    shape: verb,
+    statement: {
+      route,
+      reasons: [verb],
+      pin: null,
+      transaction: null,
+      session,
+      prepared: null,
+      ddl: false,
+      statements: 1,
+      verb,
+    },
+  };
+}
+
+/** A text that is not looked at. */
+export const UNCLASSIFIED = commandClass('primary', 'UNKNOWN');
+
+/**
+ * What the class of a text means here, where the server reports the values of all variables: SET to an expression is
+ * tracked like SET to a constant, and a statement prepared by text stays on its server connection.
+ */
+export function trackedClass(classified: Classified): Classified {
+  const { statement } = classified;
+  if (statement.pin === 'untracked-setting' && isPlainSet(statement))
+    return { ...classified, statement: { ...statement, pin: null } };
+  if (statement.prepared?.kind === 'prepare' && statement.pin === null)
+    return { ...classified, statement: { ...statement, route: 'primary', pin: 'sql-prepare' } };
+  return classified;
+}
+
+function isPlainSet(statement: StatementClass): boolean {
+  return (
+    statement.verb === 'SET' &&
+    statement.statements === 1 &&
+    statement.transaction === null &&
+    statement.session.length > 0 &&
+    statement.session.every((effect) => effect.kind === 'set' && effect.name !== 'role')
+  );
+}
+
+/** Preparing a text only reads its tables, whatever it does when it is executed. */
+export function prepareClass(classified: Classified): Classified {
+  const { statement } = classified;
+  return {
+    ...classified,
+    statement: {
+      ...statement,
+      route: statement.route === 'replica' ? 'replica' : 'primary',
+      pin: null,
+      transaction: null,
+      session: [],
+      prepared: null,
+      ddl: false,
+    },
+  };
+}
+
+/** Where autocommit is off, or reads lock, a read is part of what the primary has to do. */
+export function onPrimary(classified: Classified): Classified {
+  return { ...classified, statement: { ...classified.statement, route: 'primary' } };
+}
