@@ -29,6 +29,8 @@ class RoundRobin implements Balancer {
   #turn = 0;
 
   choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    // A session that is kept where it is must not take somebody else's turn.
+    if (nodes.length === 1) return nodes[0]!;
     this.#turn = (this.#turn + 1) % Number.MAX_SAFE_INTEGER;
     return nodes[this.#turn % nodes.length]!;
   }
