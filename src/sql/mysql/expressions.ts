@@ -6,6 +6,7 @@ import type { Context } from './context.js';
 import { functionEffect, isHarmless, opensBracket } from './functions.js';
 import { tokenKind } from './lexer.js';
 import { spaceSensitive } from './spacing.js';
+import type { Tokens } from './tokens.js';
 import { nodeSchemas, tellsOfOneServer, variableRoute } from './variables.js';
 
 export interface Findings {
@@ -48,11 +49,20 @@ export function scanExpressions(context: Context, from: number, to: number, prog
   return found;
 }
 
+const programWords = new Set(['return', 'while', 'elseif']);
+
+/** RETURN (...), WHILE (...), and UNTIL (...), which is no reserved word, behind its semicolon. */
+function isProgramWord(tokens: Tokens, i: number): boolean {
+  return (
+    programWords.has(tokens.word(i)) || (tokens.is(i, 'until') && tokens.kind(i - 1) === tokenKind.semicolon)
+  );
+}
+
 function scanName(context: Context, i: number, to: number, found: Findings, program: boolean): void {
   const { tokens, settings } = context;
   const next = tokens.kind(i + 1);
   if (next === tokenKind.open && i + 1 < to) {
-    scanCall(context, i, to, found);
+    if (!(program && isProgramWord(context.tokens, i))) scanCall(context, i, to, found);
     return;
   }
   const name = tokens.name(i);

@@ -9,11 +9,13 @@ import { characteristics } from './transactions.js';
 import { bindsConnection, bindsReplication, transactionVariable } from './variables.js';
 
 const untracked = 'untracked-setting';
+/** What is said again to other connections has to be kept meanwhile. */
+const maxTrackedBytes = 16_384;
 
 export function judgeUse({ tokens }: Context, { from, to }: Span): Draft {
   const draft = new Draft('USE');
   draft.byLiterals = true;
-  if (to - from !== 2 || !tokens.isName(from + 1)) {
+  if (to - from !== 2 || !tokens.isName(from + 1) || tokens.size(from, to) > maxTrackedBytes) {
     draft.primary('not understood behind USE');
     return draft;
   }
@@ -35,7 +37,8 @@ export function judgeSet(context: Context, span: Span): Draft {
   if (!assigned) {
     if (first === 'role') {
       draft.route = 'session';
-      track(draft, 'role', context, at + 1, to, `SET ${tokens.raw(at, to)}`);
+      if (!tooLong(draft, context, at, to))
+        track(draft, 'role', context, at + 1, to, `SET ${tokens.raw(at, to)}`);
       return draft;
     }
     if (first === 'default' && tokens.is(at + 1, 'role')) {
@@ -108,14 +111,17 @@ function setItem(draft: Draft, context: Context, from: number, to: number, inher
   if (!isAssignment(context, i + 1)) {
     const word = tokens.word(i);
     if (word === 'names') {
-      track(draft, 'names', context, i + 1, to, `SET ${tokens.raw(i, to)}`);
+      if (!tooLong(draft, context, i, to))
+        track(draft, 'names', context, i + 1, to, `SET ${tokens.raw(i, to)}`);
       return inherited;
     }
     const characterSet =
       word === 'charset' ? 1 : tokens.is(i + 1, 'set') && (word === 'character' || word === 'char') ? 2 : 0;
     if (characterSet > 0) {
       // It sets what SET NAMES sets: of the two, the later one counts.
-      track(draft, 'names', context, i + characterSet, to, `SET ${tokens.raw(i, to)}`);
+      if (!tooLong(draft, context, i, to)) {
+        track(draft, 'names', context, i + characterSet, to, `SET ${tokens.raw(i, to)}`);
+      }
       return inherited;
     }
   }
@@ -154,7 +160,7 @@ function setItem(draft: Draft, context: Context, from: number, to: number, inher
     return last;
   }
   const modes = transactionVariable(name);
-  if (modes !== null && atAt && !explicit) {
+  if (modes !== null && atAt && !explicit && tokens.size(i, to) <= maxTrackedBytes) {
     // SET @@transaction_isolation = ...: for the next transaction only.
     const value = valueText(context, i + 2, to);
     nextTransaction(draft, {
@@ -174,6 +180,7 @@ function setItem(draft: Draft, context: Context, from: number, to: number, inher
   }
   const tracked =
     modes === 'isolation' ? 'transaction_isolation' : modes === 'readOnly' ? 'transaction_read_only' : name;
+  if (tooLong(draft, context, from, to)) return last;
   const written = tokens.raw(from, to);
   const sql =
     explicit || atAt || inherited === '' ? `SET ${written}` : `SET ${inherited.toUpperCase()} ${written}`;
@@ -186,7 +193,7 @@ function setQualified(draft: Draft, context: Context, i: number, to: number): vo
   const { tokens } = context;
   const qualified =
     tokens.kind(i + 1) === tokenKind.dot && tokens.isName(i + 2) && isAssignment(context, i + 3);
-  if (qualified && tokens.name(i) === 'scheelite') {
+  if (qualified && tokens.name(i) === 'scheelite' && tokens.size(i, to) <= maxTrackedBytes) {
     const name = `scheelite.${tokens.name(i + 2)}`;
     draft.session.push(set(name, valueText(context, i + 4, to), `SET ${tokens.raw(i, to)}`));
     draft.because('a setting of the proxy');
@@ -224,6 +231,13 @@ function track(
   // Said again elsewhere it would give another value.
   settleValue(draft, context, from, to);
   draft.pinned(untracked, `${short(name)} is set to more than a constant`);
+}
+
+function tooLong(draft: Draft, context: Context, from: number, to: number): boolean {
+  if (context.tokens.size(from, to) <= maxTrackedBytes) return false;
+  settleValue(draft, context, from, to);
+  draft.pinned(untracked, 'a value too long to be tracked');
+  return true;
 }
 
 /** What the expressions on the right do besides. */

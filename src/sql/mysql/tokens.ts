@@ -2,6 +2,10 @@
 
 import { type MysqlLexer, tokenKind } from './lexer.js';
 
+/** Names end at 64 characters; a longer one is an error, and is looked up by no list. */
+const maxNameBytes = 1024;
+const tooLong = '...';
+
 export class Tokens {
   readonly #sql: Buffer;
   readonly #encoding: BufferEncoding;
@@ -37,16 +41,17 @@ export class Tokens {
     const known = this.#texts[i];
     if (known !== undefined) return known;
     let text = '';
+    const cut = this.#ends[i]! - this.#starts[i]! > maxNameBytes;
     switch (this.kind(i)) {
       case tokenKind.string:
       case tokenKind.number:
       case tokenKind.parameter:
         break;
       case tokenKind.quoted:
-        text = this.unquoted(i).toLowerCase();
+        text = cut ? tooLong : this.unquoted(i).toLowerCase();
         break;
       default:
-        text = this.raw(i, i + 1).toLowerCase();
+        text = cut ? tooLong : this.raw(i, i + 1).toLowerCase();
     }
     this.#texts[i] = text;
     return text;
@@ -88,6 +93,11 @@ export class Tokens {
   raw(from: number, to: number): string {
     if (from >= to) return '';
     return this.#sql.toString(this.#encoding, this.#starts[from], this.#ends[to - 1]);
+  }
+
+  /** Bytes from token `from` up to, not including, token `to`. */
+  size(from: number, to: number): number {
+    return from >= to ? 0 : this.#ends[to - 1]! - this.#starts[from]!;
   }
 
   start(i: number): number {

@@ -86,6 +86,42 @@ for (const flavour of ['mysql', 'mariadb'] as const) {
     assert.deepEqual(await historyOf(replica, flavour), before);
   });
 
+  test(`${flavour}: what is tracked can be said again`, {
+    skip: skipWithout(available(flavour)),
+  }, async (t) => {
+    const cluster = await startCluster(flavour, { replicas: 0, settings });
+    t.after(() => cluster.stop());
+    const { primary, user } = cluster;
+    for (const statement of schemaOf(flavour, user.user)) await primary.admin(statement);
+    const failures: string[] = [];
+    let said = 0;
+    for (const { cases } of goldenTables()) {
+      for (const golden of cases) {
+        for (const modes of runsOf(golden).filter((run) => run.flavour === flavour)) {
+          const { statement } = classifyGolden(golden, modes);
+          if (statement.route !== 'session') continue;
+          const whole = await RawConnection.open(primary, user, 'shop');
+          const parts = await RawConnection.open(primary, user, 'shop');
+          const first = await whole.run(bytesOf(golden, modes));
+          let errno = 0;
+          for (const effect of statement.session) {
+            if (effect.kind !== 'set') continue;
+            said++;
+            const answer = await parts.run(effect.sql);
+            errno ||= answer.errno;
+          }
+          whole.close();
+          parts.close();
+          if (statement.session.some((effect) => effect.kind === 'use')) continue;
+          if (errno !== first.errno)
+            failures.push(`${JSON.stringify(golden.sql)}: ${first.errno}, said again ${errno}`);
+        }
+      }
+    }
+    assert.deepEqual(failures, []);
+    assert.ok(said > 30, `${said} effects`);
+  });
+
   test(`${flavour}: the catalog of a real server`, { skip: skipWithout(available(flavour)) }, async (t) => {
     const cluster = await startCluster(flavour, { replicas: 0, settings });
     t.after(() => cluster.stop());
