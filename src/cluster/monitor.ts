@@ -201,7 +201,9 @@ export class ClusterMonitor {
     const watched = this.#nodes.get(name);
     if (watched === undefined) return;
     watched.lastRead =
-      reading.role === 'replica' ? { position: reading.applied, answeredAtMs: reading.answeredAtMs } : null;
+      reading.role === 'replica'
+        ? { position: reading.history ?? reading.applied, answeredAtMs: reading.answeredAtMs }
+        : null;
     if (isPrimary) this.#lookForErrant(reading);
   }
 

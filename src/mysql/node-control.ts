@@ -176,6 +176,8 @@ async function probe(connection: ControlConnection, sentAtMs: number): Promise<P
     ...base,
     role: 'replica',
     applied,
+    // What somebody has written to a MariaDB replica is in its binary log only.
+    ...(flavor === 'mariadb' ? { history: mysqlPositions.union(applied, ownPosition(variables)) } : {}),
     received: mysqlPositions.union(applied, mysqlPositions.parse(status.received)),
     upstream: upstreamOf(status, heartbeats),
   };

@@ -5,12 +5,13 @@
 // verifiers (pg_authid) and a promotion (ALTER SYSTEM, pg_promote, pg_wal_replay_resume) need a superuser.
 
 import type { SpareConnections } from '../lib/spare-connections.js';
-import type {
-  NodeAddress,
-  NodeControl,
-  NodeControlOptions,
-  ProbeReading,
-  StoredVerifier,
+import {
+  type NodeAddress,
+  type NodeControl,
+  type NodeControlOptions,
+  ProbeFailure,
+  type ProbeReading,
+  type StoredVerifier,
 } from '../protocol/node-control.js';
 import type { Position } from '../protocol/position.js';
 import { upstreamOf } from './conninfo.js';
@@ -38,7 +39,7 @@ SELECT in_recovery,
   CASE WHEN in_recovery THEN pg_last_wal_replay_lsn()::text END AS replay_lsn,
   CASE WHEN in_recovery THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())::text END AS receive_lsn,
   CASE WHEN in_recovery THEN pg_is_wal_replay_paused() END AS paused,
-  r.status AS receiver_status, r.sender_host, r.sender_port,
+  r.pid AS receiver_pid, r.status AS receiver_status, r.sender_host, r.sender_port,
   extract(epoch FROM r.last_msg_receipt_time)::text AS last_message,
   CASE WHEN in_recovery AND r.sender_host IS NULL
     THEN (SELECT setting FROM pg_settings WHERE name = 'primary_conninfo') END AS conninfo,
@@ -57,6 +58,7 @@ interface ProbeRow {
   readonly replay_lsn: string | null;
   readonly receive_lsn: string | null;
   readonly paused: boolean | null;
+  readonly receiver_pid: number | null;
   readonly receiver_status: string | null;
   readonly sender_host: string | null;
   readonly sender_port: number | null;
@@ -233,6 +235,12 @@ function reading(row: ProbeRow, sentAtMs: number, answeredAtMs: number): ProbeRe
       upstream: null,
     };
   }
+  // Taken for a receiver that is not running, this would let a living primary be replaced.
+  if (row.receiver_pid !== null && row.receiver_status === null)
+    throw new ProbeFailure(
+      'login-refused',
+      'the monitor may not see pg_stat_wal_receiver: grant it pg_monitor',
+    );
   const address =
     row.sender_host !== null && row.sender_port !== null
       ? { host: row.sender_host, port: row.sender_port }

@@ -18,6 +18,8 @@ export interface ProbeReading {
   readonly writable: boolean;
   /** Everything a query sees now: insert LSN or replay LSN; gtid_executed; gtid_current_pos / gtid_slave_pos. */
   readonly applied: Position;
+  /** All that it could give to others, where that is more than what it applied from its upstream (MariaDB); else `applied`. */
+  readonly history?: Position;
   /** Everything received, applied or not; equals `applied` on a primary. */
   readonly received: Position;
   /** Where it replicates from by its own configuration, and whether both halves run. */

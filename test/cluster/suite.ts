@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { saveState } from '../../src/cluster/state-file.js';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import { startCluster, type TestCluster, type TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
@@ -14,8 +15,12 @@ import {
   configFor,
   controlFor,
   createLedger,
+  delaySeconds,
   entries,
+  holdApplier,
   positionsOf,
+  receivedEverywhere,
+  releaseApplier,
   stopIncoming,
   type Watched,
   watch,
@@ -45,7 +50,8 @@ export function clusterSuite(kind: Kind, version?: number): void {
     const cluster = await start();
     t.after(() => cluster.stop());
     await createLedger(cluster);
-    const watched = await watch(cluster);
+    // A server may take longer to restart than three probes take to fail.
+    const watched = await watch(cluster, { failover: { mode: 'off' } });
     t.after(() => watched.stop());
     const { monitor } = watched;
     const { primary } = cluster;
@@ -169,7 +175,7 @@ export function clusterSuite(kind: Kind, version?: number): void {
       assert.equal(verifier?.method, method[kind]);
       assert.match(
         verifier?.secret ?? '',
-        { postgres: /^SCRAM-SHA-256\$/, mysql: /^\$A\$005\$/, mariadb: /^\*[0-9A-F]{40}$/ }[kind],
+        { postgres: /^SCRAM-SHA-256\$/, mysql: /^\$A\$00[0-9A-F]\$/, mariadb: /^\*[0-9A-F]{40}$/ }[kind],
       );
       assert.equal(await control.verifier('nobody', 5_000), null);
     });
@@ -402,6 +408,164 @@ export function clusterSuite(kind: Kind, version?: number): void {
     assert.equal(watched.monitor.snapshot.primary, null);
     for (const replica of cluster.replicas) assert.equal(watched.node(replica).role, 'replica');
   });
+
+  test(`${label}: everything received is applied at once, an hour's delay or not`, { skip }, async (t) => {
+    const cluster = await start();
+    t.after(() => cluster.stop());
+    await createLedger(cluster);
+    const watched = await watch(cluster);
+    t.after(() => watched.stop());
+    const { primary } = cluster;
+    for (const replica of cluster.replicas) await replica.delay(3_600_000);
+    await normal(watched, primary);
+    for (let id = 1; id <= 20; id++) await append(primary, id);
+    await receivedEverywhere(cluster, watched);
+    for (const replica of cluster.replicas) assert.deepEqual(await entries(replica), []);
+
+    await primary.kill('SIGKILL');
+    await watched.sees('another primary', ({ epoch, phase }) => phase === 'normal' && epoch === 2);
+    const promoted = cluster.replicas.find((node) => node.name === watched.monitor.snapshot.primary)!;
+    const other = cluster.replicas.find((node) => node !== promoted)!;
+    assert.deepEqual((await entries(promoted)).length, 20);
+    await append(promoted, 21);
+    await watched.sees(
+      'the other follows',
+      () => watched.node(other).upstream?.address?.port === promoted.port,
+    );
+    await until(
+      'the other has its delay as before',
+      async () => (await delaySeconds(cluster, other)) === 3_600,
+    );
+    assert.ok((await entries(other)).length < 21, 'and keeps it');
+  });
+
+  test(`${label}: what cannot be applied in time is not promoted, and nothing is lost by that`, {
+    skip,
+  }, async (t) => {
+    const cluster = await start(kind === 'postgres' ? { max_standby_streaming_delay: -1 } : undefined);
+    t.after(() => cluster.stop());
+    await createLedger(cluster);
+    const watched = await watch(cluster, { failover: { maxUnappliedMs: 1_500 } });
+    t.after(() => watched.stop());
+    const { primary } = cluster;
+    await normal(watched, primary);
+    await append(primary, 1);
+    await cluster.waitCaughtUp();
+    for (const replica of cluster.replicas) await holdApplier(cluster, replica);
+    if (kind === 'postgres') await primary.admin('ALTER TABLE ledger ADD COLUMN note text');
+    for (let id = 2; id <= 20; id++) await append(primary, id);
+    await receivedEverywhere(cluster, watched);
+
+    await primary.kill('SIGKILL');
+    await watched.sees('refused', ({ phase }) => phase === 'blocked');
+    assert.match(watched.monitor.snapshot.explanation, /has not applied what it received within 1500 ms/);
+    assert.equal(watched.monitor.snapshot.primary, null);
+    assert.equal(watched.monitor.snapshot.epoch, 1);
+    for (const replica of cluster.replicas) assert.equal(watched.node(replica).writable, false);
+
+    for (const replica of cluster.replicas) await releaseApplier(cluster, replica);
+    watched.monitor.acknowledge();
+    await watched.sees('another primary', ({ epoch, phase }) => phase === 'normal' && epoch === 2);
+    const promoted = cluster.replicas.find((node) => node.name === watched.monitor.snapshot.primary)!;
+    assert.equal((await entries(promoted)).length, 20);
+  });
+
+  test(`${label}: a proxy that ended before the promotion: taken back`, { skip }, async (t) => {
+    const { cluster, watched, left, right } = await interrupted(t, start, 'apply', false);
+    await normal(watched, cluster.primary);
+    assert.equal(watched.monitor.snapshot.epoch, 7);
+    await append(cluster.primary, 1);
+    for (const node of [left, right])
+      await until(`${node.name} receives again`, async () => (await entries(node)).length === 1);
+  });
+
+  test(`${label}: a proxy that ended after the promotion: completed`, { skip }, async (t) => {
+    const { cluster, watched, left, right } = await interrupted(t, start, 'promote', true);
+    await watched.sees('the candidate is the primary', ({ primary }) => primary === left.name);
+    assert.equal(watched.monitor.snapshot.epoch, 8);
+    assert.equal(watched.node(cluster.primary).fenced, true, 'it takes writes as well');
+    assert.ok(watched.snapshots.every(({ primary }) => primary !== cluster.primary.name));
+    await append(left, 1);
+    await until('the other follows', async () => (await entries(right)).length === 1);
+  });
+
+  test(`${label}: too many connections is typed and not mistaken for death`, { skip }, async (t) => {
+    const name = kind === 'postgres' ? 'max_connections' : 'max-connections';
+    const cluster = await start({ [name]: 12 });
+    t.after(() => cluster.stop());
+    const watched = await watch(cluster, { failover: { mode: 'off' } });
+    t.after(() => watched.stop());
+    await normal(watched, cluster.primary);
+    const controls: ReturnType<typeof controlFor>[] = [];
+    t.after(() => Promise.all(controls.map((control) => control.close())));
+    let refusal: unknown;
+    for (let i = 0; i < 40 && refusal === undefined; i++) {
+      const control = controlFor(cluster, cluster.primary);
+      controls.push(control);
+      await control.probe(10_000).catch((error: unknown) => {
+        refusal = error;
+      });
+    }
+    assert.equal((refusal as { kind?: unknown }).kind, 'too-many-connections', String(refusal));
+    const probedAt = watched.node(cluster.primary).appliedAtMs;
+    await watched.sees('the monitor goes on', () => watched.node(cluster.primary).appliedAtMs > probedAt);
+    assert.equal(watched.monitor.snapshot.primary, cluster.primary.name);
+  });
+
+  if (kind !== 'postgres')
+    test(`${label}: a replica that was written to is reported and not promoted`, { skip }, async (t) => {
+      const cluster = await start();
+      t.after(() => cluster.stop());
+      await createLedger(cluster);
+      const watched = await watch(cluster);
+      t.after(() => watched.stop());
+      await normal(watched, cluster.primary);
+      const [errant, clean] = cluster.replicas as [TestNode, TestNode];
+      await errant.admin(kind === 'mysql' ? 'SET GLOBAL super_read_only = 0' : 'SET GLOBAL read_only = 0');
+      await errant.admin('CREATE TABLE stray (id int PRIMARY KEY)');
+      await watched.sees('it is errant', () => watched.node(errant).errant);
+      assert.match(watched.monitor.snapshot.explanation, /never promoted/);
+      assert.equal(watched.node(clean).errant, false);
+      await cluster.primary.kill('SIGKILL');
+      await watched.sees('the clean one is the primary', ({ primary }) => primary === clean.name);
+    });
 }
 
-export type { TestCluster };
+/** Both replicas have stopped receiving and a state file says that a failover was under way. */
+async function interrupted(
+  t: TestContext,
+  start: () => Promise<TestCluster>,
+  step: 'apply' | 'promote',
+  promoted: boolean,
+) {
+  const cluster = await start();
+  t.after(() => cluster.stop());
+  await createLedger(cluster);
+  const [left, right] = cluster.replicas as [TestNode, TestNode];
+  for (const node of [left, right]) {
+    const control = controlFor(cluster, node);
+    await control.stopReceiving(30_000);
+    if (promoted && node === left) await control.promote(30_000);
+    await control.close();
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'scheelite-cluster-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const stateFile = join(folder, 'state.json');
+  await saveState(stateFile, {
+    cluster: 'test',
+    epoch: 7,
+    primary: cluster.primary.name,
+    fenced: [],
+    pendingFollow: [],
+    lastFailoverAt: null,
+    attempt: {
+      oldPrimary: cluster.primary.name,
+      candidate: left.name,
+      step,
+      stopped: [left.name, right.name],
+    },
+  });
+  const watched = await watch(cluster, { stateFile });
+  t.after(() => watched.stop());
+  return { cluster, watched, left, right };
+}

@@ -145,3 +145,36 @@ export async function stopIncoming(cluster: TestCluster, node: TestNode): Promis
     });
   }
 }
+
+/** Every replica has received what the primary has now. */
+export async function receivedEverywhere(cluster: TestCluster, watched: Watched): Promise<void> {
+  const control = controlFor(cluster, cluster.primary);
+  const written = await control.position(5_000);
+  await control.close();
+  for (const replica of cluster.replicas)
+    await watched.sees(`${replica.name} has received ${written.text}`, () =>
+      positionsOf(cluster.kind).covers(watched.node(replica).received!, written),
+    );
+}
+
+/** The applier waits for a lock until it is released; PostgreSQL: at the next change of the table's form. */
+export async function holdApplier(cluster: TestCluster, node: TestNode): Promise<void> {
+  if (cluster.kind !== 'postgres') await node.admin('LOCK TABLES ledger READ');
+  else {
+    await node.admin('BEGIN');
+    await node.admin('SELECT FROM ledger');
+  }
+}
+
+export async function releaseApplier(cluster: TestCluster, node: TestNode): Promise<void> {
+  await node.admin(cluster.kind === 'postgres' ? 'COMMIT' : 'UNLOCK TABLES');
+}
+
+export async function delaySeconds(cluster: TestCluster, node: TestNode): Promise<number> {
+  if (cluster.kind === 'postgres') {
+    const rows = await node.admin(`SELECT setting FROM pg_settings WHERE name = 'recovery_min_apply_delay'`);
+    return Number(rows[0]?.setting) / 1_000;
+  }
+  const rows = await node.admin(cluster.kind === 'mysql' ? 'SHOW REPLICA STATUS' : 'SHOW SLAVE STATUS');
+  return Number(rows[0]?.SQL_Delay);
+}
