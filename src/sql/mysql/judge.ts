@@ -54,8 +54,8 @@ function judgeByVerb(context: Context, span: Span): Draft {
     case 'use':
       return judgeUse(context, span);
     case 'begin':
-      // In Oracle mode BEGIN alone opens a block; BEGIN WORK a transaction.
-      if (settings.oracleMode && !tokens.is(from + 1, 'work')) return judgeBlock(context, span);
+      // In Oracle mode BEGIN opens a block, always.
+      if (settings.oracleMode) return judgeBlock(context, span);
       return judgeBegin(context, span);
     case 'start':
       return tokens.is(from + 1, 'transaction')

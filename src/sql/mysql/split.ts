@@ -80,7 +80,8 @@ function programBody(tokens: Tokens, from: number, settings: MysqlLexSettings): 
     if (tokens.are(at + 1, 'not', 'atomic')) return at;
     if (at > from) return at;
     const next = tokens.kind(at + 1);
-    const plain = next === 0 || next === tokenKind.semicolon || tokens.is(at + 1, 'work');
+    // Oracle mode: BEGIN WORK is a block too, that calls a procedure of that name.
+    const plain = next === 0 || next === tokenKind.semicolon;
     return settings.oracleMode && !plain ? at : -1;
   }
   if (settings.oracleMode && word === 'declare') return at;

@@ -6,9 +6,10 @@ import { test } from 'node:test';
 import { createMysqlClassifier } from '../../../src/sql/mysql/classifier.js';
 import { available, skipWithout } from '../../servers/available.js';
 import { startCluster } from '../../servers/cluster.js';
-import { settingsOf } from './golden.js';
-import { canaryText, Random } from './random-text.js';
+import { goldenTables, runsOf, settingsOf } from './golden.js';
+import { canaryText, Random, withCall } from './random-text.js';
 import { RawConnection } from './raw-connection.js';
+import { schemaOf } from './schema.js';
 
 /** ER_SP_DOES_NOT_EXIST; ER_FUNC_INEXISTENT_NAME_COLLISION, when white space stood before the bracket. */
 const found = new Set([1305, 1630]);
@@ -68,5 +69,45 @@ for (const flavour of ['mysql', 'mariadb'] as const) {
     assert.ok(calls > 1000 && clean > 100, `${calls} calls, ${clean} without`);
     // In doubt the primary, but not for what is plain to the server.
     assert.ok(cautious < 0.1 * clean, `${cautious} of ${clean}`);
+  });
+  test(`${flavour}: a call anywhere in a read is found`, {
+    skip: skipWithout(available(flavour)),
+  }, async (t) => {
+    const cluster = await startCluster(flavour, {
+      replicas: 0,
+      settings: { 'log-bin-trust-function-creators': 'ON' },
+    });
+    t.after(() => cluster.stop());
+    const { primary, user } = cluster;
+    for (const statement of schemaOf(flavour, user.user)) await primary.admin(statement);
+    const plain = settingsOf(flavour);
+    const reads = goldenTables().flatMap(({ cases }) =>
+      cases
+        .filter(
+          (golden) =>
+            golden.route === 'replica' && golden.catalog !== true && !/sleep|;|transaction/i.test(golden.sql),
+        )
+        .filter((golden) => runsOf(golden).some((run) => JSON.stringify(run) === JSON.stringify(plain)))
+        .map((golden) => golden.sql),
+    );
+    const connection = await RawConnection.open(primary, user, 'shop');
+    t.after(() => connection.close());
+    await connection.run("SET SESSION sql_mode = ''");
+    const classifier = createMysqlClassifier({ catalog: () => null });
+    const random = new Random(seed + 1);
+    const missed: string[] = [];
+    let calls = 0;
+    for (let round = 0; round < 20; round++) {
+      const texts = Array.from({ length: 500 }, () => Buffer.from(withCall(random, random.of(reads))));
+      const answers = await Promise.all(texts.map((text) => connection.run(text)));
+      texts.forEach((text, i) => {
+        if (!found.has(answers[i]!.errno)) return;
+        calls++;
+        if (classifier.classify(text, plain).statement.route !== 'primary') missed.push(text.toString());
+      });
+    }
+    t.diagnostic(`${calls} of 10000 texts call`);
+    assert.deepEqual(missed.slice(0, 20), []);
+    assert.ok(calls > 500, `${calls} calls`);
   });
 }

@@ -181,3 +181,43 @@ export function soup(random: Random, words: readonly string[]): string {
   }
   return parts.join('');
 }
+
+/** Calls of a function that does not exist, in the forms that an expression, a list or a clause may take. */
+const calls = [
+  'canary()',
+  'canary (1)',
+  'CANARY\n(1)',
+  '`canary`(1)',
+  'shop.canary(1)',
+  '(canary(1))',
+  ', canary(1)',
+  ', canary(1) AS x',
+  ', (canary(1)) x',
+  'canary(1),',
+  'canary(1) =',
+  '= canary()',
+  '+ canary(1)',
+  '- canary()',
+  'AND canary()',
+  'OR canary(1)',
+  'NOT canary()',
+  'ABS(canary(1))',
+  '(SELECT canary(1))',
+  'DISTINCT canary(1)',
+  'INTERVAL canary(1) DAY',
+  'CASE canary(1) WHEN 1 THEN 2 END',
+  'OVER (ORDER BY canary(1))',
+  'AS x (canary(1))',
+];
+
+/** A statement with one or two such calls put between its words, or in place of one. */
+export function withCall(random: Random, sql: string): string {
+  let text = sql;
+  for (let i = random.below(2); i >= 0; i--) {
+    const parts = text.split(/(\s+|[(),=])/);
+    const at = random.below(parts.length + 1);
+    parts.splice(at, random.below(3) === 0 ? 1 : 0, ` ${random.of(calls)} `);
+    text = parts.join('');
+  }
+  return text;
+}
