@@ -1,0 +1,3 @@
+import { commonSuite } from './common.js';
+
+commonSuite('postgres');
