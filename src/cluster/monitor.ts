@@ -52,6 +52,8 @@ export class ClusterMonitor {
   #config: ClusterConfig;
   #snapshot: ClusterSnapshot;
   #running = false;
+  readonly #queue: ClusterEvent[] = [];
+  #dispatching = false;
 
   constructor(options: ClusterMonitorOptions) {
     this.#config = options.config;
@@ -231,7 +233,19 @@ export class ClusterMonitor {
     return reduce(this.#snapshot, event, { downAfterProbes: this.#config.failover.probes });
   }
 
+  /** Events that come up while one is being told are told after it: every listener sees every snapshot, in order. */
   #dispatch(event: ClusterEvent): void {
+    this.#queue.push(event);
+    if (this.#dispatching) return;
+    this.#dispatching = true;
+    try {
+      for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#apply(next);
+    } finally {
+      this.#dispatching = false;
+    }
+  }
+
+  #apply(event: ClusterEvent): void {
     const previous = this.#snapshot;
     const snapshot = this.#reduced(event);
     this.#snapshot = snapshot;

@@ -68,7 +68,8 @@ export class SpareConnections<C> {
     this.#busy.add(taken);
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => reject(this.#options.timedOut(timeoutMs)), timeoutMs);
+      // One turn of the event loop more: after a stall of this process the answer may be there, only not read yet.
+      timer = setTimeout(() => setImmediate(() => reject(this.#options.timedOut(timeoutMs))), timeoutMs);
     });
     const calls = (async () => {
       if (ready !== null) await ready;
