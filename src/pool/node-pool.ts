@@ -74,6 +74,7 @@ export class NodePool {
   /** Most recently used last. */
   readonly #idle: Idle[] = [];
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
+  readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
   readonly #keyTexts = new WeakMap<ServerConnection, string>();
   #waits: Wait[] = [];
   #connecting = 0;
@@ -159,7 +160,7 @@ export class NodePool {
     if (this.#waits.length === 0) {
       const server = this.#takeIdle(keyText, stateDigest);
       if (server !== null) {
-        this.#leased.set(server, waiter);
+        this.#lend(server, waiter);
         return server;
       }
     }
@@ -186,9 +187,9 @@ export class NodePool {
   /** Takes back exactly this connection if nobody has used it since; for answers that only it can give. */
   reclaim(server: ServerConnection, holder: PoolWaiter): boolean {
     const at = this.#idle.findIndex((idle) => idle.server === server);
-    if (at < 0) return false;
+    if (at < 0 || this.#lastHolders.get(server) !== holder) return false;
     this.#idle.splice(at, 1);
-    this.#leased.set(server, holder);
+    this.#lend(server, holder);
     return true;
   }
 
@@ -252,6 +253,11 @@ export class NodePool {
     this.closeAll(error.message);
   }
 
+  #lend(server: ServerConnection, holder: PoolWaiter): void {
+    this.#leased.set(server, holder);
+    this.#lastHolders.set(server, holder);
+  }
+
   #total(): number {
     return this.#idle.length + this.#leased.size + this.#connecting;
   }
@@ -283,7 +289,7 @@ export class NodePool {
       const headIsStarved = head.keyText !== keyText && monotonicMs() - head.sinceMs > OVERTAKE_MS;
       if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
         const [wait] = this.#waits.splice(at, 1);
-        this.#leased.set(server, wait!.waiter);
+        this.#lend(server, wait!.waiter);
         wait!.waiter.granted(server);
         return;
       }
