@@ -46,6 +46,9 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
   for (const warning of loaded.warnings) log.warn({ path: warning.path }, problemText(warning));
   surviveErrors(log);
   const stop = stopSignal(opened);
+  // For all its life: without a handler SIGHUP ends the process, also one that starts or drains.
+  let onHangUp = () => {};
+  process.on('SIGHUP', () => onHangUp());
 
   let proxy: RunningProxy;
   try {
@@ -57,7 +60,7 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
     await opened.flush();
     return EXIT.failed;
   }
-  const reloader = createReloader(loaded, proxy, log);
+  const reloader = createReloader(loaded, proxy, opened);
   let admin: AdminServer | null = null;
   try {
     admin = await startAdmin(loaded.config, proxy, reloader, log);
@@ -68,8 +71,7 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
     await opened.flush();
     return EXIT.failed;
   }
-  const hangUp = () => void reloader.reload('signal');
-  process.on('SIGHUP', hangUp);
+  onHangUp = () => void reloader.reload('signal');
   reloader.watch(WATCH_INTERVAL_MS);
   log.info(
     {
@@ -83,7 +85,7 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
 
   const signal = await stop;
   log.info({ signal, drainMs: reloader.config.limits.drainMs }, 'draining');
-  process.off('SIGHUP', hangUp);
+  onHangUp = () => {};
   reloader.stop();
   await proxy.drain();
   await proxy.close();
@@ -93,13 +95,17 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
   return EXIT.ok;
 }
 
-function createReloader(loaded: Loaded & { config: Config }, proxy: RunningProxy, log: Log): Reloader {
+function createReloader(
+  loaded: Loaded & { config: Config },
+  proxy: RunningProxy,
+  { log, setLevel }: OpenLog,
+): Reloader {
   return new Reloader({
     path: loaded.path,
     loaded,
     apply: (next) => {
       const result = proxy.reload(next);
-      if (result.ok) log.level = next.log.level;
+      if (result.ok) setLevel(next.log.level);
       return result;
     },
     onReload: ({ trigger, outcome, lines, warnings }) => {

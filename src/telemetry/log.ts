@@ -3,12 +3,14 @@
 
 import { Writable } from 'node:stream';
 import pino from 'pino';
-import type { LogConfig } from '../config/schema.js';
+import type { LogConfig, LogLevel } from '../config/schema.js';
 
 export type Log = pino.Logger;
 
 export interface OpenLog {
   readonly log: Log;
+  /** Of the log and of all that were derived from it; by itself a derived one keeps the level of its birth. */
+  setLevel(level: LogLevel): void;
   /** Resolves once everything logged so far has been handed to the operating system, or after 2 s. */
   flush(): Promise<void>;
 }
@@ -34,46 +36,61 @@ const SECRET_NAMES = [
 const REDACTED_PATHS = SECRET_NAMES.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
 
 export function openLog(config: LogConfig, write?: (text: string) => void): OpenLog {
+  const children = new Children();
   const options: pino.LoggerOptions = {
     level: config.level,
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
+    onChild: (child) => children.add(child),
   };
-  if (write !== undefined) return { log: pino(options, lineStream(config, write)), flush: async () => {} };
-  if (config.format === 'pretty') {
+  const open = (destination: pino.DestinationStream, flush: (done: () => void) => void): OpenLog => {
+    const log = pino(options, destination);
     return {
-      log: pino(
-        options,
-        lineStream(config, (text) => process.stdout.write(text)),
-      ),
-      flush: () =>
-        withTimeout(
-          new Promise((resolve) => {
-            process.stdout.write('', () => resolve());
-          }),
-        ),
+      log,
+      setLevel: (level) => {
+        log.level = level;
+        children.setLevel(level);
+      },
+      flush: () => withTimeout(flush),
     };
+  };
+  if (write !== undefined) return open(lineStream(config, write), (done) => done());
+  if (config.format === 'pretty') {
+    const toStdout = lineStream(config, (text) => process.stdout.write(text));
+    return open(toStdout, (done) => void process.stdout.write('', () => done()));
   }
   const destination = pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
   // A reader that has gone (EPIPE) must not end the proxy.
   destination.on('error', () => {});
-  return {
-    log: pino(options, destination),
-    flush: () =>
-      withTimeout(
-        new Promise((resolve) => {
-          destination.flush(() => resolve());
-        }),
-      ),
-  };
+  return open(destination, (done) => destination.flush(() => done()));
 }
 
-function withTimeout(done: Promise<void>): Promise<void> {
+/** The derived logs that still exist. */
+class Children {
+  #refs: WeakRef<pino.Logger>[] = [];
+  #pruneAt = 64;
+
+  add(child: pino.Logger): void {
+    this.#refs.push(new WeakRef(child));
+    if (this.#refs.length < this.#pruneAt) return;
+    this.#refs = this.#refs.filter((ref) => ref.deref() !== undefined);
+    this.#pruneAt = 2 * this.#refs.length + 64;
+  }
+
+  setLevel(level: LogLevel): void {
+    for (const ref of this.#refs) {
+      const child = ref.deref();
+      if (child !== undefined) child.level = level;
+    }
+  }
+}
+
+function withTimeout(flush: (done: () => void) => void): Promise<void> {
   return new Promise((resolve) => {
     const timer = setTimeout(resolve, FLUSH_TIMEOUT_MS);
-    void done.then(() => {
+    flush(() => {
       clearTimeout(timer);
       resolve();
     });

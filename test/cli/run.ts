@@ -77,12 +77,12 @@ export async function startServer(t: TestContext, config: string, options: RunOp
       .slice(0, -1)
       .map((line) => JSON.parse(line) as LogLine);
   const find = (message: string) => log().find((line) => line.msg === message);
+  const hasEnded = () => child.exitCode !== null || child.signalCode !== null;
   const logged = async (message: string) => {
-    await until(`"${message}" is logged`, () => {
-      if (child.exitCode !== null) throw new Error(`ended: ${printed.stdout}${printed.stderr}`);
-      return find(message) !== undefined;
-    });
-    return find(message)!;
+    await until(`"${message}" is logged`, () => find(message) !== undefined || hasEnded());
+    const line = find(message);
+    if (line === undefined) throw new Error(`ended before "${message}": ${printed.stdout}${printed.stderr}`);
+    return line;
   };
   const ready = await logged('ready');
   return {

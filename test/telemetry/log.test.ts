@@ -7,8 +7,8 @@ import { openLog } from '../../src/telemetry/log.js';
 
 function captured(format: 'json' | 'pretty' = 'json') {
   const lines: string[] = [];
-  const { log } = openLog({ level: 'info', format }, (text) => lines.push(text));
-  return { log, lines };
+  const { log, setLevel } = openLog({ level: 'info', format }, (text) => lines.push(text));
+  return { log, setLevel, lines };
 }
 
 test('a line is one JSON object with a level by name and an ISO time', () => {
@@ -39,11 +39,16 @@ test('secrets are redacted down to two levels', () => {
   assert.match(text, /"user":"root"/);
 });
 
-test('the level changes while it runs', () => {
-  const { log, lines } = captured();
-  log.level = 'debug';
-  log.debug('now it is');
-  assert.equal(lines.length, 1);
+test('the level changes while it runs, also that of derived logs', () => {
+  const { log, setLevel, lines } = captured();
+  const child = log.child({ cluster: 'main' });
+  const grandchild = child.child({ node: 'a' });
+  setLevel('debug');
+  for (const each of [log, child, grandchild]) each.debug('now it is');
+  assert.equal(lines.length, 3);
+  setLevel('error');
+  for (const each of [log, child, grandchild]) each.warn('now it is not');
+  assert.equal(lines.length, 3);
 });
 
 test('pretty lines are for people, and keep the stack of an error', () => {
