@@ -143,7 +143,6 @@ export class ClusterMonitor {
   /** An operator has looked at a blocked cluster: the next failure may be handled again. */
   acknowledge(): void {
     this.#failover.acknowledge();
-    this.#dispatch({ type: 'acknowledged', nowMs: this.#clock.now() });
   }
 
   /** An operator says that a fenced node may be the primary. */
