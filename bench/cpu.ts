@@ -1,0 +1,72 @@
+// Reads from /proc what processes and all that they have forked took of the processor and of memory; it starts none.
+
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** proc(5): times are in clock ticks; the kernel shows 100 of them a second to programs (USER_HZ). */
+const TICKS_PER_SECOND = 100;
+
+interface Stat {
+  readonly parent: number;
+  /** Of the process, with its threads, and of its children that have ended and were waited for. */
+  readonly seconds: number;
+}
+
+function statOf(pid: string): Stat | null {
+  try {
+    // The second field is in parentheses and may hold anything, so count from the last one.
+    const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+    const ticks = [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index]), 0);
+    return { parent: Number(fields[1]), seconds: ticks / TICKS_PER_SECOND };
+  } catch {
+    return null; // It ended meanwhile.
+  }
+}
+
+/** All processes of the machine at one moment, as trees. */
+export class ProcessTable {
+  readonly #stats = new Map<number, Stat>();
+  readonly #children = new Map<number, number[]>();
+
+  constructor() {
+    for (const name of readdirSync('/proc')) {
+      if (!/^\d+$/.test(name)) continue;
+      const stat = statOf(name);
+      if (stat === null) continue;
+      this.#stats.set(Number(name), stat);
+      const siblings = this.#children.get(stat.parent);
+      if (siblings === undefined) this.#children.set(stat.parent, [Number(name)]);
+      else siblings.push(Number(name));
+    }
+  }
+
+  /** The processes themselves and their descendants. */
+  trees(roots: readonly number[]): number[] {
+    const found: number[] = [];
+    const open = [...roots];
+    for (let pid = open.pop(); pid !== undefined; pid = open.pop()) {
+      found.push(pid);
+      open.push(...(this.#children.get(pid) ?? []));
+    }
+    return found;
+  }
+
+  /** Processor time, user and system, since they were started. */
+  cpuSeconds(roots: readonly number[]): number {
+    return this.trees(roots).reduce((sum, pid) => sum + (this.#stats.get(pid)?.seconds ?? 0), 0);
+  }
+}
+
+/** Resident memory of the trees; pages that processes share count for each. */
+export function residentBytes(roots: readonly number[]): number {
+  let total = 0;
+  for (const pid of new ProcessTable().trees(roots)) {
+    try {
+      const kibibytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+      total += Number(kibibytes ?? 0) * 1024;
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  return total;
+}

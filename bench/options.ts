@@ -1,0 +1,125 @@
+// The benchmark's command line: from words to checked options.
+
+import { parseArgs } from 'node:util';
+import {
+  MODES,
+  type Mode,
+  SCENARIOS,
+  type Scenario,
+  SERVERS,
+  type ServerName,
+  SUBJECTS,
+  type SubjectName,
+  speaks,
+} from './scenarios.js';
+
+export class UsageError extends Error {}
+
+export interface Options {
+  readonly scenario: Scenario;
+  readonly server: ServerName;
+  readonly modes: readonly Mode[];
+  readonly clients: readonly number[];
+  readonly seconds: number;
+  readonly rounds: number;
+  readonly subjects: readonly SubjectName[];
+  /** Size of the tables: pgbench's scale; 20,000 rows in each of 4 tables of sysbench for 1. */
+  readonly scale: number;
+  readonly json: string | null;
+  readonly chart: string | null;
+  /** A CPU profile of Scheelite, by function. */
+  readonly profile: boolean;
+}
+
+export const USAGE = `Usage: npm run bench -- <scenario> [options]
+
+${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`).join('\n')}
+
+  --mode simple,extended,prepared,text  how statements are sent; the last two for sysbench
+  --clients 16,64                       client connections
+  --seconds 5                           of each run
+  --rounds 3                            the figures are medians over the rounds
+  --subjects ${SUBJECTS.join(',')}
+  --server ${Object.keys(SERVERS).join('|')}
+  --scale 4                             size of the tables
+  --json FILE                           results as JSON
+  --chart FILE.svg                      results as a chart
+  --profile                             where Scheelite spends its time, by function`;
+
+function list(text: string): string[] {
+  return text.split(',').filter((word) => word !== '');
+}
+
+function oneOf<T extends string>(flag: string, word: string, allowed: readonly T[]): T {
+  const found = allowed.find((each) => each === word);
+  if (found === undefined) throw new UsageError(`--${flag} ${word}: one of ${allowed.join(', ')}`);
+  return found;
+}
+
+function number(flag: string, text: string, max: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > max)
+    throw new UsageError(`--${flag} ${text}: a whole number from 1 to ${max}`);
+  return value;
+}
+
+export function parseOptions(args: readonly string[]): Options {
+  const { values, positionals } = parse(args);
+  const [name, ...rest] = positionals;
+  const scenario = SCENARIOS.get(name ?? '');
+  if (scenario === undefined || rest.length > 0)
+    throw new UsageError(`a scenario is missing: one of ${[...SCENARIOS.keys()].join(', ')}`);
+  const server = oneOf('server', values.server ?? scenario.servers[0]!, scenario.servers);
+  const { kind } = SERVERS[server];
+  const modes =
+    values.mode === undefined
+      ? scenario.defaultModes
+      : list(values.mode).map((word) => oneOf('mode', oneOf('mode', word, MODES), scenario.modes));
+  const subjects =
+    values.subjects === undefined
+      ? scenario.defaultSubjects.filter((subject) => speaks(subject, kind))
+      : list(values.subjects).map((word) => oneOf('subjects', word, SUBJECTS));
+  const deaf = subjects.find((subject) => !speaks(subject, kind));
+  if (deaf !== undefined) throw new UsageError(`--subjects ${deaf}: it does not speak to ${server}`);
+  if (scenario.tool === 'idle' && subjects.includes('direct'))
+    throw new UsageError('--subjects direct: without a proxy there is no memory of a proxy');
+  return {
+    scenario,
+    server,
+    modes,
+    subjects,
+    clients:
+      values.clients === undefined
+        ? scenario.defaultClients
+        : list(values.clients).map((word) => number('clients', word, 20_000)),
+    seconds: number('seconds', values.seconds, 3_600),
+    rounds: number('rounds', values.rounds, 100),
+    scale: number('scale', values.scale, 1_000),
+    json: values.json ?? null,
+    chart: values.chart ?? null,
+    profile: values.profile,
+  };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        mode: { type: 'string' },
+        clients: { type: 'string' },
+        seconds: { type: 'string', default: '5' },
+        rounds: { type: 'string', default: '3' },
+        subjects: { type: 'string' },
+        server: { type: 'string' },
+        scale: { type: 'string', default: '4' },
+        json: { type: 'string' },
+        chart: { type: 'string' },
+        profile: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+}

@@ -1,0 +1,95 @@
+// Starts what is measured: the way to the primary without a proxy, Scheelite, and its peers.
+// It knows how each is started for a comparison, not what is asked of it.
+
+import { availablePeer, type Peer } from '../test/servers/available.js';
+import type { TestCluster } from '../test/servers/cluster.js';
+import {
+  type RunningPeer,
+  startHaproxy,
+  startMysqlRouter,
+  startPgbouncer,
+  startPgpool,
+} from '../test/servers/peers.js';
+import type { CpuProfile } from './profile.js';
+import type { SubjectName } from './scenarios.js';
+import { startScheelite } from './scheelite.js';
+
+export interface Subject {
+  readonly name: SubjectName;
+  readonly host: string;
+  readonly port: number;
+  /** Of the proxy; none for direct connections. */
+  readonly pids: readonly number[];
+  /** Errors of its own log that the load tool may not have seen. */
+  complaints(): string[];
+  stop(): Promise<CpuProfile[]>;
+}
+
+export interface SubjectOptions {
+  /** At a time; some peers need to know. */
+  readonly maxClients: number;
+  readonly profile: boolean;
+}
+
+const PROGRAMS: Partial<Record<SubjectName, Peer>> = {
+  pgbouncer: 'pgbouncer-1.26',
+  haproxy: 'haproxy',
+  pgpool: 'pgpool',
+  mysqlrouter: 'mysqlrouter',
+};
+
+/** Why the subject cannot be had on this machine; null if it can. */
+export function missing(name: SubjectName): string | null {
+  const program = PROGRAMS[name];
+  if (program === undefined) return null;
+  const there = availablePeer(program);
+  return there.available ? null : there.reason;
+}
+
+function peer(name: SubjectName, running: RunningPeer): Subject {
+  const { host, port, pid } = running;
+  return {
+    ...{ name, host, port },
+    pids: pid === undefined ? [] : [pid],
+    complaints: () => [],
+    async stop() {
+      await running.stop();
+      return [];
+    },
+  };
+}
+
+export async function startSubject(
+  name: SubjectName,
+  cluster: TestCluster,
+  options: SubjectOptions,
+): Promise<Subject> {
+  const { primary } = cluster;
+  switch (name) {
+    case 'direct': {
+      const { host, port } = primary;
+      return { ...{ name, host, port }, pids: [], complaints: () => [], stop: async () => [] };
+    }
+    case 'scheelite': {
+      const running = await startScheelite(cluster, options.profile);
+      const { host, port, pid } = running;
+      return {
+        ...{ name, host, port },
+        pids: pid === undefined ? [] : [pid],
+        complaints: () => running.complaints(),
+        stop: () => running.stop(),
+      };
+    }
+    case 'pgbouncer':
+      return peer(
+        name,
+        await startPgbouncer(cluster, primary, { version: '1.26', mode: 'transaction', poolSize: 20 }),
+      );
+    case 'haproxy':
+      return peer(name, await startHaproxy(primary));
+    case 'pgpool':
+      return peer(name, await startPgpool(cluster, options.maxClients + 10));
+    case 'mysqlrouter':
+      return peer(name, await startMysqlRouter(cluster));
+  }
+}
