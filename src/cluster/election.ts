@@ -36,6 +36,19 @@ export function receiversOf(node: NodeSnapshot, nodes: readonly NodeSnapshot[]):
   );
 }
 
+/**
+ * A proxy that starts while the primary is dead has never seen it: it is the node that has not answered and that the replicas
+ * name as their source, if they agree. Null when anything else answers as a primary.
+ */
+export function inferLastPrimary(nodes: readonly NodeSnapshot[]): string | null {
+  if (nodes.some((node) => node.claims === 'primary')) return null;
+  const sources = nodes.filter((node) =>
+    nodes.some((other) => other.claims === 'replica' && follows(other, node)),
+  );
+  const only = sources.length === 1 ? sources[0]! : null;
+  return only !== null && only.claims === null && !only.fenced ? only.name : null;
+}
+
 /** PostgreSQL's system identifier is the cluster's (there is a timeline); a stranger is never written to. */
 function isStranger(node: NodeSnapshot, snapshot: ClusterSnapshot): boolean {
   if (node.timeline === 0 || node.serverId === null) return false;

@@ -3,7 +3,7 @@
 
 import type { ProbeFailureKind, ProbeReading } from '../protocol/node-control.js';
 import type { ClusterNodeConfig } from './config.js';
-import { elect, follows, isAvailable } from './election.js';
+import { elect, follows, inferLastPrimary, isAvailable } from './election.js';
 import { type ClusterSnapshot, findNode, type NodeSnapshot, type NodeUpstream } from './snapshot.js';
 
 export type ClusterEvent =
@@ -277,7 +277,11 @@ const asked = (node: NodeSnapshot): boolean =>
 
 /** Everything that follows from the rest: primary, phase, roles, fences, explanation. */
 function settle(given: ClusterSnapshot): ClusterSnapshot {
-  const snapshot = unfenceRejoined(given);
+  const unfenced = unfenceRejoined(given);
+  const snapshot =
+    unfenced.lastPrimary === null && unfenced.nodes.every(asked)
+      ? { ...unfenced, lastPrimary: inferLastPrimary(unfenced.nodes) }
+      : unfenced;
   // While nodes are still unknown an old primary could be the only one heard; during a failover nobody is one.
   const open = snapshot.phase === 'starting' && !snapshot.nodes.every(asked);
   if (open)

@@ -341,6 +341,28 @@ const cases: readonly Case[] = [
     phase: 'no-primary',
   },
   {
+    name: 'a primary that was never seen is known by its replicas',
+    picture: () => three().fails('a', 'refused', 3).replica('b', { from: 'a' }).replica('c', { from: 'a' }),
+    primary: null,
+    phase: 'no-primary',
+    explanation: /primary a does not serve: refused/,
+  },
+  {
+    name: 'and is the primary when it comes',
+    picture: () =>
+      three().fails('a', 'refused', 3).replica('b', { from: 'a' }).replica('c', { from: 'a' }).primary('a'),
+    primary: 'a',
+    phase: 'normal',
+    epoch: 1,
+  },
+  {
+    name: 'but not when they do not agree',
+    picture: () => three().fails('a', 'refused', 3).replica('b', { from: 'a' }).replica('c', { from: 'b' }),
+    primary: null,
+    phase: 'no-primary',
+    explanation: /^no node takes writes$/,
+  },
+  {
     name: 'a removed primary makes room for another',
     picture: () =>
       healthy()

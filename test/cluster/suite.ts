@@ -489,6 +489,23 @@ export function clusterSuite(kind: Kind, version?: number): void {
     await until('the other follows', async () => (await entries(right)).length === 1);
   });
 
+  test(`${label}: a proxy that starts while the primary is dead replaces it all the same`, {
+    skip,
+  }, async (t) => {
+    const cluster = await start();
+    t.after(() => cluster.stop());
+    await createLedger(cluster);
+    await append(cluster.primary, 1);
+    await cluster.waitCaughtUp();
+    await cluster.primary.kill('SIGKILL');
+    const watched = await watch(cluster);
+    t.after(() => watched.stop());
+    await watched.sees('another primary', ({ epoch, phase }) => phase === 'normal' && epoch === 2);
+    assert.equal(watched.node(cluster.primary).fenced, true);
+    const promoted = cluster.replicas.find((node) => node.name === watched.monitor.snapshot.primary)!;
+    assert.deepEqual(await entries(promoted), [1]);
+  });
+
   test(`${label}: too many connections is typed and not mistaken for death`, { skip }, async (t) => {
     // PostgreSQL lets a standby not have fewer than its primary had, so there most are kept for superusers.
     const few = kind === 'postgres' ? { superuser_reserved_connections: 188 } : { 'max-connections': 12 };
