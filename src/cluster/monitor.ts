@@ -250,11 +250,14 @@ export class ClusterMonitor {
     this.#snapshot = snapshot;
     if (snapshot.epoch !== previous.epoch) this.#history.clear();
     if (snapshot.primary !== previous.primary || snapshot.epoch !== previous.epoch) {
-      const control = snapshot.primary === null ? null : this.control(snapshot.primary);
-      this.resolver.setPrimary(
-        control === null ? null : (timeoutMs) => control.position(timeoutMs),
-        snapshot.epoch,
-      );
+      const { primary, epoch } = snapshot;
+      // Looked up at each query: a reload may have given the node other connections.
+      const query = async (timeoutMs: number): Promise<Position> => {
+        const control = this.control(primary ?? '');
+        if (control === null) throw new Error('the primary is no longer configured');
+        return control.position(timeoutMs);
+      };
+      this.resolver.setPrimary(primary === null ? null : query, epoch);
     }
     this.#tell(snapshot, previous);
     for (const listener of this.#listeners) {

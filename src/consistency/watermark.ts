@@ -15,8 +15,13 @@ export interface PositionSamples {
 /** Where the session's last read ran, when that was a replica. */
 interface ReplicaUse {
   readonly node: string;
+  /** How often the node had been down before: after a crash it may come back behind what it has shown. */
+  readonly generation: number;
   readonly endedAtMs: number;
 }
+
+/** No node has this name. */
+const NO_LONGER_THE_SAME = '';
 
 export class Watermark {
   readonly #positions: PositionFunctions;
@@ -40,8 +45,11 @@ export class Watermark {
     return this.#owedSinceMs > 0;
   }
 
-  get lastReplica(): string | null {
-    return this.#replica?.node ?? null;
+  /** Null: the last read was not on a replica. `generationOf`: how often a node has been down. */
+  lastReplica(generationOf: (node: string) => number): string | null {
+    if (this.#replica === null) return null;
+    const { node, generation } = this.#replica;
+    return generationOf(node) === generation ? node : NO_LONGER_THE_SAME;
   }
 
   /** A unit ended on the primary: the session has written, or seen what is there. */
@@ -50,9 +58,15 @@ export class Watermark {
     this.#replica = null;
   }
 
-  /** A unit ended on a replica that covered the watermark. */
-  ranOnReplica(node: string, endedAtMs: number): void {
-    this.#replica = { node, endedAtMs };
+  /**
+   * A unit ended on a replica. `checked`: the replica had all that the session had seen; where nobody asked (an
+   * eventual read), what was seen elsewhere before is owed.
+   */
+  ranOnReplica(node: string, generation: number, endedAtMs: number, checked: boolean): void {
+    const before = this.#replica;
+    if (!checked && before !== null && (before.node !== node || before.generation !== generation))
+      this.#owedSinceMs = Math.max(this.#owedSinceMs, before.endedAtMs);
+    this.#replica = { node, generation, endedAtMs };
   }
 
   /** Takes up what has become known meanwhile. Call before a decision. */

@@ -157,7 +157,8 @@ export class NodePool {
     waiter: PoolWaiter,
   ): ServerConnection | null {
     const keyText = keyTextOf(key);
-    if (this.#waits.length === 0) {
+    // Whoever waits for a connection of this user and database comes first; others' waiting is no reason to wait.
+    if (!this.#waits.some((wait) => wait.keyText === keyText)) {
       const server = this.#takeIdle(keyText, stateDigest);
       if (server !== null) {
         this.#lend(server, waiter);
@@ -200,8 +201,12 @@ export class NodePool {
 
   /** Gives a leased connection back; one that is not reusable is closed, with `reason` in the log. */
   release(server: ServerConnection, reason = 'not reusable'): void {
-    if (!this.#leased.delete(server)) return;
+    const wasLeased = this.#leased.delete(server);
     if (server.closed) return;
+    if (!wasLeased) {
+      server.close('its pool is gone');
+      return;
+    }
     const tooOld = monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs;
     const overLimit = this.#total() >= this.#limits.maxServerConnections;
     if (!server.reusable || tooOld || overLimit || this.#closed) {
@@ -286,7 +291,11 @@ export class NodePool {
     const head = this.#waits[0];
     if (head !== undefined) {
       const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
-      const headIsStarved = head.keyText !== keyText && monotonicMs() - head.sinceMs > OVERTAKE_MS;
+      const headIsStarved =
+        head.keyText !== keyText &&
+        !head.connecting &&
+        !this.#isUserFull(head.key.user) &&
+        monotonicMs() - head.sinceMs > OVERTAKE_MS;
       if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
         const [wait] = this.#waits.splice(at, 1);
         this.#lend(server, wait!.waiter);
@@ -302,7 +311,8 @@ export class NodePool {
   #openForWaits(): void {
     if (this.#closed) return;
     for (const wait of this.#waits) {
-      if (wait.connecting || this.#isUserFull(wait.key.user)) continue;
+      if (wait.connecting) continue;
+      if (this.#isUserFull(wait.key.user) && !this.#evictIdleOf(wait.key.user, wait.keyText)) continue;
       if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(wait.keyText)) return;
       wait.connecting = true;
       this.#open(wait);
@@ -318,6 +328,15 @@ export class NodePool {
     const count = (this.#byUser.get(user) ?? 0) + change;
     if (count > 0) this.#byUser.set(user, count);
     else this.#byUser.delete(user);
+  }
+
+  /** A user at the limit, with idle connections to another database. */
+  #evictIdleOf(user: string, keyText: string): boolean {
+    const at = this.#idle.findIndex((idle) => idle.keyText !== keyText && idle.server.key.user === user);
+    if (at < 0) return false;
+    const [idle] = this.#idle.splice(at, 1);
+    idle!.server.close('makes room for another database');
+    return true;
   }
 
   /** Makes room for another user's connection. */
@@ -353,19 +372,22 @@ export class NodePool {
         this.#connecting--;
         this.counts.openFailures++;
         this.#countUser(wait.key.user, -1);
-        this.#refuseOneOf(wait, toProxyError(cause, this.node));
+        this.#attemptFailed(wait, toProxyError(cause, this.node));
         this.#openForWaits();
       },
     );
   }
 
-  /** The waiter on whose account the attempt was made, or, if it has been served, the next of the same user. */
-  #refuseOneOf(attempt: Wait, error: ProxyError): void {
-    let at = this.#waits.indexOf(attempt);
-    if (at < 0) at = this.#waits.findIndex((wait) => wait.keyText === attempt.keyText && !wait.connecting);
-    if (at < 0) return;
-    const [wait] = this.#waits.splice(at, 1);
-    wait!.waiter.refused(error);
+  /** Refuses the waiter on whose account the attempt was made; if it has been served, another's attempt has served it. */
+  #attemptFailed(attempt: Wait, error: ProxyError): void {
+    const at = this.#waits.indexOf(attempt);
+    if (at >= 0) {
+      this.#waits.splice(at, 1);
+      attempt.waiter.refused(error);
+      return;
+    }
+    const robbed = this.#waits.find((wait) => wait.keyText === attempt.keyText && wait.connecting);
+    if (robbed !== undefined) robbed.connecting = false;
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {

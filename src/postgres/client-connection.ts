@@ -155,7 +155,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #mayRead(): boolean {
-    if (this.#phase === 'collecting') return true;
+    // A client that does not read what it is answered is not read from either.
+    if (this.#phase === 'collecting')
+      return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
     if (this.#phase === 'copying') return !this.#sinkIsFull;
     return this.#phase === 'waiting' && this.#unit?.open === true && this.#run !== null;
   }
@@ -230,7 +232,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
-    const batch = this.#batch ?? new ExtendedBatch(this.#names);
+    const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
     this.#batch = batch;
     const bytes = buffer.subarray(start, end);
     switch (type) {
@@ -238,11 +240,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         const fields = parseParse(buffer, start, end);
         // A copy: a few bytes must not keep the whole chunk alive while the client idles.
         const body = Buffer.from(buffer.subarray(fields.textStart, end));
-        const classify = (): Classified => this.#classify(buffer.subarray(fields.textStart, fields.textEnd));
         const text =
-          fields.name === ''
-            ? { serverName: '', body, classified: classify() }
-            : this.#runtime.texts.intern(body, this.stateDigest, classify);
+          fields.name === '' ? { serverName: '', body } : this.#runtime.texts.intern(body, this.stateDigest);
         batch.add({ kind: 'parse', name: fields.name, text, bytes });
         break;
       }
@@ -285,7 +284,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
       return;
     }
-    const batch = this.#batch ?? new ExtendedBatch(this.#names);
+    const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
     this.#batch = batch;
     batch.add({ kind: 'sync', bytes });
     if (this.#unit !== null) {
@@ -352,11 +351,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       });
   }
 
-  #classify(sql: Buffer): Classified {
+  readonly #classify = (sql: Buffer): Classified => {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
     const classified = this.#database!.classifier.classify(sql, this.#told.lexSettings);
     return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
-  }
+  };
 
   // --- running ----------------------------------------------------------------------------------------------
 
@@ -388,6 +387,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       sink: this,
       steps: written?.steps ?? null,
       withhold: options.withholdRetryable && !unit.open,
+      onReplica: options.onReplica,
       isSimple: unit.kind === 'simple',
       isOpen: unit.open,
       done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, done),
@@ -397,12 +397,15 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const isNew = this.#lastServer !== server;
     this.#lastServer = server;
     server.run(run, unit.kind === 'batch' ? written!.messages : [unit.message], isNew);
-    if (unit.open) queueMicrotask(() => this.#pump());
+    if (!unit.open) return;
+    this.#socket.resume();
+    queueMicrotask(() => this.#pump());
   }
 
   /** More of an open batch, up to a Flush or its Sync. */
   #writeMore(): void {
     const batch = this.#batch!;
+    (this.#unit as BatchUnit).extended();
     const written = batch.writeFor(this.#server!, this.#written);
     this.#written = batch.messages.length;
     this.#run!.steps?.push(...written.steps);
@@ -549,6 +552,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #onDrain(): void {
     this.#server?.resumeReading();
+    if (this.#phase !== 'collecting') return;
+    this.#socket.resume();
+    this.#pump();
   }
 
   tellParameters(parameters: ReadonlyMap<string, string>): void {

@@ -4,7 +4,7 @@
 
 import type { Classified } from '../sql/statement.js';
 import type { ClientStatements, PreparedText } from './prepared-statements.js';
-import { SERVER_NAME_PREFIX } from './prepared-statements.js';
+import { SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import {
@@ -45,28 +45,38 @@ export class ExtendedBatch {
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
   readonly #clientNames: ClientStatements;
+  readonly #classify: (sql: Buffer) => Classified;
+  /** Parse, Describe and Bind of one text are one statement. */
+  readonly #seen = new Set<PreparedText>();
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
-  constructor(clientNames: ClientStatements) {
+  constructor(clientNames: ClientStatements, classify: (sql: Buffer) => Classified) {
     this.#clientNames = clientNames;
+    this.#classify = classify;
   }
 
   add(message: BatchMessage): void {
     this.messages.push(message);
     this.bytes += message.bytes.length + OBJECT_BYTES;
     if (message.kind === 'parse') {
-      this.classified.push(message.text.classified);
+      this.#note(message.text);
       this.#names.set(message.name, message.text);
     } else if (message.kind === 'bind') {
       const text = this.lookUp(message.fields.statement);
-      if (text !== undefined) this.classified.push(text.classified);
+      if (text !== undefined) this.#note(text);
     } else if (message.kind === 'describe' && message.fields.kind === 'statement') {
       const text = this.lookUp(message.fields.name);
-      if (text !== undefined) this.classified.push(text.classified);
+      if (text !== undefined) this.#note(text);
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     }
+  }
+
+  #note(text: PreparedText): void {
+    if (this.#seen.has(text)) return;
+    this.#seen.add(text);
+    this.classified.push(this.#classify(sqlOf(text)));
   }
 
   /** The statement behind a client's name at this place of the batch. */

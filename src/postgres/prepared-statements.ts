@@ -1,8 +1,6 @@
 // Prepared statements as text: one object for each distinct (text, parameter types), whoever prepares it under whatever name.
 // It knows no connection; server connections remember which of these objects they hold.
 
-import type { Classified } from '../sql/statement.js';
-
 /** Behind this prefix server connections hold the clients' named statements. */
 export const SERVER_NAME_PREFIX = 'scheelite_';
 
@@ -11,21 +9,24 @@ export interface PreparedText {
   readonly serverName: string;
   /** The body of its Parse message behind the name: text, zero byte, parameter types. */
   readonly body: Buffer;
-  readonly classified: Classified;
 }
 
-/** Interns named statements; what falls out of the bound is only shared less. */
+/** The statement's bytes; what it is depends on catalog and settings of the moment, so it is classified at each use. */
+export function sqlOf(text: PreparedText): Buffer {
+  return text.body.subarray(0, text.body.indexOf(0));
+}
+
+const MAX_TEXTS = 10_000;
+const MAX_TEXT_BYTES = 64 * 1024 * 1024;
+
+/** Interns named statements; what falls out of the bounds is only shared less. */
 export class PreparedTexts {
   readonly #byBody = new Map<string, PreparedText>();
-  readonly #maxEntries: number;
+  #bytes = 0;
   #next = 1;
 
-  constructor(maxEntries = 10_000) {
-    this.#maxEntries = maxEntries;
-  }
-
-  /** `body`: text, zero byte, types; copied when it is new. `settings`: what else the meaning of the text depends on. */
-  intern(body: Buffer, settings: string, classify: () => Classified): PreparedText {
+  /** `body`: text, zero byte, types; copied when it is new. `settings`: what else its meaning depends on. */
+  intern(body: Buffer, settings: string): PreparedText {
     const key = `${settings}\0${body.toString('latin1')}`;
     const known = this.#byBody.get(key);
     if (known !== undefined) {
@@ -36,10 +37,14 @@ export class PreparedTexts {
     const text: PreparedText = {
       serverName: `${SERVER_NAME_PREFIX}${this.#next++}`,
       body: Buffer.from(body),
-      classified: classify(),
     };
-    if (this.#byBody.size >= this.#maxEntries) this.#byBody.delete(this.#byBody.keys().next().value!);
     this.#byBody.set(key, text);
+    this.#bytes += key.length + body.length;
+    while (this.#byBody.size > MAX_TEXTS || (this.#bytes > MAX_TEXT_BYTES && this.#byBody.size > 1)) {
+      const [oldest, { body: gone }] = this.#byBody.entries().next().value!;
+      this.#byBody.delete(oldest);
+      this.#bytes -= oldest.length + gone.length;
+    }
     return text;
   }
 }
@@ -78,11 +83,13 @@ export class PreparedOnServer {
 }
 
 const MAX_STATEMENTS = 10_000;
+const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
 /** The prepared statements of one client by its own names; "" is the unnamed one. */
 export class ClientStatements {
   readonly #byName = new Map<string, PreparedText>();
   readonly #tooMany: (limit: number) => void;
+  #bytes = 0;
 
   constructor(tooMany: (limit: number) => void) {
     this.#tooMany = tooMany;
@@ -93,15 +100,21 @@ export class ClientStatements {
   }
 
   set(name: string, text: PreparedText): void {
+    this.delete(name);
     this.#byName.set(name, text);
-    if (this.#byName.size > MAX_STATEMENTS) this.#tooMany(MAX_STATEMENTS);
+    this.#bytes += text.body.length;
+    const alone = this.#byName.size === 1;
+    if (this.#byName.size > MAX_STATEMENTS || (this.#bytes > MAX_STATEMENT_BYTES && !alone))
+      this.#tooMany(MAX_STATEMENTS);
   }
 
   delete(name: string): boolean {
+    this.#bytes -= this.#byName.get(name)?.body.length ?? 0;
     return this.#byName.delete(name);
   }
 
   clear(): void {
     this.#byName.clear();
+    this.#bytes = 0;
   }
 }

@@ -17,6 +17,8 @@ export function retryOf(code: string, message: string): 'elsewhere' | 'primary' 
     case '40001':
     case '40P01': // "canceling statement due to conflict with recovery"; anything else is the client's
       return message.includes('recovery') ? 'elsewhere' : null;
+    case '0A000': // "cannot use serializable mode in a hot standby"
+      return message.includes('hot standby') ? 'primary' : null;
     case '55000': // object_not_in_prerequisite_state: "recovery is in progress"
       return message.includes('recovery') ? 'primary' : null;
     default:

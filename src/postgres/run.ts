@@ -40,8 +40,10 @@ export interface Run {
   readonly sink: ReplySink;
   /** Null: a simple query, or a batch in which every reply is forwarded. */
   readonly steps: Step[] | null;
-  /** Errors of the replica list are kept back while nothing was forwarded. */
+  /** Errors that another try may cure are kept back while nothing was forwarded. */
   readonly withhold: boolean;
+  /** Among these, those that only a replica gives. */
+  readonly onReplica: boolean;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
   readonly isSimple: boolean;
   /** More messages follow before Sync. */

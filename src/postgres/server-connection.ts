@@ -136,7 +136,9 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   get reusable(): boolean {
-    return !this.closed && this.#expectations.length === 0 && this.#transaction === 'idle';
+    if (this.closed || this.#transaction !== 'idle') return false;
+    // What we tidy up by ourselves, nobody waits for.
+    return this.#expectations.every(({ run, ownDone }) => run === null && ownDone === null);
   }
 
   /** The client's settings have changed by what it ran here. */
@@ -327,11 +329,11 @@ export class PostgresServerConnection implements ServerConnection {
     head.failed = true;
     const run = head.run;
     if (run === null) return;
-    this.#forgetUnprepared(head, run);
     const stale = isStalePlan(error.code, error.message);
     if (stale) head.stale = boundTexts(run);
     if (run.withhold && !head.committed) {
-      const retryOn = stale ? 'elsewhere' : retryOf(error.code, error.message);
+      const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
+      const retryOn = stale ? 'elsewhere' : fromReplica;
       if (retryOn !== null) {
         head.withheld = retryOn;
         this.#discardSlices();
@@ -375,6 +377,8 @@ export class PostgresServerConnection implements ServerConnection {
       head.ownDone?.(head.error);
       return;
     }
+    // Of an open batch more may have been skipped since the error came.
+    if (head.failed) this.#forgetUnprepared(head, run);
     if (head.stale !== null) this.#closeStale(head.stale);
     if (head.withheld !== null) {
       this.#discardSlices();

@@ -47,21 +47,32 @@ export class SimpleUnit implements Unit {
 
 export class BatchUnit implements Unit {
   readonly kind = 'batch';
-  readonly statement: StatementClass;
+  statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
   readonly batch: ExtendedBatch;
   /** Flush came before Sync: more messages follow. */
   open: boolean;
+  readonly #wasOpen: boolean;
 
   constructor(batch: ExtendedBatch, open: boolean) {
     this.batch = batch;
     this.open = open;
+    this.#wasOpen = open;
     const first = batch.classified[0];
     this.hint = first?.hint ?? null;
     this.shape = first?.shape ?? '';
-    const merged = withPin(mergeClasses(batch.classified.map(({ statement }) => statement)));
-    this.statement = open ? { ...merged, route: 'primary' } : merged;
+    this.statement = this.#merge();
+  }
+
+  /** More messages have come behind a Flush: what they do counts too. */
+  extended(): void {
+    this.statement = this.#merge();
+  }
+
+  #merge(): StatementClass {
+    const merged = withPin(mergeClasses(this.batch.classified.map(({ statement }) => statement)));
+    return this.#wasOpen ? { ...merged, route: 'primary' } : merged;
   }
 
   get bytes(): number {

@@ -5,7 +5,7 @@ import type { ClusterSnapshot } from '../cluster/snapshot.js';
 import type { ClusterConfig } from '../config/schema.js';
 import type { PositionSamples } from '../consistency/watermark.js';
 import { monotonicMs } from '../lib/clock.js';
-import type { ProxyError } from '../lib/errors.js';
+import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
 import type { LoginCallback } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
@@ -48,7 +48,9 @@ export class ClusterRuntime {
   readonly positions: PositionFunctions;
   readonly counters: ClusterCounters;
   readonly log: Log;
-  readonly hold = new HoldQueue();
+  readonly hold = new HoldQueue((cause) =>
+    this.log.error({ error: describeError(cause) }, 'a unit that was held could not be resumed'),
+  );
   readonly sessions = new Set<Session>();
   readonly users: Users;
   readonly #monitor: ClusterMonitorPort;
@@ -59,6 +61,7 @@ export class ClusterRuntime {
   #balancer: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
+  readonly #generations = new Map<string, number>();
 
   constructor(parts: {
     config: ClusterConfig;
@@ -91,6 +94,9 @@ export class ClusterRuntime {
   get snapshot(): ClusterSnapshot {
     return this.#snapshot;
   }
+
+  /** How often the node has been down: one that comes back may have lost what it had applied. */
+  readonly generationOf = (node: string): number => this.#generations.get(node) ?? 0;
 
   get samples(): PositionSamples {
     return this.#monitor.samples;
@@ -187,8 +193,20 @@ export class ClusterRuntime {
     if (this.#closed) return;
     const before = this.#snapshot;
     this.#snapshot = snapshot;
+    // A connection to a replaced primary that thaws would take writes that are lost: none may live on.
+    const replaced = before.lastPrimary;
+    const isReplaced = snapshot.primary !== null && snapshot.primary !== replaced;
+    const isBeingReplaced = snapshot.phase === 'failing-over' && before.phase !== 'failing-over';
+    if (replaced !== null && (isReplaced || isBeingReplaced))
+      this.#pools.get(replaced)?.closeAll('its node is no longer the primary');
     for (const node of snapshot.nodes) {
-      if (node.health === 'down') this.#pools.get(node.name)?.closeIdle('its node is down');
+      const wasUp = before.nodes.find((each) => each.name === node.name)?.health === 'up';
+      if (wasUp && node.health !== 'up') this.#generations.set(node.name, this.generationOf(node.name) + 1);
+      if (node.fenced) this.#pools.get(node.name)?.closeAll('its node is fenced');
+      // Reads that hang in a frozen replica run elsewhere; a primary's units may still be answered.
+      else if (node.health === 'down' && node.role === 'replica')
+        this.#pools.get(node.name)?.closeAll('its node is down');
+      else if (node.health === 'down') this.#pools.get(node.name)?.closeIdle('its node is down');
     }
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());

@@ -154,7 +154,8 @@ class ComposedProxy implements RunningProxy {
       control: (node) => control(node, config.monitor.database),
       positions: protocol.positions,
       clock: systemClock,
-      log,
+      // It names the cluster in each line by itself.
+      log: this.#log,
     });
     const runtime: ClusterRuntime = new ClusterRuntime({
       config,

@@ -16,6 +16,11 @@ export class HoldQueue {
   /** In the order in which they came. */
   #deadlines = new Map<Held, number>();
   #timer: NodeJS.Timeout | null = null;
+  readonly #failed: (cause: unknown) => void;
+
+  constructor(failed: (cause: unknown) => void) {
+    this.#failed = failed;
+  }
 
   get size(): number {
     return this.#deadlines.size;
@@ -35,7 +40,14 @@ export class HoldQueue {
   resumeAll(): void {
     const waiting = this.#deadlines;
     this.#deadlines = new Map();
-    for (const held of waiting.keys()) held.resume();
+    for (const held of waiting.keys()) {
+      try {
+        held.resume();
+      } catch (cause) {
+        // One that fails must not take the others' turn away.
+        this.#failed(cause);
+      }
+    }
     this.#stopWhenEmpty();
   }
 

@@ -1,7 +1,6 @@
 // One client's session: where its units run, which server connection it holds and why, what it has seen.
 // It knows no bytes and no protocol; the client connection reads and writes, this decides, waits, runs again and gives back.
 
-import { Watermark } from '../consistency/watermark.js';
 import { assert } from '../lib/assert.js';
 import { monotonicMs } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
@@ -16,12 +15,12 @@ import type {
 import type { Credential } from '../protocol/credential.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
-import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
-import { applyHint } from '../routing/hint-settings.js';
+import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
+import { SessionSight } from './session-sight.js';
 
 /**
  * - `login`: no unit yet
@@ -50,7 +49,7 @@ const NO_NODES: readonly string[] = [];
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
   readonly #client: ClientConnection;
-  readonly #watermark: Watermark;
+  readonly #sight: SessionSight;
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
   #credential: Credential = { kind: 'none' };
@@ -77,24 +76,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #decidedEpoch = 0;
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
-  /** The session reads outside transactions, so its watermark is worth asking for. */
-  #splits = false;
-  readonly #view: { -readonly [K in keyof SessionView]: SessionView[K] };
 
   constructor(cluster: ClusterRuntime, client: ClientConnection) {
     this.#cluster = cluster;
     this.#client = client;
-    this.#watermark = new Watermark(cluster.positions);
-    this.#view = {
-      consistency: 'session',
-      maxLagMs: 0,
-      splitReads: true,
-      watermark: null,
-      watermarkPending: false,
-      lastReplica: null,
-      moveFloor: null,
-      excluded: NO_NODES,
-    };
+    this.#sight = new SessionSight(cluster);
     cluster.sessions.add(this);
   }
 
@@ -154,10 +140,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** Finds a node and a server connection, or waits for one of the two. */
   #place(unit: Unit): void {
     if (this.#server !== null) {
+      if (this.#onReplica && this.#mayNotRunOnReplica(unit)) return;
       this.#run(unit, this.#server);
       return;
     }
-    const decision = this.#cluster.decide(unit.statement, this.#refreshView(unit));
+    const decision = this.#cluster.decide(unit.statement, this.#sight.viewFor(unit, this.#excluded));
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
@@ -184,6 +171,25 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#run(unit, server);
   }
 
+  /** What would keep the session on a replica, or finds it kept there: it could never write again. */
+  #mayNotRunOnReplica(unit: Unit): boolean {
+    const { pin } = unit.statement;
+    if (pin !== null) {
+      const feature = `what keeps a server connection (${pin}) in a READ ONLY transaction`;
+      this.#fail(unit, new ProxyError('unsupported-feature', { feature }), this.#transaction);
+      return true;
+    }
+    if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
+    const details = {
+      reasons: [...this.#pins].join(', '),
+      node: this.#server!.node,
+      detail: 'it is a replica',
+    };
+    this.#unit = null;
+    this.#client.terminate(this.#counted(new ProxyError('pinned-state-lost', details)));
+    return true;
+  }
+
   #takeBackPrevious(): boolean {
     const previous = this.#previous;
     if (previous === null || previous.closed) return false;
@@ -199,8 +205,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#cluster.pool(server.node)?.release(server, 'its client is gone');
       return;
     }
-    if (this.#cluster.snapshot.epoch !== this.#decidedEpoch) {
-      // It waited across a promotion: what was the primary then may not be written to now.
+    const { epoch, primary } = this.#cluster.snapshot;
+    if (epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node)) {
+      // It waited while roles changed: what was the primary then may not be written to now.
       this.#cluster.pool(server.node)?.release(server, 'roles have changed');
       this.#place(this.#unit!);
       return;
@@ -294,16 +301,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** What the session has now seen, and where. */
   #noteUse(unit: Unit, server: ServerConnection): void {
-    if (this.#transaction === 'idle' && isReplicaRead(unit.statement)) this.#splits = true;
+    const inTransaction = this.#transaction !== 'idle';
+    if (!inTransaction && isReplicaRead(unit.statement)) this.#sight.splits();
     if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
-    const now = monotonicMs();
-    if (this.#onReplica) {
-      this.#watermark.ranOnReplica(server.node, now);
-      return;
-    }
-    this.#watermark.ranOnPrimary(now);
-    // Within a transaction the next units go to the same place anyway.
-    if (this.#splits && this.#transaction === 'idle') this.#cluster.requestPosition(now);
+    if (this.#onReplica) this.#sight.ranOnReplica(server.node);
+    else this.#sight.ranOnPrimary(inTransaction);
   }
 
   #onWithheld(
@@ -342,7 +344,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#place(unit);
       return;
     }
-    this.#noteLostOnPrimary();
+    // A write of unknown outcome: whatever the primary has from now on must be seen.
+    if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     if (hadPins.length > 0) {
       const error = new ProxyError('pinned-state-lost', {
         reasons: hadPins.join(', '),
@@ -353,21 +356,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#client.terminate(this.#counted(error));
       return;
     }
-    if (wasInTransaction && !endsTransaction(unit)) {
+    if (this.#onReplica && forwarded) this.#sight.ranOnReplica(node);
+    if (wasInTransaction && (this.#onReplica || surelyCommitsNothing(unit))) {
       this.#fail(unit, new ProxyError('transaction-lost', { node, detail: reason }), 'failed');
       return;
     }
     const isRead = isReplicaRead(unit.statement);
     const code = isRead ? 'server-lost' : 'outcome-unknown';
     this.#fail(unit, new ProxyError(code, { node, detail: reason }), 'idle');
-  }
-
-  /** A write of unknown outcome: whatever the primary has from now on must be seen. */
-  #noteLostOnPrimary(): void {
-    if (this.#onReplica) return;
-    const now = monotonicMs();
-    this.#watermark.ranOnPrimary(now);
-    if (this.#splits) this.#cluster.requestPosition(now);
   }
 
   #fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
@@ -434,8 +430,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   cancelRunning(): void {
     const server = this.#server;
-    if (this.#phase === 'running' && server !== null && this.#cancelling === null) {
-      this.#cancelling = server.cancel();
+    if (this.#phase === 'running' && server !== null) {
+      // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
+      this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
       return;
     }
     if (this.#phase !== 'waiting' && this.#phase !== 'held') return;
@@ -454,7 +451,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#pins.clear();
     const lostTransaction = this.#transaction !== 'idle';
     this.#transaction = 'idle';
-    this.#noteLostOnPrimary();
+    // A write of unknown outcome: whatever the primary has from now on must be seen.
+    if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     const details = { node: server.node, detail: reason };
     if (hadPins.length > 0) {
       const error = new ProxyError('pinned-state-lost', { reasons: hadPins.join(', '), ...details });
@@ -479,7 +477,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
-    const isWrite = this.#transaction === 'idle' && !isReplicaRead(unit.statement);
+    const isWrite = this.#transaction === 'idle' && !unit.open && !isReplicaRead(unit.statement);
     if (isWrite) return;
     this.#server = null;
     void server
@@ -524,22 +522,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   // --- small things -----------------------------------------------------------------------------------------
 
-  #refreshView(unit: Unit): SessionView {
-    const { samples, snapshot } = this.#cluster;
-    const settings = applyHint(this.#cluster.settings, unit.hint);
-    const view = this.#view;
-    this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
-    view.consistency = settings.consistency;
-    view.maxLagMs = settings.maxLagMs;
-    view.splitReads = settings.splitReads;
-    view.excluded = this.#excluded;
-    view.watermark = this.#watermark.known;
-    view.watermarkPending = this.#watermark.pending;
-    view.lastReplica = this.#watermark.lastReplica;
-    view.moveFloor = view.lastReplica === null ? null : this.#watermark.floorForMove(samples);
-    return view;
-  }
-
   #transition(to: Phase): void {
     assert(MOVES[this.#phase].includes(to), `a session cannot go from ${this.#phase} to ${to}`);
     this.#phase = to;
@@ -571,9 +553,15 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 }
 
-function endsTransaction(unit: Unit): boolean {
-  const kind = unit.statement.transaction?.kind;
-  return kind === 'commit' || kind === 'rollback';
+/**
+ * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
+ * MySQL, a second transaction in the same text) was in it.
+ */
+function surelyCommitsNothing(unit: Unit): boolean {
+  const { transaction, ddl, statements, verb, route } = unit.statement;
+  if (ddl || verb === 'UNKNOWN' || route === 'session') return false;
+  if (transaction === null) return statements <= 1;
+  return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
 }
 
 function discard(

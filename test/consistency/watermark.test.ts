@@ -65,8 +65,16 @@ test('watermarks only grow', () => {
 test('moving to another replica needs what the first may have shown', () => {
   const watermark = new Watermark(positions);
   watermark.settle(none, 1, 1);
-  watermark.ranOnReplica('r1', 100);
-  assert.equal(watermark.lastReplica, 'r1');
+  watermark.ranOnReplica('r1', 0, 100, true);
+  assert.equal(
+    watermark.lastReplica(() => 0),
+    'r1',
+  );
+  assert.equal(
+    watermark.lastReplica(() => 1),
+    '',
+    'it has been down: it may be behind what it has shown',
+  );
   assert.equal(watermark.floorForMove(samples([100, 7])), 'unknown');
   assert.equal((watermark.floorForMove(samples([100, 7], [101, 8])) as Position).text, '8');
 });
@@ -74,9 +82,12 @@ test('moving to another replica needs what the first may have shown', () => {
 test('the primary covers what a replica has shown', () => {
   const watermark = new Watermark(positions);
   watermark.settle(none, 1, 1);
-  watermark.ranOnReplica('r1', 100);
+  watermark.ranOnReplica('r1', 0, 100, true);
   watermark.ranOnPrimary(110);
-  assert.equal(watermark.lastReplica, null);
+  assert.equal(
+    watermark.lastReplica(() => 0),
+    null,
+  );
   watermark.settle(samples([105, 7], [111, 9]), 1, 120);
   assert.equal(watermark.known?.text, '9');
 });
@@ -98,4 +109,15 @@ test('a session without history owes nothing after a promotion', () => {
   watermark.settle(none, 1, 1);
   watermark.settle(none, 2, 500);
   assert.equal(watermark.pending, false);
+});
+
+test('what an unchecked read on another replica leaves behind is owed', () => {
+  const watermark = new Watermark(positions);
+  watermark.settle(none, 1, 1);
+  watermark.ranOnReplica('r1', 0, 100, true);
+  watermark.ranOnReplica('r2', 0, 200, false);
+  watermark.settle(samples([100, 7]), 1, 201);
+  assert.equal(watermark.pending, true);
+  watermark.settle(samples([101, 8]), 1, 202);
+  assert.equal(watermark.known?.text, '8');
 });

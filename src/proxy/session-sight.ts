@@ -1,0 +1,66 @@
+// What one session has seen, and where: it feeds the watermark and gives the decision its view of the session.
+// It knows no server connection and no client.
+
+import { Watermark } from '../consistency/watermark.js';
+import { monotonicMs } from '../lib/clock.js';
+import type { Unit } from '../protocol/unit.js';
+import type { SessionView } from '../routing/decide.js';
+import { applyHint } from '../routing/hint-settings.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+
+export class SessionSight {
+  readonly #cluster: ClusterRuntime;
+  readonly #watermark: Watermark;
+  /** The session reads outside transactions, so its watermark is worth asking for. */
+  #splits = false;
+  readonly #view: { -readonly [K in keyof SessionView]: SessionView[K] };
+
+  constructor(cluster: ClusterRuntime) {
+    this.#cluster = cluster;
+    this.#watermark = new Watermark(cluster.positions);
+    this.#view = {
+      consistency: 'session',
+      maxLagMs: 0,
+      splitReads: true,
+      watermark: null,
+      watermarkPending: false,
+      lastReplica: null,
+      moveFloor: null,
+      excluded: [],
+    };
+  }
+
+  /** For the decision about one unit; the same object at each call. */
+  viewFor(unit: Unit, excluded: readonly string[]): SessionView {
+    const { samples, snapshot } = this.#cluster;
+    const settings = applyHint(this.#cluster.settings, unit.hint);
+    const view = this.#view;
+    this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
+    view.consistency = settings.consistency;
+    view.maxLagMs = settings.maxLagMs;
+    view.splitReads = settings.splitReads;
+    view.excluded = excluded;
+    view.watermark = this.#watermark.known;
+    view.watermarkPending = this.#watermark.pending;
+    view.lastReplica = this.#watermark.lastReplica(this.#cluster.generationOf);
+    view.moveFloor = view.lastReplica === null ? null : this.#watermark.floorForMove(samples);
+    return view;
+  }
+
+  /** It reads outside transactions. */
+  splits(): void {
+    this.#splits = true;
+  }
+
+  ranOnReplica(node: string): void {
+    const checked = this.#view.consistency !== 'eventual';
+    this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), checked);
+  }
+
+  /** `inTransaction`: the next units go to the same place anyway, so nothing is asked yet. */
+  ranOnPrimary(inTransaction: boolean): void {
+    const now = monotonicMs();
+    this.#watermark.ranOnPrimary(now);
+    if (this.#splits && !inTransaction) this.#cluster.requestPosition(now);
+  }
+}
