@@ -11,7 +11,7 @@ import { raiseFileLimit } from './file-limit.js';
 import { idleMemory, idleTable } from './idle-memory.js';
 import { type Options, parseOptions, USAGE, UsageError } from './options.js';
 import { pgbenchProgram } from './pgbench.js';
-import { type CpuProfile, profileLines } from './profile.js';
+import { type CpuProfile, profileLines, type Window } from './profile.js';
 import { failed, headOf, type Report, rowsOf, tableOf, troubles } from './report.js';
 import { Rounds } from './rounds.js';
 import { type LoadScenario, SERVERS, type SubjectName } from './scenarios.js';
@@ -79,7 +79,7 @@ async function load(
   options: Options,
   scenario: LoadScenario,
   cluster: TestCluster,
-): Promise<{ report: Report; profiles: CpuProfile[] }> {
+): Promise<{ report: Report; profiles: CpuProfile[]; windows: readonly Window[] }> {
   const { found, absent } = present(options.subjects);
   const maxClients = Math.max(...options.clients);
   const startedAt = new Date().toISOString();
@@ -93,7 +93,8 @@ async function load(
     }
   }
   const before = loadavg()[0] ?? Number.NaN;
-  const cells = await new Rounds(options, scenario, cluster, say).run(subjects);
+  const rounds = new Rounds(options, scenario, cluster, say);
+  const cells = await rounds.run(subjects);
   const complaints = subjects.flatMap((subject) => subject.complaints());
   const profiles: CpuProfile[] = [];
   for (const subject of subjects) profiles.push(...(await subject.stop()));
@@ -106,7 +107,7 @@ async function load(
     absent,
     complaints,
   } as const;
-  return { report, profiles };
+  return { report, profiles, windows: rounds.windows };
 }
 
 function machine(): string {
@@ -114,9 +115,10 @@ function machine(): string {
 }
 
 async function runLoadScenario(options: Options, scenario: LoadScenario, cluster: TestCluster) {
-  const { report, profiles } = await load(options, scenario, cluster);
+  const { report, profiles, windows } = await load(options, scenario, cluster);
   print([...tableOf(report), `load average before and after: ${report.loadAverages.join(', ')}`]);
-  if (profiles.length > 0) print(['', "Scheelite's own time, by function:", ...profileLines(profiles)]);
+  if (profiles.length > 0)
+    print(['', "Scheelite's own time, by function:", ...profileLines(profiles, windows)]);
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
   if (options.chart !== null) {
     const bars = report.rows.map(({ mode, clients, subject, qps }) => ({

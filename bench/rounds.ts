@@ -5,6 +5,7 @@ import type { TestCluster } from '../test/servers/cluster.js';
 import { type Groups, LoadFailed, type LoadTool, type Output, type Run, runLoad } from './load.js';
 import type { Options } from './options.js';
 import { connectMs, pgbench } from './pgbench.js';
+import { nowUs, type Window } from './profile.js';
 import type { Cell } from './report.js';
 import type { LoadScenario, Mode } from './scenarios.js';
 import type { Subject } from './subjects.js';
@@ -25,6 +26,8 @@ export class Rounds {
   readonly #scenario: LoadScenario;
   readonly #cluster: TestCluster;
   readonly #say: (line: string) => void;
+  /** When Scheelite was measured: for its CPU profile. */
+  readonly windows: Window[] = [];
   readonly #cells: Cell[] = [];
   /** Seconds that all clients of a cell took to connect in its warm-up. */
   readonly #connectSeconds = new Map<Cell, number>();
@@ -104,8 +107,10 @@ export class Rounds {
             ...{ mode, clients },
             until: { seconds },
           });
+    const from = nowUs();
     const run = await this.#try(tool, subject, cell, `round ${round + 1}`);
     if (run !== null) cell.runs.push(run);
+    if (subject.name === 'scheelite') this.windows.push({ from, to: nowUs() });
   }
 
   async #try(tool: LoadTool, subject: Subject, cell: Cell, when: string): Promise<Run | null> {
