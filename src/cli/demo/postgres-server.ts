@@ -1,19 +1,9 @@
 // Owns one PostgreSQL server and its data directory: initialize, clone, start, stop. It does not know the proxy,
 // the cluster's roles or what is in the databases.
 
-import { spawn } from 'node:child_process';
-import {
-  appendFileSync,
-  chmodSync,
-  copyFileSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmod, copyFile, mkdir, readdir, readlink, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import pg from 'pg';
 import type { PostgresBinaries } from './embedded-postgres.js';
@@ -30,6 +20,8 @@ export interface InitOptions {
   readonly settings: Readonly<Record<string, string | number | boolean>>;
   /** Replaces pg_hba.conf. */
   readonly hba: readonly string[];
+  /** Ends initdb with this process, as it does with servers. */
+  readonly root?: TempRoot;
 }
 
 /** Makes a new database cluster. Not synced to disk: these servers live as long as their process. */
@@ -49,6 +41,7 @@ export async function initDatabase(options: InitOptions): Promise<void> {
         ...['-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions'],
       ],
       as,
+      options.root,
     );
   } finally {
     rmSync(passwordFile, { force: true });
@@ -64,9 +57,16 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", "''")}'`;
 }
 
-function run(program: string, args: string[], as: RunAs): Promise<void> {
+function run(program: string, args: string[], as: RunAs, root: TempRoot | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { ...as, cwd: '/', stdio: ['ignore', 'pipe', 'pipe'] });
+    // Under a root it is ended by that, so Ctrl-C in a terminal need not reach it.
+    const detached = root !== undefined;
+    const child = spawn(program, args, { ...as, cwd: '/', detached, stdio: ['ignore', 'pipe', 'pipe'] });
+    const { pid } = child;
+    if (pid !== undefined) {
+      root?.adopt(pid, 'SIGKILL');
+      child.once('exit', () => root?.forget(pid));
+    }
     let text = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk) => {
@@ -124,37 +124,36 @@ export function makeStandby(dataDir: string, as: RunAs, upstream: Upstream): voi
 
 /** What a base backup leaves out: PostgreSQL 18, protocol-replication, BASE_BACKUP. */
 const emptyFolders = new Set([
-  ...[
-    'pg_wal',
-    'pg_dynshmem',
-    'pg_notify',
-    'pg_replslot',
-    'pg_serial',
-    'pg_snapshots',
-    'pg_stat_tmp',
-    'pg_subtrans',
-  ],
+  'pg_wal',
+  'pg_dynshmem',
+  'pg_notify',
+  'pg_replslot',
+  'pg_serial',
+  'pg_snapshots',
+  'pg_stat_tmp',
+  'pg_subtrans',
 ]);
 const leftOut =
   /^(postmaster\.(pid|opts)|backup_label(\.old)?|standby\.signal|recovery\.signal|pgsql_tmp.*)$/;
 
-function copyTree(from: string, to: string, top: boolean): void {
-  mkdirSync(to, { mode: 0o700 });
-  for (const entry of readdirSync(from, { withFileTypes: true })) {
+/** In steps that leave the event loop free: the proxy in front may live in this process. */
+async function copyTree(from: string, to: string, top: boolean): Promise<void> {
+  await mkdir(to, { mode: 0o700 });
+  for (const entry of await readdir(from, { withFileTypes: true })) {
     if (leftOut.test(entry.name)) continue;
     const source = join(from, entry.name);
     const target = join(to, entry.name);
     try {
       if (entry.isDirectory()) {
-        if (!top || !emptyFolders.has(entry.name)) copyTree(source, target, false);
+        if (!top || !emptyFolders.has(entry.name)) await copyTree(source, target, false);
         else {
-          mkdirSync(target, { mode: 0o700 });
-          if (entry.name === 'pg_wal') mkdirSync(join(target, 'archive_status'), { mode: 0o700 });
+          await mkdir(target, { mode: 0o700 });
+          if (entry.name === 'pg_wal') await mkdir(join(target, 'archive_status'), { mode: 0o700 });
         }
-      } else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target);
+      } else if (entry.isSymbolicLink()) await symlink(await readlink(source), target);
       else {
-        copyFileSync(source, target);
-        chmodSync(target, 0o600);
+        await copyFile(source, target);
+        await chmod(target, 0o600);
       }
     } catch (error) {
       // A running server drops files between our list and our copy; what it had written about that is in the WAL.
@@ -177,7 +176,7 @@ export async function cloneRunning(
   await client.connect();
   try {
     await client.query("SELECT pg_backup_start('clone', true)");
-    copyTree(source.dataDir, target.dataDir, true);
+    await copyTree(source.dataDir, target.dataDir, true);
     const done = await client.query<{ labelfile: string; spcmapfile: string | null }>(
       'SELECT labelfile, spcmapfile FROM pg_backup_stop(false)',
     );
@@ -237,4 +236,19 @@ export function postgresServer(options: PostgresServerOptions): ServerProcess {
     retryStart: (log) =>
       /pre-existing shared memory block|lock file "postmaster.pid" already exists/.test(log),
   });
+}
+
+/**
+ * Frees what a killed server leaves in the kernel: one that was shut down removes postmaster.pid and its System V
+ * segment, whose key and id are the file's seventh line; a killed one leaves both.
+ */
+export function freeSharedMemory(dataDir: string): void {
+  let lines: string[];
+  try {
+    lines = readFileSync(join(dataDir, 'postmaster.pid'), 'utf8').split('\n');
+  } catch {
+    return;
+  }
+  const id = Number(lines[6]?.trim().split(/\s+/)[1]);
+  if (id > 0) spawnSync('ipcrm', ['-m', String(id)], { stdio: 'ignore' });
 }
