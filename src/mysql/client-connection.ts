@@ -268,7 +268,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const { statement } = unit;
     if (
       this.#insertId !== null &&
-      server.lastUser !== this &&
+      (server.lastUser !== this || server.lastInsertId !== this.#insertId) &&
       (statement.route === 'last' || statement.afterWrite === true)
     ) {
       // LAST_INSERT_ID() belongs to the client, wherever it runs now.
@@ -384,6 +384,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const { statement } = unit;
     this.status = server.status & LASTING_STATUS;
     if (run.insertId !== null) this.#insertId = run.insertId;
+    server.lastInsertId = this.#insertId;
     switch (unit.kind) {
       case 'reset-connection':
       case 'clear':

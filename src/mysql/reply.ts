@@ -71,6 +71,11 @@ export class Reply {
     return this.#state === 'done';
   }
 
+  /** What comes is a row, if it is not the end. */
+  get isAtRows(): boolean {
+    return this.#state === 'rows';
+  }
+
   /** Nothing but OKs so far: an error now is the first thing that the client would see of this result. */
   get isAtFirst(): boolean {
     return this.#state === 'first' || (this.#state !== 'done' && this.#state === this.kind);

@@ -82,6 +82,8 @@ export class MysqlServerConnection implements ServerConnection {
   tainted = false;
   /** Who ran here last: what the last statement left is his. */
   lastUser: object | null = null;
+  /** His LAST_INSERT_ID() then. */
+  lastInsertId: string | null = null;
 
   readonly #socket: Socket;
   readonly #framer: PacketFramer;
@@ -314,8 +316,8 @@ export class MysqlServerConnection implements ServerConnection {
     const frame = peeked ?? this.#framer.take();
     if (frame === null) return;
     if (head.rows !== null && !head.reply.wants(firstByte, length)) {
+      if (head.reply.isAtRows) head.rows.push(Buffer.from(payloadOf(frame)));
       head.reply.passed();
-      head.rows.push(Buffer.from(payloadOf(frame)));
       if (peeked !== null) this.#framer.drop();
       return;
     }
@@ -430,6 +432,8 @@ export class MysqlServerConnection implements ServerConnection {
     head.error = { code: String(err.errno), message: err.message };
     const { run } = head;
     if (run === null) return false;
+    // Earlier results in the same chunk have passed, and are the client's.
+    this.#flush(head);
     if (!run.withhold || head.forwarded || !wasAtFirst) return false;
     if (err.errno === ER_QUERY_INTERRUPTED && run.cancelled) return false;
     head.withheld = retryOf(err.errno);

@@ -26,6 +26,10 @@ export class TrackedState {
       .join('\0\0');
   }
 
+  private static of(values: ReadonlyMap<string, string>): TrackedState {
+    return values.size === 0 ? TrackedState.empty : new TrackedState(values);
+  }
+
   /** A variable's value as the server reports it; undefined: as after the login. */
   variable(name: string): string | undefined {
     return this.#values.get(name);
@@ -40,31 +44,31 @@ export class TrackedState {
     return this.#values.has(ROLE);
   }
 
-  /** `loginValue`: what the variable was after the login, where that is known. */
-  withVariable(name: string, value: string, loginValue: string | undefined): TrackedState {
-    return this.#with(name, value === loginValue ? null : value);
-  }
-
-  withDatabase(name: string, loginDatabase: string): TrackedState {
-    return this.#with(DATABASE, name === loginDatabase ? null : name);
-  }
-
-  /** `sql`: the SET ROLE that brought it. */
-  withRole(sql: string): TrackedState {
-    return this.#with(ROLE, sql);
-  }
-
-  /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
-  withMultiStatements(on: boolean, atLogin: boolean): TrackedState {
-    return this.#with(MULTI_STATEMENTS, on === atLogin ? null : String(on));
-  }
-
-  #with(name: string, value: string | null): TrackedState {
+  private with(name: string, value: string | null): TrackedState {
     if ((this.#values.get(name) ?? null) === value) return this;
     const values = new Map(this.#values);
     if (value === null) values.delete(name);
     else values.set(name, value);
-    return values.size === 0 ? TrackedState.empty : new TrackedState(values);
+    return TrackedState.of(values);
+  }
+
+  /** `loginValue`: what the variable was after the login, where that is known. */
+  withVariable(name: string, value: string, loginValue: string | undefined): TrackedState {
+    return this.with(name, value === loginValue ? null : value);
+  }
+
+  withDatabase(name: string, loginDatabase: string): TrackedState {
+    return this.with(DATABASE, name === loginDatabase ? null : name);
+  }
+
+  /** `sql`: the SET ROLE that brought it. */
+  withRole(sql: string): TrackedState {
+    return this.with(ROLE, sql);
+  }
+
+  /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
+  withMultiStatements(on: boolean, atLogin: boolean): TrackedState {
+    return this.with(MULTI_STATEMENTS, on === atLogin ? null : String(on));
   }
 
   /**
