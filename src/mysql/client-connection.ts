@@ -8,8 +8,8 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
+import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
-import { ClientStatements } from './client-statements.js';
 import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
@@ -18,14 +18,12 @@ import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
 import { CONNECTION_LOST, type MysqlServerConnection } from './server-connection.js';
-import { TrackedState } from './tracked-state.js';
 import { commandClass, MysqlUnit } from './unit.js';
 import { variantText } from './variant.js';
-import { isTrackingSetting, VisibleTracking } from './visible-tracking.js';
-import { type Capabilities, keyedCapabilities } from './wire/capabilities.js';
+import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
-import { asProxyError, buildErr, buildPlainOk, buildProxyError, STATUS } from './wire/ok.js';
+import { asProxyError, buildErr, buildPlainOk, buildProxyError } from './wire/ok.js';
 import type { PrepareOk } from './wire/result-set.js';
 import type { SessionChange } from './wire/session-track.js';
 
@@ -41,30 +39,13 @@ type Phase = 'startup' | 'ready' | 'waiting' | 'infile' | 'proving' | 'closed';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-/** Of the status flags, those that hold beyond one reply. */
-const LASTING_STATUS =
-  STATUS.IN_TRANS |
-  STATUS.AUTOCOMMIT |
-  STATUS.NO_BACKSLASH_ESCAPES |
-  STATUS.IN_TRANS_READONLY |
-  STATUS.ANSI_QUOTES;
 const RESET_FRAME = buildCommand(COM.RESET_CONNECTION);
 
 export class MysqlClientConnection implements ClientConnection, ReplySink, Killable, CommandContext {
   readonly runtime: MysqlRuntime;
   readonly settings: ListenerSettings;
   readonly connectionId: number;
-  readonly statements = new ClientStatements();
-  readonly tracking = new VisibleTracking();
-  user = '';
-  capabilities: Capabilities = { flags: 0, mariadb: 0 };
-  collation = 45;
-  loginDatabase = '';
-  loginValues: ReadonlyMap<string, string> = new Map();
-  state = TrackedState.empty;
-  status: number = STATUS.AUTOCOMMIT;
-  /** The last id that an INSERT of this client made. */
-  #insertId: string | null = null;
+  readonly session: ClientSession;
 
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
@@ -78,9 +59,6 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   #sinkIsFull = false;
   /** The reply to a preparation, to be given to others; null: not kept. */
   #capture: Buffer[] | null = null;
-  /** SET TRANSACTION: its server connection is kept for the transaction that begins next. */
-  #holdsNextTransaction = false;
-  #textStatements = new Set<string>();
   /** The transaction was lost with its server connection; the client learns it by its next command. */
   #lost: ProxyError | null = null;
   #proof: UserProof | null = null;
@@ -98,6 +76,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.runtime = runtime;
     this.connectionId = runtime.ids.register(this);
     this.#host = createHost(this);
+    this.session = new ClientSession(this.#host);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     socket.on('drain', () => this.#server?.resumeReading());
@@ -119,16 +98,15 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   }
 
   get stateDigest(): string {
-    return this.state.digest;
+    return this.session.state.digest;
+  }
+
+  get user(): string {
+    return this.session.user;
   }
 
   #onLoggedIn(login: LoggedIn): void {
-    this.user = login.user;
-    this.capabilities = login.capabilities;
-    this.collation = login.collation;
-    this.loginDatabase = login.database;
-    this.loginValues = login.loginValues;
-    this.status = login.status & LASTING_STATUS;
+    this.session.logIn(login);
     this.#framer.limitBytes = this.settings.maxUnitBytes;
     this.#phase = 'ready';
     this.#pump();
@@ -193,7 +171,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       this.#lost = null;
       const sequence = sequenceAfter(unit.frame);
       if (unit.statement.transaction?.kind === 'rollback')
-        this.answer(buildPlainOk(this.status, this.capabilities, sequence));
+        this.answer(buildPlainOk(this.session.status, this.session.capabilities, sequence));
       else this.answer(buildProxyError(error, sequence));
       return;
     }
@@ -215,26 +193,11 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#close('the client said goodbye');
   }
 
-  /** The cursor of a statement is gone. */
-  cursorClosed(): void {
-    if (!this.statements.hasOpenCursor) this.#host.unpin('open-cursor');
-  }
-
-  /** COM_RESET_CONNECTION: as after the login. */
-  forgetSession(): void {
-    this.state = TrackedState.empty;
-    this.statements.clear();
-    this.#textStatements.clear();
-    this.#insertId = null;
-    this.#holdsNextTransaction = false;
-    this.status = (this.status & ~STATUS.IN_TRANS) | STATUS.AUTOCOMMIT;
-  }
-
   changeUser(change: ChangeUser): void {
     this.#phase = 'proving';
     this.#changeUser = change;
     const context = this.runtime.loginContext(this.#host, this.settings);
-    this.#proof = proofForChangeUser(change, this.capabilities, context);
+    this.#proof = proofForChangeUser(change, this.session.capabilities, context);
     this.#follow(this.#proof.start('', null));
   }
 
@@ -254,7 +217,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const start = (): void => this.#start(unit as MysqlUnit, server, options, done);
     const refused = (error: ServerError): void =>
       this.#onRefused(unit as MysqlUnit, server, error, options, done);
-    const ready = server.bringTo(this.state, (error) => (error === null ? start() : refused(error)));
+    const ready = server.bringTo(this.session.state, (error) => (error === null ? start() : refused(error)));
     if (ready) start();
   }
 
@@ -267,19 +230,19 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#server = server;
     const { statement } = unit;
     if (
-      this.#insertId !== null &&
-      (server.lastUser !== this || server.lastInsertId !== this.#insertId) &&
+      this.session.insertId !== null &&
+      (server.lastUser !== this || server.lastInsertId !== this.session.insertId) &&
       (statement.route === 'last' || statement.afterWrite === true)
     ) {
       // LAST_INSERT_ID() belongs to the client, wherever it runs now.
-      server.query(`SET SESSION last_insert_id=${this.#insertId}`, () => {});
+      server.query(`SET SESSION last_insert_id=${this.session.insertId}`, () => {});
     }
     server.lastUser = this;
     if (unit.prepared === null || unit.kind === 'prepare') {
       this.#send(unit, server, [unit.frame], options, done);
       return;
     }
-    const held = holdStatement(server, textOf(unit), this.state, (late, error) => {
+    const held = holdStatement(server, textOf(unit), this.session.state, (late, error) => {
       if (late === null) this.#onRefused(unit, server, error!, options, done);
       else this.#send(unit, server, executionFrames(unit, late, server), options, done);
     });
@@ -293,11 +256,11 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     options: ExecuteOptions,
     done: (outcome: Outcome) => void,
   ): void {
-    const isPlainRead = unit.statement.route === 'replica' && (this.status & STATUS.IN_TRANS) === 0;
+    const isPlainRead = unit.statement.route === 'replica' && !this.session.isInTransaction;
     const run: Run = {
       sink: this,
       reply: unit.reply,
-      capabilities: this.capabilities,
+      capabilities: this.session.capabilities,
       withhold: options.withholdRetryable,
       verifyAfterError: !isPlainRead,
       drop: unit.kind === 'clear',
@@ -319,7 +282,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const { text } = unit.prepared!;
     text.parameters = prepared.parameters;
     server.hold(text, prepared);
-    return this.statements.add(text).id;
+    return this.session.statements.add(text).id;
   }
 
   /** The connection could not be brought to the client's state, or would not prepare its statement. */
@@ -355,7 +318,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     if (outcome.kind === 'answered') {
-      this.#learn(unit, server, run, outcome.error !== null, options.onReplica);
+      this.session.learn(unit, server, run, outcome.error !== null, options.onReplica);
+      if (unit.kind === 'prepare' && outcome.error === null) this.#keepReply(unit);
       this.#endUnit(unit);
     } else {
       this.#server = null;
@@ -371,101 +335,6 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#run = null;
     this.#server = null;
     if (this.#phase === 'infile') this.#phase = 'waiting';
-  }
-
-  /** What the answer says of the session. */
-  #learn(
-    unit: MysqlUnit,
-    server: MysqlServerConnection,
-    run: Run,
-    failed: boolean,
-    onReplica: boolean,
-  ): void {
-    const { statement } = unit;
-    this.status = server.status & LASTING_STATUS;
-    if (run.insertId !== null) this.#insertId = run.insertId;
-    server.lastInsertId = this.#insertId;
-    switch (unit.kind) {
-      case 'reset-connection':
-      case 'clear':
-        if (failed) break;
-        this.forgetSession();
-        server.state = TrackedState.empty;
-        server.tainted = true;
-        this.#host.unpin('all');
-        return;
-      case 'set-option':
-        if (!failed) this.#learnOption(unit, server);
-        break;
-      case 'prepare':
-        if (failed) this.statements.noLast();
-        else this.#keepReply(unit);
-        break;
-      case 'execute':
-      case 'fetch':
-        this.#learnCursor(unit, run, failed);
-        break;
-      case 'reset-statement':
-        unit.prepared!.cursorIsOpen = false;
-        this.cursorClosed();
-        break;
-      default:
-        break;
-    }
-    if (!failed) this.#learnText(unit, server);
-    this.state = server.state;
-    if (run.unnamedChange && statement.pin === null && !isNamedByText(unit)) {
-      // A temporary table or a user variable out of a procedure, for instance.
-      if (onReplica) server.tainted = true;
-      else this.#host.pin('untracked-setting');
-    }
-    this.#learnNextTransaction(unit, server);
-  }
-
-  #learnText(unit: MysqlUnit, server: MysqlServerConnection): void {
-    const { statement } = unit;
-    for (const effect of statement.session) {
-      if (effect.kind !== 'set') continue;
-      if (isTrackingSetting(effect)) {
-        this.tracking.apply(effect);
-        server.trackingLost = true;
-      } else if (effect.name === 'role') {
-        // MariaDB has no way back to the role of the login.
-        if (this.runtime.flavour.flavour === 'mariadb') this.#host.pin('untracked-setting');
-        else server.state = server.state.withRole(effect.sql);
-      }
-    }
-    const { prepared } = statement;
-    if (prepared?.kind === 'prepare') this.#textStatements.add(prepared.name);
-    else if (prepared?.kind === 'deallocate' && prepared.name !== null) {
-      this.#textStatements.delete(prepared.name);
-      if (this.#textStatements.size === 0) this.#host.unpin('sql-prepare');
-    }
-    if (statement.verb === 'UNLOCK') this.#host.unpin('lock-tables');
-  }
-
-  #learnOption(unit: MysqlUnit, server: MysqlServerConnection): void {
-    const on = unit.frame.readUInt16LE(5) === 0;
-    const atLogin = (this.capabilities.flags & (1 << 16)) !== 0;
-    server.state = server.state.withMultiStatements(on, atLogin);
-  }
-
-  #learnCursor(unit: MysqlUnit, run: Run, failed: boolean): void {
-    const statement = unit.prepared!;
-    const wasOpen = statement.cursorIsOpen;
-    if (unit.kind === 'execute')
-      statement.cursorIsOpen = !failed && (run.status & STATUS.CURSOR_EXISTS) !== 0;
-    if ((run.status & STATUS.LAST_ROW_SENT) !== 0) statement.cursorIsOpen = false;
-    if (statement.cursorIsOpen) this.#host.pin('open-cursor');
-    else if (wasOpen) this.cursorClosed();
-  }
-
-  #learnNextTransaction(unit: MysqlUnit, server: MysqlServerConnection): void {
-    if (unit.statement.transaction?.kind === 'set-transaction') this.#holdsNextTransaction = true;
-    else if (this.#holdsNextTransaction && server.transaction === 'idle') {
-      this.#holdsNextTransaction = false;
-      this.#host.unpin('untracked-setting');
-    }
   }
 
   #keepReply(unit: MysqlUnit): void {
@@ -492,14 +361,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const run = this.#run;
     const sequence = run?.sequence ?? sequenceAfter((unit as MysqlUnit).frame);
     this.#endUnit(unit as MysqlUnit);
-    this.status &= ~(STATUS.IN_TRANS | STATUS.IN_TRANS_READONLY);
+    this.session.transactionEnded();
     if (error.isFatal || run?.cut === true) this.#terminateAt(error, sequence);
     else if ((unit as MysqlUnit).kind !== 'clear') this.#write(buildProxyError(error, sequence));
   }
 
   transactionLost(error: ProxyError): void {
     // Nothing can be said before the client's next command; that one learns it.
-    this.status &= ~(STATUS.IN_TRANS | STATUS.IN_TRANS_READONLY);
+    this.session.transactionEnded();
     this.#lost = error;
   }
 
@@ -539,7 +408,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (step.bytes !== null) this.#write(step.bytes);
     const logIn = (): void => this.#logInAgain(step);
     if (this.#host.server === null) {
-      this.forgetSession();
+      this.session.forget();
       logIn();
       return;
     }
@@ -553,9 +422,9 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   #logInAgain(step: ProofStep & { kind: 'done' }): void {
     const change = this.#changeUser!;
     this.#phase = 'proving';
-    const collation = change.collation ?? this.collation;
+    const collation = change.collation ?? this.session.collation;
     const database = change.database ?? '';
-    const variant = variantText({ keyed: keyedCapabilities(this.capabilities), collation });
+    const variant = variantText({ keyed: keyedCapabilities(this.session.capabilities), collation });
     this.#host.login(
       { key: { user: change.user, database, variant }, credential: step.credential, applicationName: '' },
       (loan, error) => {
@@ -567,14 +436,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
           this.#terminateAt(error!, step.sequence);
           return;
         }
-        this.loginValues = (loan.server as MysqlServerConnection).loginValues;
+        this.session.loginValues = (loan.server as MysqlServerConnection).loginValues;
         loan.release();
         this.#proof = null;
         this.#changeUser = null;
-        this.user = change.user;
-        this.collation = collation;
-        this.loginDatabase = database;
-        this.#write(buildPlainOk(this.status, this.capabilities, step.sequence));
+        this.session.user = change.user;
+        this.session.collation = collation;
+        this.session.loginDatabase = database;
+        this.#write(buildPlainOk(this.session.status, this.session.capabilities, step.sequence));
         this.#phase = 'ready';
         this.#pump();
       },
@@ -621,7 +490,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   }
 
   sees(change: SessionChange): boolean {
-    return this.tracking.sees(change);
+    return this.session.tracking.sees(change);
   }
 
   #write(bytes: Buffer): boolean {
@@ -651,17 +520,4 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
 function uncork(socket: Socket): void {
   socket.uncork();
-}
-
-/** Changes that the server reports without a name, and that are known by the statement's text. */
-function isNamedByText({ statement, kind }: MysqlUnit): boolean {
-  return (
-    kind === 'set-option' ||
-    statement.prepared !== null ||
-    statement.transaction !== null ||
-    statement.session.some(
-      (effect) => effect.kind === 'use' || (effect.kind === 'set' && effect.name === 'role'),
-    ) ||
-    statement.session.some(isTrackingSetting)
-  );
 }

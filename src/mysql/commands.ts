@@ -5,16 +5,17 @@ import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { killTarget } from '../sql/mysql/kill.js';
 import type { Classified, MysqlLexSettings } from '../sql/statement.js';
-import { ClientStatement, type ClientStatements } from './client-statements.js';
+import type { ClientSession } from './client-session.js';
+import { ClientStatement } from './client-statements.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import type { TrackedState } from './tracked-state.js';
 import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
-import { isTrackingSetting, type VisibleTracking } from './visible-tracking.js';
+import { isTrackingSetting } from './visible-tracking.js';
 import { PacketWriter } from './wire/bytes.js';
-import { CAPABILITY, type Capabilities, hasCapability, keyedCapabilities } from './wire/capabilities.js';
+import { CAPABILITY, hasCapability, keyedCapabilities } from './wire/capabilities.js';
 import { characterSetOfCollation } from './wire/collations.js';
 import {
   bodyText,
@@ -34,23 +35,13 @@ import { buildColumnDefinition } from './wire/result-set.js';
 export interface CommandContext {
   readonly runtime: MysqlRuntime;
   readonly settings: ListenerSettings;
-  readonly statements: ClientStatements;
-  readonly tracking: VisibleTracking;
+  readonly session: ClientSession;
   readonly connectionId: number;
-  readonly user: string;
-  readonly capabilities: Capabilities;
-  readonly collation: number;
-  readonly loginDatabase: string;
-  readonly loginValues: ReadonlyMap<string, string>;
-  readonly state: TrackedState;
-  readonly status: number;
   /** The server connection that the session holds between units: pinned, or in a transaction. */
   readonly heldServer: MysqlServerConnection | null;
   submit(unit: MysqlUnit): void;
   answer(bytes: Buffer): void;
   quit(): void;
-  forgetSession(): void;
-  cursorClosed(): void;
   changeUser(change: ChangeUser): void;
 }
 
@@ -84,7 +75,7 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
       onExecute(client, frame, payload);
       return;
     case COM.STMT_SEND_LONG_DATA:
-      client.statements.addLongData(frame, payload, client.settings.maxUnitBytes);
+      client.session.statements.addLongData(frame, payload, client.settings.maxUnitBytes);
       return;
     case COM.STMT_CLOSE:
       onClose(client, payload);
@@ -112,11 +103,11 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
         submit(client, 'reset-connection', 'results', commandClass('primary', 'RESET'), frame);
         return;
       }
-      client.forgetSession();
+      client.session.forget();
       client.answer(ok(client, frame));
       return;
     case COM.CHANGE_USER:
-      client.changeUser(parseChangeUser(Buffer.from(payload), client.capabilities));
+      client.changeUser(parseChangeUser(Buffer.from(payload), client.session.capabilities));
       return;
     case COM.STATISTICS:
       submit(client, 'command', 'text', commandClass('primary', 'STATISTICS'), frame);
@@ -151,12 +142,12 @@ function submit(
 }
 
 const ok = (client: CommandContext, frame: Buffer): Buffer =>
-  buildPlainOk(client.status, client.capabilities, sequenceAfter(frame));
+  buildPlainOk(client.session.status, client.session.capabilities, sequenceAfter(frame));
 
 // --- texts ----------------------------------------------------------------------------------------------------
 
 function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  const sql = payload.subarray(queryTextOffset(payload, client.capabilities));
+  const sql = payload.subarray(queryTextOffset(payload, client.session.capabilities));
   const settings = lexSettings(client);
   const classified = effective(client, trackedClass(classify(client, sql, settings)));
   const { statement } = classified;
@@ -170,7 +161,8 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
     statement.session.every(isTrackingSetting)
   ) {
     // What the server reports is ours to say; what the client is told of it is the client's.
-    for (const effect of statement.session) if (isTrackingSetting(effect)) client.tracking.apply(effect);
+    for (const effect of statement.session)
+      if (isTrackingSetting(effect)) client.session.tracking.apply(effect);
     client.answer(ok(client, frame));
     return;
   }
@@ -186,9 +178,11 @@ function classify(client: CommandContext, sql: Buffer, settings: MysqlLexSetting
 /** Reads of a session that does not commit by itself are part of a transaction; serializable ones lock. */
 function effective(client: CommandContext, classified: Classified): Classified {
   if (classified.statement.route !== 'replica') return classified;
-  if ((client.status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
+  if ((client.session.status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
   const isolation =
-    client.state.variable('transaction_isolation') ?? client.state.variable('tx_isolation') ?? '';
+    client.session.state.variable('transaction_isolation') ??
+    client.session.state.variable('tx_isolation') ??
+    '';
   return isolation === 'SERIALIZABLE' ? onPrimary(classified) : classified;
 }
 
@@ -203,18 +197,23 @@ const lexCache = new WeakMap<CommandContext, Lex>();
 
 function lexSettings(client: CommandContext): MysqlLexSettings {
   const cached = lexCache.get(client);
-  if (cached !== undefined && cached.state === client.state && cached.loginValues === client.loginValues)
+  if (
+    cached !== undefined &&
+    cached.state === client.session.state &&
+    cached.loginValues === client.session.loginValues
+  )
     return cached.settings;
-  const value = (name: string): string => client.state.variable(name) ?? client.loginValues.get(name) ?? '';
+  const value = (name: string): string =>
+    client.session.state.variable(name) ?? client.session.loginValues.get(name) ?? '';
   const modes = value('sql_mode').split(',');
   const settings: MysqlLexSettings = {
     ...client.runtime.flavour,
     ansiQuotes: modes.includes('ANSI_QUOTES'),
     noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
     oracleMode: modes.includes('ORACLE'),
-    characterSet: value('character_set_client') || characterSetOfCollation(client.collation),
+    characterSet: value('character_set_client') || characterSetOfCollation(client.session.collation),
   };
-  lexCache.set(client, { state: client.state, loginValues: client.loginValues, settings });
+  lexCache.set(client, { state: client.session.state, loginValues: client.session.loginValues, settings });
   return settings;
 }
 
@@ -242,7 +241,7 @@ function kill(client: CommandContext, frame: Buffer, what: 'connection' | 'query
   const target = client.runtime.ids.find(id);
   if (target === undefined)
     return buildErr({ errno: 1094, sqlState: 'HY000', message: `Unknown thread id: ${id}` }, sequence);
-  if (target.user !== client.user) {
+  if (target.user !== client.session.user) {
     const message = `You are not owner of thread ${id}`;
     return buildErr({ errno: 1095, sqlState: 'HY000', message }, sequence);
   }
@@ -254,7 +253,7 @@ function kill(client: CommandContext, frame: Buffer, what: 'connection' | 'query
 
 /** A result set of one row and one column. */
 function oneValue(client: CommandContext, frame: Buffer, name: string, value: string): Buffer {
-  const { capabilities, status } = client;
+  const { capabilities, status } = client.session;
   const withEof = !hasCapability(capabilities, CAPABILITY.DEPRECATE_EOF);
   let sequence = sequenceAfter(frame);
   const head = new PacketWriter(4);
@@ -281,11 +280,11 @@ function oneValue(client: CommandContext, frame: Buffer, name: string, value: st
 // --- prepared statements --------------------------------------------------------------------------------------
 
 function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  client.statements.checkRoom();
+  client.session.statements.checkRoom();
   const text = intern(client, payload.subarray(1));
   if (text.reply !== null) {
     const reply = Buffer.from(text.reply);
-    reply.writeUInt32LE(client.statements.add(text).id, 5);
+    reply.writeUInt32LE(client.session.statements.add(text).id, 5);
     client.answer(reply);
     return;
   }
@@ -299,21 +298,26 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
   const create = (): PreparedText => ({
     // A copy: a few bytes must not keep the whole chunk alive.
     sql: Buffer.from(sql),
-    state: client.state,
+    state: client.session.state,
     classified: trackedClass(classify(client, sql, lexSettings(client))),
     catalogVersion: client.runtime.catalogVersion,
     parameters: 0,
     reply: null,
   });
   if (sql.length > MAX_INTERNED_BYTES) return create();
-  const { user, loginDatabase, capabilities, collation } = client;
+  const { user, loginDatabase, capabilities, collation } = client.session;
   const variant = variantText({ keyed: keyedCapabilities(capabilities), collation });
-  return client.runtime.texts.intern(`${user}\0${loginDatabase}\0${variant}`, sql, client.state, create);
+  return client.runtime.texts.intern(
+    `${user}\0${loginDatabase}\0${variant}`,
+    sql,
+    client.session.state,
+    create,
+  );
 }
 
 function statementOf(client: CommandContext, payload: Buffer): ClientStatement {
   const id = statementIdOf(payload);
-  const statement = client.statements.find(id);
+  const statement = client.session.statements.find(id);
   if (statement === undefined) throw new ProxyError('unknown-prepared-statement', { name: id });
   return statement;
 }
@@ -326,7 +330,7 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
     text.classified = trackedClass(classify(client, text.sql, lexSettings(client)));
   }
   const isBulk = payload[0] === COM.STMT_BULK_EXECUTE;
-  const execute = isBulk ? null : parseExecute(payload, text.parameters, client.capabilities);
+  const execute = isBulk ? null : parseExecute(payload, text.parameters, client.session.capabilities);
   const bulk = isBulk ? parseBulkExecute(payload, text.parameters) : null;
   const types = execute?.types ?? bulk?.types ?? null;
   if (types !== null) statement.types = Buffer.from(types);
@@ -342,11 +346,11 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
 
 /** No reply; the server connections keep the text for others. */
 function onClose(client: CommandContext, payload: Buffer): void {
-  const statement = client.statements.find(statementIdOf(payload));
+  const statement = client.session.statements.find(statementIdOf(payload));
   if (statement === undefined) return;
-  client.statements.remove(statement);
+  client.session.statements.remove(statement);
   if (statement.hasCursorText) client.heldServer?.release(statement.cursorText);
-  if (statement.cursorIsOpen) client.cursorClosed();
+  if (statement.cursorIsOpen) client.session.cursorClosed();
 }
 
 function onReset(client: CommandContext, frame: Buffer, payload: Buffer): void {

@@ -17,7 +17,7 @@ import { PacketReader } from './wire/bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, buildInitDb, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
-import type { Greeting } from './wire/greeting.js';
+import { type Greeting, isMariadb } from './wire/greeting.js';
 import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
@@ -121,6 +121,10 @@ export class MysqlServerConnection implements ServerConnection {
 
   set state(state: TrackedState) {
     this.#state = state;
+  }
+
+  get isMariadb(): boolean {
+    return isMariadb(this.greeting.serverVersion);
   }
 
   get stateDigest(): string {

@@ -1,0 +1,174 @@
+// What the proxy knows of one client's session: who it is, its tracked state, its statements, and what each answer teaches of them.
+// It owns no socket and routes nothing.
+
+import type { SessionHost } from '../protocol/client-connection.js';
+import type { LoggedIn } from './client-startup.js';
+import { ClientStatements } from './client-statements.js';
+import type { Run } from './run.js';
+import type { MysqlServerConnection } from './server-connection.js';
+import { TrackedState } from './tracked-state.js';
+import type { MysqlUnit } from './unit.js';
+import { isTrackingSetting, VisibleTracking } from './visible-tracking.js';
+import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
+import { STATUS } from './wire/ok.js';
+
+/** Of the status flags, those that hold beyond one reply. */
+const LASTING_STATUS =
+  STATUS.IN_TRANS |
+  STATUS.AUTOCOMMIT |
+  STATUS.NO_BACKSLASH_ESCAPES |
+  STATUS.IN_TRANS_READONLY |
+  STATUS.ANSI_QUOTES;
+
+export class ClientSession {
+  readonly statements = new ClientStatements();
+  readonly tracking = new VisibleTracking();
+  user = '';
+  capabilities: Capabilities = { flags: 0, mariadb: 0 };
+  collation = 45;
+  loginDatabase = '';
+  /** Variables after the login, as far as the proxy asks for them. */
+  loginValues: ReadonlyMap<string, string> = new Map();
+  state = TrackedState.empty;
+  status: number = STATUS.AUTOCOMMIT;
+  /** LAST_INSERT_ID(), if this client has made one. */
+  insertId: string | null = null;
+  readonly #host: SessionHost;
+  /** SET TRANSACTION: its server connection is kept for the transaction that begins next. */
+  #holdsNextTransaction = false;
+  /** Of PREPARE by text. */
+  readonly #textStatements = new Set<string>();
+
+  constructor(host: SessionHost) {
+    this.#host = host;
+  }
+
+  get isInTransaction(): boolean {
+    return (this.status & STATUS.IN_TRANS) !== 0;
+  }
+
+  logIn(login: LoggedIn): void {
+    this.user = login.user;
+    this.capabilities = login.capabilities;
+    this.collation = login.collation;
+    this.loginDatabase = login.database;
+    this.loginValues = login.loginValues;
+    this.status = login.status & LASTING_STATUS;
+  }
+
+  /** COM_RESET_CONNECTION: as after the login. */
+  forget(): void {
+    this.state = TrackedState.empty;
+    this.statements.clear();
+    this.#textStatements.clear();
+    this.insertId = null;
+    this.#holdsNextTransaction = false;
+    this.transactionEnded();
+    this.status |= STATUS.AUTOCOMMIT;
+  }
+
+  transactionEnded(): void {
+    this.status &= ~(STATUS.IN_TRANS | STATUS.IN_TRANS_READONLY);
+  }
+
+  /** The cursor of a statement is gone. */
+  cursorClosed(): void {
+    if (!this.statements.hasOpenCursor) this.#host.unpin('open-cursor');
+  }
+
+  /** What an answer says of the session. Before the outcome is given. */
+  learn(unit: MysqlUnit, server: MysqlServerConnection, run: Run, failed: boolean, onReplica: boolean): void {
+    this.status = server.status & LASTING_STATUS;
+    if (run.insertId !== null) this.insertId = run.insertId;
+    server.lastInsertId = this.insertId;
+    switch (unit.kind) {
+      case 'reset-connection':
+      case 'clear':
+        if (failed) break;
+        this.forget();
+        server.state = TrackedState.empty;
+        server.tainted = true;
+        this.#host.unpin('all');
+        return;
+      case 'set-option':
+        if (!failed) this.#learnOption(unit, server);
+        break;
+      case 'prepare':
+        if (failed) this.statements.noLast();
+        break;
+      case 'execute':
+      case 'fetch':
+        this.#learnCursor(unit, run, failed);
+        break;
+      case 'reset-statement':
+        unit.prepared!.cursorIsOpen = false;
+        this.cursorClosed();
+        break;
+      default:
+        break;
+    }
+    if (!failed) this.#learnText(unit, server);
+    this.state = server.state;
+    if (run.unnamedChange && unit.statement.pin === null && !isNamedByText(unit)) {
+      // A temporary table or a user variable out of a procedure, for instance.
+      if (onReplica) server.tainted = true;
+      else this.#host.pin('untracked-setting');
+    }
+    this.#learnNextTransaction(unit, server);
+  }
+
+  #learnText(unit: MysqlUnit, server: MysqlServerConnection): void {
+    const { statement } = unit;
+    for (const effect of statement.session) {
+      if (effect.kind !== 'set') continue;
+      if (isTrackingSetting(effect)) {
+        this.tracking.apply(effect);
+        server.trackingLost = true;
+      } else if (effect.name === 'role') {
+        // MariaDB has no way back to the role of the login.
+        if (server.isMariadb) this.#host.pin('untracked-setting');
+        else server.state = server.state.withRole(effect.sql);
+      }
+    }
+    const { prepared } = statement;
+    if (prepared?.kind === 'prepare') this.#textStatements.add(prepared.name);
+    else if (prepared?.kind === 'deallocate' && prepared.name !== null) {
+      this.#textStatements.delete(prepared.name);
+      if (this.#textStatements.size === 0) this.#host.unpin('sql-prepare');
+    }
+    if (statement.verb === 'UNLOCK') this.#host.unpin('lock-tables');
+  }
+
+  #learnOption(unit: MysqlUnit, server: MysqlServerConnection): void {
+    const on = unit.frame.readUInt16LE(5) === 0;
+    const atLogin = hasCapability(this.capabilities, CAPABILITY.MULTI_STATEMENTS);
+    server.state = server.state.withMultiStatements(on, atLogin);
+  }
+
+  #learnCursor(unit: MysqlUnit, run: Run, failed: boolean): void {
+    const statement = unit.prepared!;
+    const wasOpen = statement.cursorIsOpen;
+    if (unit.kind === 'execute')
+      statement.cursorIsOpen = !failed && (run.status & STATUS.CURSOR_EXISTS) !== 0;
+    if ((run.status & STATUS.LAST_ROW_SENT) !== 0) statement.cursorIsOpen = false;
+    if (statement.cursorIsOpen) this.#host.pin('open-cursor');
+    else if (wasOpen) this.cursorClosed();
+  }
+
+  #learnNextTransaction(unit: MysqlUnit, server: MysqlServerConnection): void {
+    if (unit.statement.transaction?.kind === 'set-transaction') this.#holdsNextTransaction = true;
+    else if (this.#holdsNextTransaction && server.transaction === 'idle') {
+      this.#holdsNextTransaction = false;
+      this.#host.unpin('untracked-setting');
+    }
+  }
+}
+
+/** Changes that the server reports without a name, and that are known by the statement's text. */
+function isNamedByText({ statement, kind }: MysqlUnit): boolean {
+  if (kind === 'set-option' || statement.prepared !== null || statement.transaction !== null) return true;
+  return statement.session.some(
+    (effect) =>
+      effect.kind === 'use' || (effect.kind === 'set' && effect.name === 'role') || isTrackingSetting(effect),
+  );
+}
