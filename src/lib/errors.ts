@@ -66,6 +66,7 @@ export const ERRORS = {
     retryable: true,
   }),
   'connect-failed': row('cannot connect to node {node}: {detail}', '08001', 2003, { retryable: true }),
+  'node-full': row('node {node} takes no more connections: {detail}', '53300', 1040, { retryable: true }),
   'server-login-failed': row('node {node} refused the login of user "{user}": {detail}', '28000', 1045, {}),
   'no-primary': row('no primary is available{detail}', '57P03', 1290, { retryable: true }),
   'no-node': row('no node of cluster {cluster} can serve this statement: {detail}', '57P03', 2003, {

@@ -38,8 +38,6 @@ interface Wait {
   readonly credential: Credential;
   readonly stateDigest: string;
   readonly sinceMs: number;
-  /** A connection is being opened on its account. */
-  connecting: boolean;
 }
 
 interface Idle {
@@ -78,6 +76,9 @@ export class NodePool {
   readonly #keyTexts = new WeakMap<ServerConnection, string>();
   #waits: Wait[] = [];
   #connecting = 0;
+  readonly #attempts = new Map<string, number>();
+  #opening = false;
+  #mustOpen = false;
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
   /** Since start, for the metrics. */
@@ -179,7 +180,6 @@ export class NodePool {
       credential,
       stateDigest,
       sinceMs: monotonicMs(),
-      connecting: false,
     });
     this.#openForWaits();
     return null;
@@ -293,10 +293,12 @@ export class NodePool {
       const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
       const headIsStarved =
         head.keyText !== keyText &&
-        !head.connecting &&
+        this.#attemptsOf(head.keyText) === 0 &&
         !this.#isUserFull(head.key.user) &&
         monotonicMs() - head.sinceMs > OVERTAKE_MS;
-      if (at >= 0 && !(headIsStarved && this.#total() >= this.#limits.maxServerConnections)) {
+      // The connection in hand stands on no list.
+      const isFull = this.#total() + 1 >= this.#limits.maxServerConnections;
+      if (at >= 0 && !(headIsStarved && isFull)) {
         const [wait] = this.#waits.splice(at, 1);
         this.#lend(server, wait!.waiter);
         wait!.waiter.granted(server);
@@ -307,16 +309,34 @@ export class NodePool {
     this.#openForWaits();
   }
 
-  /** Opens connections for waiters that have none coming, as far as the limit allows. */
+  /** Opens connections for waiters that have none coming, as far as the limits allow. Closing one to make room comes back here. */
   #openForWaits(): void {
-    if (this.#closed) return;
-    for (const wait of this.#waits) {
-      if (wait.connecting) continue;
-      if (this.#isUserFull(wait.key.user) && !this.#evictIdleOf(wait.key.user, wait.keyText)) continue;
-      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(wait.keyText)) return;
-      wait.connecting = true;
+    this.#mustOpen = true;
+    if (this.#opening) return;
+    this.#opening = true;
+    while (this.#mustOpen && !this.#closed) {
+      this.#mustOpen = false;
+      this.#openOnce();
+    }
+    this.#opening = false;
+  }
+
+  #openOnce(): void {
+    const waitsByKey = new Map<string, number>();
+    for (const wait of [...this.#waits]) {
+      const { keyText, key } = wait;
+      const waits = (waitsByKey.get(keyText) ?? 0) + 1;
+      waitsByKey.set(keyText, waits);
+      if (this.#attemptsOf(keyText) >= waits) continue;
+      if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) continue;
+      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) return;
       this.#open(wait);
     }
+  }
+
+  /** Connections being opened for this user and database; whoever waits longest gets the first. */
+  #attemptsOf(keyText: string): number {
+    return this.#attempts.get(keyText) ?? 0;
   }
 
   #isUserFull(user: string): boolean {
@@ -350,6 +370,7 @@ export class NodePool {
 
   #open(wait: Wait): void {
     this.#connecting++;
+    this.#attempts.set(wait.keyText, this.#attemptsOf(wait.keyText) + 1);
     this.#countUser(wait.key.user, 1);
     this.#connect({
       node: this.node,
@@ -360,7 +381,7 @@ export class NodePool {
       timeoutMs: this.#limits.connectTimeoutMs,
     }).then(
       (server) => {
-        this.#connecting--;
+        this.#attemptEnded(wait.keyText);
         this.counts.opened++;
         this.#keyTexts.set(server, wait.keyText);
         server.onClosed = (reason) => this.#onServerClosed(server, reason);
@@ -369,7 +390,7 @@ export class NodePool {
         this.#openForWaits();
       },
       (cause: unknown) => {
-        this.#connecting--;
+        this.#attemptEnded(wait.keyText);
         this.counts.openFailures++;
         this.#countUser(wait.key.user, -1);
         this.#attemptFailed(wait, toProxyError(cause, this.node));
@@ -378,16 +399,19 @@ export class NodePool {
     );
   }
 
-  /** Refuses the waiter on whose account the attempt was made; if it has been served, another's attempt has served it. */
+  #attemptEnded(keyText: string): void {
+    this.#connecting--;
+    const left = this.#attemptsOf(keyText) - 1;
+    if (left > 0) this.#attempts.set(keyText, left);
+    else this.#attempts.delete(keyText);
+  }
+
+  /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
   #attemptFailed(attempt: Wait, error: ProxyError): void {
     const at = this.#waits.indexOf(attempt);
-    if (at >= 0) {
-      this.#waits.splice(at, 1);
-      attempt.waiter.refused(error);
-      return;
-    }
-    const robbed = this.#waits.find((wait) => wait.keyText === attempt.keyText && wait.connecting);
-    if (robbed !== undefined) robbed.connecting = false;
+    if (at < 0) return;
+    this.#waits.splice(at, 1);
+    attempt.waiter.refused(error);
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {

@@ -171,7 +171,8 @@ export class ExtendedBatch {
       // A name in use: the server says so (42P05), because it holds the statement under the name that we give it.
       ensure(server, known, out);
       out.messages.push(buildParse(known.serverName, 'SELECT'));
-      out.steps.push(step('parse', 'forward', null));
+      const lacked = (): void => server.close('it lacked a statement that it was believed to hold');
+      out.steps.push(step('parse', 'forward', null, lacked));
       return;
     }
     if (server.prepared.has(text)) {

@@ -51,6 +51,8 @@ interface Expectation {
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
+/** invalid_sql_statement_name: a Bind to a statement that is not there. */
+const INVALID_STATEMENT_NAME = '26000';
 const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
 
@@ -329,11 +331,20 @@ export class PostgresServerConnection implements ServerConnection {
     head.failed = true;
     const run = head.run;
     if (run === null) return;
-    const stale = isStalePlan(error.code, error.message);
-    if (stale) head.stale = boundTexts(run);
+    let isOurs = false;
+    if (isStalePlan(error.code, error.message)) {
+      head.stale = boundTexts(run);
+      isOurs = head.stale.length > 0;
+    } else if (error.code === INVALID_STATEMENT_NAME) {
+      // Somebody has deallocated behind our back what we believed to be there.
+      for (const text of boundTexts(run)) {
+        this.prepared.delete(text);
+        isOurs = true;
+      }
+    }
     if (run.withhold && !head.committed) {
       const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
-      const retryOn = stale ? 'elsewhere' : fromReplica;
+      const retryOn = isOurs ? 'elsewhere' : fromReplica;
       if (retryOn !== null) {
         head.withheld = retryOn;
         this.#discardSlices();

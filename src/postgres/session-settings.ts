@@ -56,7 +56,8 @@ export class SessionSettings {
     const ended = endsTransaction(statement) && !end.failed;
     if (this.#open !== null && (ended || end.transaction === 'idle')) {
       // A COMMIT of a failed transaction is answered by ROLLBACK.
-      if (end.tag === 'COMMIT') this.#committed = after;
+      // PREPARE TRANSACTION keeps them as COMMIT does.
+      if (end.tag === 'COMMIT' || end.tag === 'PREPARE TRANSACTION') this.#committed = after;
       else server.state = serverBefore;
       this.#open = null;
       after = this.#committed;

@@ -54,6 +54,10 @@ export class Borrow implements PoolWaiter, Held {
   }
 
   refused(error: ProxyError): void {
+    if (error.code === 'node-full') {
+      this.#hold();
+      return;
+    }
     if (error.code !== 'connect-failed') {
       this.#callback(null, error);
       return;

@@ -40,6 +40,7 @@ export interface ClusterMonitorPort {
   openOnPrimary(): OpenControl | null;
 }
 
+const RESUME_INTERVAL_MS = 100;
 const VERIFIER_TIMEOUT_MS = 5000;
 
 export class ClusterRuntime {
@@ -61,6 +62,7 @@ export class ClusterRuntime {
   #balancer: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
+  #resumedAtMs = Number.NEGATIVE_INFINITY;
   readonly #generations = new Map<string, number>();
 
   constructor(parts: {
@@ -210,7 +212,15 @@ export class ClusterRuntime {
     }
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
-    if (this.hold.size > 0) this.hold.resumeAll();
+    this.#resumeHeld(snapshot.primary !== before.primary || snapshot.epoch !== before.epoch);
+  }
+
+  /** Every snapshot may be the one that was waited for; but a node that refuses is not asked again by all of them at once. */
+  #resumeHeld(rolesChanged: boolean): void {
+    const now = monotonicMs();
+    if (this.hold.size === 0 || (!rolesChanged && now - this.#resumedAtMs < RESUME_INTERVAL_MS)) return;
+    this.#resumedAtMs = now;
+    this.hold.resumeAll();
   }
 
   #onNewPrimary(snapshot: ClusterSnapshot): void {

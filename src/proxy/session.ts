@@ -221,8 +221,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#waitingFor = null;
     if (this.#phase !== 'waiting' || node === null) return;
     const unit = this.#unit!;
-    if (error.code === 'connect-failed') {
-      this.#cluster.reportFailure(node, error);
+    if (error.code === 'connect-failed' || error.code === 'node-full') {
+      if (error.code === 'connect-failed') this.#cluster.reportFailure(node, error);
       // Nothing was sent: any unit may be placed again, a read elsewhere, a write when there is a primary.
       if (isReplicaRead(unit.statement) && this.#onReplica && this.#attempts < MAX_ATTEMPTS) {
         this.#attempts++;

@@ -192,15 +192,19 @@ export class ServerLogin {
     const { errno, message } = parseErr(payload);
     const wasGreeted = this.#state !== 'greeting';
     this.#transition('failed');
-    // A server that is full, shuts down or blocks this host says so instead of a greeting.
+    if (isFull(errno)) throw new ProxyError('node-full', { node, detail: `${errno}: ${message}` });
+    // A server that shuts down or blocks this host says so instead of a greeting.
     if (!wasGreeted) throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
     if (errno === ER_BAD_DB) throw new ProxyError('unknown-database', { database: database ?? '' });
-    if (isOverload(errno)) throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
+    if (errno === ER_SERVER_SHUTDOWN)
+      throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
     throw new ProxyError('server-login-failed', { node, user, detail: `${errno}: ${message}` });
   }
 }
 
-/** Too many connections, of all or of this user; shutting down: the same login may succeed later. */
-function isOverload(errno: number): boolean {
-  return errno === 1040 || errno === 1203 || errno === 1226 || errno === 1053;
+const ER_SERVER_SHUTDOWN = 1053;
+
+/** Too many connections, of all or of this user: the node is well, and the same login may succeed later. */
+function isFull(errno: number): boolean {
+  return errno === 1040 || errno === 1203 || errno === 1226;
 }

@@ -229,7 +229,9 @@ export class ServerLogin {
       return this.#failed(new ProxyError('unknown-database', { database }), fields);
     // 28: the user was refused. 42501: no CONNECT privilege. All else is about the node: full, starting, shutting down.
     const aboutUser = fields.code.startsWith('28') || fields.code === '42501';
-    const code = aboutUser ? 'server-login-failed' : 'connect-failed';
+    // too_many_connections: the node is well, and will be asked again later.
+    const aboutNode = fields.code === '53300' ? 'node-full' : 'connect-failed';
+    const code = aboutUser ? 'server-login-failed' : aboutNode;
     return this.#failed(new ProxyError(code, { node, user, detail }), fields);
   }
 

@@ -256,7 +256,7 @@ describe('a node', () => {
       ['28000', 'no pg_hba.conf entry', 'server-login-failed'],
       ['42501', 'permission denied for database', 'server-login-failed'],
       ['3D000', 'database "ledger" does not exist', 'unknown-database'],
-      ['53300', 'sorry, too many clients already', 'connect-failed'],
+      ['53300', 'sorry, too many clients already', 'node-full'],
       ['57P03', 'the database system is starting up', 'connect-failed'],
     ];
     for (const [code, message, expected] of cases) {
