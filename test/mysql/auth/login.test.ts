@@ -245,7 +245,7 @@ describe('a node that answers', () => {
 
   it('"too many connections" instead of a greeting is not a refused login', () => {
     const err = Buffer.from('\xff\x10\x04Too many connections', 'latin1');
-    assert.throws(() => login().receive(err, 0), failsWith('connect-failed'));
+    assert.throws(() => login().receive(err, 0), failsWith('node-full'));
   });
 
   it('asks for the password in clear gets none', async () => {
