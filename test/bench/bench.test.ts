@@ -1,0 +1,144 @@
+// A tiny run of the real benchmark, as its users start it: table, JSON and chart come out, and failures are said.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { IdleRow } from '../../bench/idle-memory.js';
+import type { Report } from '../../bench/report.js';
+import type { SubjectName } from '../../bench/scenarios.js';
+import { missing } from '../../bench/subjects.js';
+import { type Availability, available, clients, skipWithout } from '../servers/available.js';
+
+const MAIN = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function bench(...args: string[]): Promise<Ended> {
+  const child = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const printed = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'] as const) {
+    child[stream].setEncoding('utf8').on('data', (text: string) => {
+      printed[stream] += text;
+    });
+  }
+  return new Promise((resolve) => {
+    child.on('close', (code) => resolve({ code, ...printed }));
+  });
+}
+
+function folderFor(t: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), 'scheelite-bench-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+/** Those of the peers that this machine has: an absent one is a test of its own below. */
+function here(...names: SubjectName[]): SubjectName[] {
+  return names.filter((name) => missing(name) === null);
+}
+
+function tool(name: 'pgbench' | 'sysbench'): Availability {
+  const program = clients()[name];
+  return program === undefined
+    ? { available: false, reason: `${name} is not installed` }
+    : { available: true, program };
+}
+
+const postgres = skipWithout(available('postgres')) || skipWithout(tool('pgbench'));
+const mariadb = skipWithout(available('mariadb')) || skipWithout(tool('sysbench'));
+
+function checkReport(ended: Ended, json: string, subjects: readonly SubjectName[], modes: string[]): Report {
+  assert.equal(ended.code, 0, ended.stdout + ended.stderr);
+  const report = JSON.parse(readFileSync(json, 'utf8')) as Report;
+  assert.deepEqual(
+    report.rows.map(({ mode, clients, subject }) => [mode, clients, subject]),
+    modes.flatMap((mode) => subjects.map((subject) => [mode, 4, subject])),
+  );
+  for (const row of report.rows) {
+    const { qps, p50Ms, p95Ms, p99Ms } = row;
+    const all = JSON.stringify(row);
+    assert.deepEqual(row.failures, []);
+    assert.ok(qps !== null && qps > 0, all);
+    assert.ok(p50Ms !== null && p95Ms !== null && p99Ms !== null, all);
+    assert.ok(p50Ms > 0 && p50Ms <= p95Ms && p95Ms <= p99Ms, all);
+    assert.equal(row.rounds.length, 1);
+    // A line of the table for each, with the same figure.
+    assert.match(ended.stdout, new RegExp(`^${row.mode} +4 +${row.subject} +${qps.toFixed(0)} `, 'm'));
+  }
+  return report;
+}
+
+test('pg-select: every subject, table, JSON and chart', { skip: postgres }, async (t) => {
+  const folder = folderFor(t);
+  const json = join(folder, 'out.json');
+  const svg = join(folder, 'out.svg');
+  const subjects = here('direct', 'scheelite', 'pgbouncer', 'haproxy');
+  const ended = await bench(
+    ...['pg-select', '--mode', 'simple,prepared', '--clients', '4', '--seconds', '5', '--rounds', '1'],
+    ...['--subjects', subjects.join(','), '--scale', '1', '--json', json, '--chart', svg],
+  );
+  const report = checkReport(ended, json, subjects, ['simple', 'prepared']);
+  assert.equal(report.scenario, 'pg-select');
+
+  const of = (subject: SubjectName) =>
+    report.rows.find((row) => row.subject === subject && row.mode === 'simple')!;
+  const ratio = of('scheelite').qps! / of('direct').qps!;
+  assert.ok(Math.abs(of('direct').scheeliteRatio! - ratio) < 0.01);
+  // Reads through Scheelite land on replicas, direct ones on the primary; the proxy's own work is seen.
+  const direct = of('direct').cpuSecondsPer10k!;
+  const ours = of('scheelite').cpuSecondsPer10k!;
+  assert.ok(direct.server > 0 && direct.nodes.node1! > 0.5 * direct.server, JSON.stringify(direct));
+  assert.ok(ours.server > 0 && ours.nodes.node1! < 0.5 * ours.server, JSON.stringify(ours));
+  assert.equal(direct.proxy, 0);
+  assert.ok(ours.proxy > 0 && ours.client > 0);
+
+  const chart = readFileSync(svg, 'utf8');
+  assert.match(chart, /^<svg /);
+  assert.equal(chart.match(/<rect x=/g)?.length, report.rows.length);
+});
+
+test('my-point on MariaDB', { skip: mariadb }, async (t) => {
+  const json = join(folderFor(t), 'out.json');
+  const subjects = here('direct', 'scheelite', 'haproxy');
+  const ended = await bench(
+    ...['my-point', '--server', 'mariadb', '--mode', 'text', '--clients', '4', '--seconds', '2'],
+    ...['--rounds', '1', '--subjects', subjects.join(','), '--scale', '1', '--json', json],
+  );
+  checkReport(ended, json, subjects, ['text']);
+});
+
+test('idle-memory', { skip: postgres }, async (t) => {
+  const json = join(folderFor(t), 'out.json');
+  const ended = await bench(
+    ...['idle-memory', '--clients', '20', '--seconds', '1', '--rounds', '1', '--subjects', 'scheelite'],
+    ...['--json', json],
+  );
+  assert.equal(ended.code, 0, ended.stdout + ended.stderr);
+  const { rows } = JSON.parse(readFileSync(json, 'utf8')) as { rows: IdleRow[] };
+  assert.equal(rows.length, 1);
+  assert.ok(rows[0]!.rssMiB! > 10);
+});
+
+test('a wrong command line is explained, with exit status 2', async () => {
+  for (const [args, message] of [
+    [['nonsense'], /a scenario is missing: one of pg-select/],
+    [['pg-select', '--mode', 'text'], /--mode text: one of simple, extended, prepared/],
+    [['pg-select', '--clients', '4,x'], /--clients x: a whole number/],
+    [['my-point', '--subjects', 'pgbouncer'], /--subjects pgbouncer: it does not speak to mysql/],
+    [['pg-select', '--server', 'mysql'], /--server mysql: one of postgres, postgres15/],
+  ] as const) {
+    const { code, stdout, stderr } = await bench(...args);
+    assert.equal(code, 2, stderr);
+    assert.equal(stdout, '');
+    assert.match(stderr, message);
+    assert.match(stderr, /Usage: npm run bench/);
+  }
+});

@@ -1,0 +1,213 @@
+// What the benchmark makes of the load tools' output, of failures and of CPU profiles; nothing is measured here.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { test } from 'node:test';
+import { ProcessTable } from '../../bench/cpu.js';
+import { distinct, LoadFailed, type LoadTool, type Run, runLoad } from '../../bench/load.js';
+import { figures as pgbenchFigures } from '../../bench/pgbench.js';
+import { profileLines } from '../../bench/profile.js';
+import { type Cell, failed, type Report, rowsOf, tableOf } from '../../bench/report.js';
+import { histogramPercentile, median, percentile } from '../../bench/statistics.js';
+import { figures as sysbenchFigures } from '../../bench/sysbench.js';
+import { until } from '../servers/poll.js';
+
+test('medians and percentiles', () => {
+  assert.equal(median([3, 1, 2]), 2);
+  assert.equal(median([4, 1, 2, 3]), 2.5);
+  const values = Float64Array.from({ length: 100 }, (_, i) => i + 1);
+  assert.deepEqual(
+    [0.5, 0.95, 0.99, 1].map((share) => percentile(values, share)),
+    [50, 95, 99, 100],
+  );
+  const histogram = [
+    [0.1, 98],
+    [0.2, 1],
+    [7, 1],
+  ] as const;
+  assert.deepEqual(
+    [0.5, 0.98, 0.99, 0.999].map((share) => histogramPercentile(histogram, share)),
+    [0.1, 0.1, 0.2, 7],
+  );
+});
+
+const PGBENCH = `number of transactions actually processed: 4000/4000
+number of failed transactions: 0 (0.000%)
+initial connection time = 15.125 ms
+tps = 2000.000000 (without initial connection time)
+`;
+
+test('pgbench: statements a second, and every kind of failure', () => {
+  const times = Float64Array.of(1, 2, 3);
+  assert.deepEqual(pgbenchFigures({ stdout: PGBENCH, stderr: '' }, times, 7), {
+    qps: 14_000,
+    p50Ms: 2,
+    p95Ms: 3,
+    p99Ms: 3,
+    deadlocks: 0,
+  });
+  const reasonsOf = (stdout: string, stderr: string): readonly string[] => {
+    try {
+      pgbenchFigures({ stdout, stderr }, times, 1);
+    } catch (error) {
+      if (error instanceof LoadFailed) return error.reasons;
+    }
+    throw new assert.AssertionError({ message: 'it did not fail' });
+  };
+  assert.deepEqual(
+    reasonsOf(
+      PGBENCH,
+      'pgbench: error: client 0 script 0 aborted in command 1: x\npgbench: error: client 1 script 0 aborted in command 1: x\n',
+    ).length,
+    1,
+  );
+  assert.deepEqual(reasonsOf(PGBENCH.replace('transactions: 0 (', 'transactions: 3 ('), ''), [
+    '3 failed transactions',
+  ]);
+  assert.deepEqual(reasonsOf('', ''), ['no transaction was run']);
+});
+
+const SYSBENCH = `[ 1s ] thds: 4 tps: 900.00 qps: 900.00 (r/w/o: 900.00/0.00/0.00) lat (ms,95%): 2.30 err/s: 0.00 reconn/s: 0.00
+Latency histogram (values are in milliseconds)
+       value  ------------- distribution ------------- count
+       1.000 |**************************************** 90
+       2.000 |****                                     9
+      30.000 |                                         1
+
+SQL statistics:
+    queries:                             2000   (990.50 per sec.)
+    ignored errors:                      2      (1.00 per sec.)
+    reconnects:                          0      (0.00 per sec.)
+`;
+
+test('sysbench: the histogram, and every kind of failure', () => {
+  assert.deepEqual(sysbenchFigures({ stdout: SYSBENCH, stderr: '' }), {
+    qps: 990.5,
+    p50Ms: 1,
+    p95Ms: 2,
+    p99Ms: 2,
+    deadlocks: 2,
+  });
+  const broken = [
+    SYSBENCH.replace(/reconnects: +0/, 'reconnects: 1'),
+    `FATAL: mysql_drv_query() returned error 1290 (x)\n${SYSBENCH}`,
+    '',
+  ];
+  for (const stdout of broken) {
+    assert.throws(() => sysbenchFigures({ stdout, stderr: '' }), LoadFailed);
+  }
+});
+
+function script(text: string): LoadTool {
+  return {
+    program: 'sh',
+    args: ['-c', text],
+    env: {},
+    progress: () => null,
+    figures: () => ({ qps: 1, p50Ms: 1, p95Ms: 1, p99Ms: 1, deadlocks: 0 }),
+  };
+}
+
+test('a tool that ends badly, hangs or is not there has failed', async () => {
+  const groups = { proxy: [], nodes: [] };
+  const patience = 600_000;
+  await assert.rejects(runLoad(script('echo oh no >&2; exit 3'), groups, patience), (error) => {
+    assert.ok(error instanceof LoadFailed);
+    assert.deepEqual(error.reasons, ['exit status 3', 'oh no']);
+    return true;
+  });
+  await assert.rejects(runLoad(script('exec sleep 3600'), groups, 100), /not finished after 100 ms/);
+  await assert.rejects(
+    runLoad({ ...script(''), program: '/there/is/no/such/tool' }, groups, patience),
+    LoadFailed,
+  );
+});
+
+test('errors of many clients are told once', () => {
+  const lines = Array.from({ length: 1_000 }, (_, i) => `client ${i} aborted`);
+  assert.deepEqual(distinct(lines), ['client N aborted']);
+  assert.equal(
+    distinct(
+      Array.from({ length: 9 }, (_, i) => `error ${i}`),
+      5,
+    ).at(-1),
+    'and 4 other errors',
+  );
+});
+
+test('a row with a failed round has no figures, and the report says why', () => {
+  const run: Run = {
+    ...{ qps: 100, p50Ms: 1, p95Ms: 2, p99Ms: 3, deadlocks: 0 },
+    cpu: { client: 0.1, proxy: 0.2, server: 0.3, nodes: { node1: 0.3 } },
+  };
+  const cell = (subject: Cell['subject'], runs: Run[], failures: string[]): Cell => ({
+    ...{ mode: 'simple', clients: 4 },
+    ...{ subject, runs, failures },
+  });
+  const rows = rowsOf([
+    cell('direct', [{ ...run, qps: 200 }, { ...run, qps: 100 }, run], []),
+    cell('scheelite', [{ ...run, qps: 50 }], []),
+    cell('haproxy', [run], ['round 2: 3 failed transactions']),
+  ]);
+  assert.deepEqual(
+    rows.map(({ qps, scheeliteRatio }) => [qps, scheeliteRatio]),
+    [
+      [100, 0.5],
+      [50, 1],
+      [null, null],
+    ],
+  );
+  const report: Report = {
+    ...{ scenario: 'pg-select', server: 'postgres', seconds: 1, rounds: 2, scale: 1 },
+    ...{ startedAt: '', machine: '', loadAverages: [0, 0], absent: [], complaints: [] },
+    rows,
+  };
+  assert.equal(failed(report), true);
+  const table = tableOf(report).join('\n');
+  assert.match(table, /^simple +4 +haproxy +FAILED/m);
+  assert.match(table, /^FAILED simple, 4 clients, haproxy: round 2: 3 failed transactions$/m);
+  assert.equal(failed({ ...report, rows: rows.slice(0, 2) }), false);
+  const absent = [{ subject: 'pgpool', reason: 'not installed' } as const];
+  assert.equal(failed({ ...report, rows: [], absent }), true);
+  assert.match(tableOf({ ...report, absent }).join('\n'), /^NOT MEASURED pgpool: not installed$/m);
+});
+
+test("a process's time includes that of its children, living and ended", async (t) => {
+  const work = 'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done';
+  const child = spawn('sh', ['-c', `(${work}); (${work}; sleep 3600) & echo done; wait`], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+    detached: true,
+  });
+  t.after(() => process.kill(-child.pid!, 'SIGKILL'));
+  await new Promise((resolve) => child.stdout!.once('data', resolve));
+  const ended = new ProcessTable().cpuSeconds([child.pid!]);
+  assert.ok(ended > 0, 'of the child that has ended');
+  await until('the second child to have worked as much', () => {
+    return new ProcessTable().cpuSeconds([child.pid!]) > 1.5 * ended;
+  });
+});
+
+test('a profile: only measured time, JavaScript by function, the rest as one', () => {
+  const frame = (id: number, functionName: string, url = '', lineNumber = -1) => ({
+    id,
+    callFrame: { functionName, url, lineNumber },
+  });
+  const nodes = [
+    frame(1, '(idle)'),
+    frame(2, 'writeBuffer'),
+    frame(3, 'decide', 'file:///x/dist/src/routing/decide.js', 9),
+    frame(4, '(garbage collector)'),
+  ];
+  const samples = [3, 1, 2, 2, 2, 3, 3, 4, 2];
+  // The first sample is before the window, the last behind it.
+  const timeDeltas = [5, 10, 10, 10, 10, 10, 10, 10, 100];
+  const lines = profileLines(
+    [{ nodes, samples, timeDeltas, startTime: 1_000 }],
+    [{ from: 1_010, to: 1_100 }],
+  );
+  assert.match(lines[0]!, /^ 50\.0 % {2}of the samples outside JavaScript/);
+  assert.deepEqual(lines.slice(1), [
+    ' 66.7 %  decide (src/routing/decide.js:10)',
+    ' 33.3 %  (garbage collector)',
+  ]);
+});
