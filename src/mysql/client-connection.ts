@@ -79,7 +79,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.session = new ClientSession(this.#host);
     socket.setNoDelay(true);
     socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    socket.on('drain', () => this.#server?.resumeReading());
+    socket.on('drain', () => this.#onDrain());
     socket.on('error', (error) => this.#close(describeError(error)));
     socket.on('end', () => this.#close('the client closed the connection'));
     socket.on('close', () => this.#close('the client closed the connection'));
@@ -132,7 +132,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   #readPackets(): void {
     while (this.#phase === 'ready' || this.#phase === 'infile' || this.#phase === 'proving') {
-      if (this.#sinkIsFull) break;
+      if (this.#sinkIsFull || this.#isBehind) break;
       const verb = this.#framer.next();
       if (verb === 'more') break;
       if (verb === 'stop')
@@ -147,7 +147,20 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       else this.#onCommand(frame);
     }
     if (this.#infileIsOpen) this.#flushFile();
-    if (this.#phase === 'waiting' && this.#framer.waitingBytes > READ_AHEAD_BYTES) this.#socket.pause();
+    const mayNotRead = this.#phase === 'waiting' || this.#isBehind;
+    if (mayNotRead && this.#framer.waitingBytes > READ_AHEAD_BYTES) this.#socket.pause();
+  }
+
+  /** A client that does not read what it is answered is not read from either. */
+  get #isBehind(): boolean {
+    return this.#phase === 'ready' && this.#socket.writableLength >= this.settings.maxClientBufferBytes;
+  }
+
+  #onDrain(): void {
+    this.#server?.resumeReading();
+    if (this.#phase !== 'ready') return;
+    this.#socket.resume();
+    this.#pump();
   }
 
   #onCommand(frame: Buffer): void {
@@ -229,15 +242,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   ): void {
     this.#server = server;
     const { statement } = unit;
-    if (
-      this.session.insertId !== null &&
-      (server.lastUser !== this || server.lastInsertId !== this.session.insertId) &&
-      (statement.route === 'last' || statement.afterWrite === true)
-    ) {
-      // LAST_INSERT_ID() belongs to the client, wherever it runs now.
-      server.query(`SET SESSION last_insert_id=${this.session.insertId}`, () => {});
-    }
+    if (server.lastUser !== this) server.lastInsertId = null;
     server.lastUser = this;
+    const { insertId } = this.session;
+    if (server.lastInsertId !== insertId && (statement.route === 'last' || statement.afterWrite === true)) {
+      // LAST_INSERT_ID() belongs to the client, wherever it runs now.
+      server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
+      server.lastInsertId = insertId;
+    }
     if (unit.prepared === null || unit.kind === 'prepare') {
       this.#send(unit, server, [unit.frame], options, done);
       return;
@@ -261,7 +273,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       sink: this,
       reply: unit.reply,
       capabilities: this.session.capabilities,
-      withhold: options.withholdRetryable,
+      withhold: options.withholdRetryable && options.onReplica,
       verifyAfterError: !isPlainRead,
       drop: unit.kind === 'clear',
       prepared: unit.kind === 'prepare' ? (prepared) => this.#onPrepared(unit, server, prepared) : null,

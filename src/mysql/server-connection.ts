@@ -82,8 +82,8 @@ export class MysqlServerConnection implements ServerConnection {
   tainted = false;
   /** Who ran here last: what the last statement left is his. */
   lastUser: object | null = null;
-  /** His LAST_INSERT_ID() then. */
-  lastInsertId: string | null = null;
+  /** LAST_INSERT_ID() here; null: of somebody else. */
+  lastInsertId: string | null = '0';
 
   readonly #socket: Socket;
   readonly #framer: PacketFramer;
@@ -457,6 +457,8 @@ export class MysqlServerConnection implements ServerConnection {
   #finish(head: Expectation): void {
     this.#flush(head);
     this.#expectations.shift();
+    // However slowly this client reads what has been handed over: the next run may be another's.
+    this.resumeReading();
     const { run } = head;
     if (run === null) {
       head.ownDone?.({ error: head.error, rows: head.rows ?? [], prepared: head.prepared });
