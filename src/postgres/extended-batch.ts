@@ -46,8 +46,8 @@ export class ExtendedBatch {
   readonly #names = new Map<string, PreparedText | null>();
   readonly #clientNames: ClientStatements;
   readonly #classify: (sql: Buffer) => Classified;
-  /** Parse, Describe and Bind of one text are one statement. */
-  readonly #seen = new Set<PreparedText>();
+  /** Parse, Describe and Bind of one text, one after the other, are one statement. */
+  #noted: PreparedText | null = null;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
@@ -74,8 +74,8 @@ export class ExtendedBatch {
   }
 
   #note(text: PreparedText): void {
-    if (this.#seen.has(text)) return;
-    this.#seen.add(text);
+    if (this.#noted === text) return;
+    this.#noted = text;
     this.classified.push(this.#classify(sqlOf(text)));
   }
 

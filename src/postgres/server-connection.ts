@@ -400,6 +400,8 @@ export class PostgresServerConnection implements ServerConnection {
     this.#forward(head, buffer, start, end);
     head.committed = true;
     this.#flush(head);
+    // However slowly this client reads what has been handed over: the next run may be another's.
+    this.resumeReading();
     run.done(
       { kind: 'answered', transaction: this.#transaction, error: head.error, position: null },
       head.tag,

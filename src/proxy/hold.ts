@@ -38,15 +38,9 @@ export class HoldQueue {
   }
 
   resumeAll(): void {
-    const waiting = this.#deadlines;
-    this.#deadlines = new Map();
-    for (const held of waiting.keys()) {
-      try {
-        held.resume();
-      } catch (cause) {
-        // One that fails must not take the others' turn away.
-        this.#failed(cause);
-      }
+    for (const held of [...this.#deadlines.keys()]) {
+      // One turn may end another's wait.
+      if (this.#deadlines.delete(held)) this.#guarded(() => held.resume());
     }
     this.#stopWhenEmpty();
   }
@@ -54,11 +48,20 @@ export class HoldQueue {
   #expire(): void {
     const now = monotonicMs();
     for (const [held, deadlineMs] of [...this.#deadlines]) {
-      if (deadlineMs > now) continue;
+      if (deadlineMs > now || this.#deadlines.get(held) !== deadlineMs) continue;
       this.#deadlines.delete(held);
-      held.expired();
+      this.#guarded(() => held.expired());
     }
     this.#stopWhenEmpty();
+  }
+
+  /** One that fails must not take the others' turn away. */
+  #guarded(turn: () => void): void {
+    try {
+      turn();
+    } catch (cause) {
+      this.#failed(cause);
+    }
   }
 
   #stopWhenEmpty(): void {

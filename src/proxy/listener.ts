@@ -2,6 +2,7 @@
 // It knows no bytes; what is said to a client too many is the protocol's business.
 
 import { createServer, type Server, type Socket } from 'node:net';
+import { getDefaultHighWaterMark } from 'node:stream';
 import type { LimitsConfig, ListenerConfig } from '../config/schema.js';
 import { describeError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -123,7 +124,8 @@ export class Listener {
       loginTimeoutMs,
       maxUnitBytes,
       maxStatementBytesClassified,
-      maxClientBufferBytes,
+      // Below the socket's own mark there is no "drain" to go on by.
+      maxClientBufferBytes: Math.max(maxClientBufferBytes, getDefaultHighWaterMark(false)),
       hints,
       auth,
       full: this.#sockets.size > maxClients ? maxClients : null,

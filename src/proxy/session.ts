@@ -176,7 +176,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const { pin } = unit.statement;
     if (pin !== null) {
       const feature = `what keeps a server connection (${pin}) in a READ ONLY transaction`;
-      this.#fail(unit, new ProxyError('unsupported-feature', { feature }), this.#transaction);
+      const server = this.#server!;
+      this.#server = null;
+      this.#transaction = 'idle';
+      discard(this.#cluster.pool(server.node), server, 'its transaction was given up');
+      this.#fail(unit, new ProxyError('unsupported-feature', { feature }), 'failed');
       return true;
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
@@ -387,12 +391,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#heldSinceMs = now;
       this.#cluster.counters.holds['no-primary']++;
     }
-    if (now - this.#heldSinceMs >= this.#cluster.holdMs) {
-      this.expired();
-      return;
-    }
     this.#transition('held');
-    this.#cluster.hold.add(this, this.#heldSinceMs + this.#cluster.holdMs);
+    if (now - this.#heldSinceMs >= this.#cluster.holdMs) this.expired();
+    else this.#cluster.hold.add(this, this.#heldSinceMs + this.#cluster.holdMs);
   }
 
   /** A new snapshot: try again. */
@@ -404,7 +405,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   expired(): void {
-    if (this.#phase === 'closed' || this.#unit === null) return;
+    if (this.#phase !== 'held' || this.#unit === null) return;
     this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
     const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
     const detail = `: held for ${waitedMs} ms; ${this.#cluster.snapshot.explanation}`;
