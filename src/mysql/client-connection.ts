@@ -245,7 +245,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (server.lastUser !== this) server.lastInsertId = null;
     server.lastUser = this;
     const { insertId } = this.session;
-    if (server.lastInsertId !== insertId && (statement.route === 'last' || statement.afterWrite === true)) {
+    if (server.lastInsertId !== insertId && statement.afterWrite === true) {
       // LAST_INSERT_ID() belongs to the client, wherever it runs now.
       server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
       server.lastInsertId = insertId;

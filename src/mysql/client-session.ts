@@ -31,8 +31,8 @@ export class ClientSession {
   loginValues: ReadonlyMap<string, string> = new Map();
   state = TrackedState.empty;
   status: number = STATUS.AUTOCOMMIT;
-  /** LAST_INSERT_ID(), if this client has made one. */
-  insertId: string | null = null;
+  /** LAST_INSERT_ID(). */
+  insertId = '0';
   readonly #host: SessionHost;
   /** SET TRANSACTION: its server connection is kept for the transaction that begins next. */
   #holdsNextTransaction = false;
@@ -61,7 +61,7 @@ export class ClientSession {
     this.state = TrackedState.empty;
     this.statements.clear();
     this.#textStatements.clear();
-    this.insertId = null;
+    this.insertId = '0';
     this.#holdsNextTransaction = false;
     this.transactionEnded();
     this.status |= STATUS.AUTOCOMMIT;
@@ -79,8 +79,10 @@ export class ClientSession {
   /** What an answer says of the session. Before the outcome is given. */
   learn(unit: MysqlUnit, server: MysqlServerConnection, run: Run, failed: boolean, onReplica: boolean): void {
     this.status = server.status & LASTING_STATUS;
-    if (run.insertId !== null) this.insertId = run.insertId;
-    server.lastInsertId = this.insertId;
+    if (run.insertId !== null) {
+      this.insertId = run.insertId;
+      server.lastInsertId = run.insertId;
+    }
     switch (unit.kind) {
       case 'reset-connection':
       case 'clear':
