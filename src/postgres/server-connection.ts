@@ -110,6 +110,8 @@ export class PostgresServerConnection implements ServerConnection {
     this.#backendKey = established.backendKey;
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', (error) => this.close(describeError(error)));
+    // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
+    this.#socket.on('end', () => this.close(this.#farewell ?? 'closed by the node'));
     this.#socket.on('close', () => this.close(this.#farewell ?? 'closed by the node'));
   }
 
