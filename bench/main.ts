@@ -20,8 +20,8 @@ import { sysbenchPrepare, sysbenchProgram } from './sysbench.js';
 
 const run = promisify(execFile);
 const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
-/** Servers with a process for each connection end somewhere; a subject that needs more fails, and that is said. */
-const MOST_SERVER_CONNECTIONS = 2_500;
+/** Somewhere servers with a process for each connection end; a subject that needs more fails, and that is said. */
+const MOST_SERVER_CONNECTIONS = 5_000;
 
 /** Progress is not a result. */
 function say(line: string): void {
@@ -32,10 +32,13 @@ function print(lines: readonly string[]): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-function start({ server, clients }: Options): Promise<TestCluster> {
+function start({ server, clients, subjects }: Options): Promise<TestCluster> {
   const { kind, ...version } = SERVERS[server];
-  // Some for monitors, pools of other subjects, and us; never less than the servers have by default.
-  const connections = Math.min(Math.max(150, ...clients) + 150, MOST_SERVER_CONNECTIONS);
+  const most = Math.max(...clients);
+  // Those of the run before may still be ending, and Pgpool-II keeps one for each client. The rest is for monitors,
+  // pools and us; never less than the servers have by default.
+  const wanted = 2 * most + (subjects.includes('pgpool') ? most : 0) + 250;
+  const connections = Math.min(wanted, MOST_SERVER_CONNECTIONS);
   const settings =
     kind === 'postgres'
       ? { max_connections: connections, shared_buffers: '256MB' }
