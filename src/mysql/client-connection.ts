@@ -37,6 +37,7 @@ import type { SessionChange } from './wire/session-track.js';
  */
 type Phase = 'startup' | 'ready' | 'waiting' | 'infile' | 'proving' | 'closed';
 
+const LINGER_MS = 5000;
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 const RESET_FRAME = buildCommand(COM.RESET_CONNECTION);
@@ -523,6 +524,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.runtime.ids.forget(this.connectionId);
     this.#socket.end();
     this.#socket.destroySoon();
+    // A client that never reads what it was told last is not waited for.
+    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
     // Half a file must fail, not be taken for a whole one.
     if (wasInfile) this.#server?.close(`its client is gone in the middle of a file: ${reason}`);
     else this.#server?.resumeReading();

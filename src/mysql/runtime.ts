@@ -110,6 +110,7 @@ export class MysqlRuntime implements ProtocolRuntime {
 
   async refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void> {
     const control = open('');
+    const version = this.catalogVersion;
     try {
       const rows = {
         routines: await control.query(MYSQL_CATALOG_QUERIES.routines, timeoutMs),
@@ -122,6 +123,8 @@ export class MysqlRuntime implements ProtocolRuntime {
         // Only who may read the mysql schema; without it, unknown names go to the primary anyway.
         loadable: await control.query(MYSQL_CATALOG_QUERIES.loadable, timeoutMs).catch(() => []),
       };
+      // What was read while the schema changed may be from before.
+      if (version !== this.catalogVersion) return;
       // Their columns are named in the queries themselves.
       this.#catalog = buildMysqlCatalog(rows as unknown as MysqlCatalogRows, this.flavour);
     } finally {

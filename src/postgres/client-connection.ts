@@ -11,12 +11,12 @@ import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } fr
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
 import { ExtendedBatch } from './extended-batch.js';
-import { refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
+import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
 import { ClientStatements } from './prepared-statements.js';
 import type { ReplySink, Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
-import { endsTransaction, SessionSettings } from './session-settings.js';
+import { endingOf, SessionSettings } from './session-settings.js';
 import { ToldParameters } from './told-parameters.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
@@ -38,6 +38,7 @@ import { FRONTEND, parseBind, parseClose, parseDescribe, parseParse, parseQuery 
  */
 type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
+const LINGER_MS = 5000;
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 export class PostgresClientConnection implements ClientConnection, ReplySink {
@@ -192,7 +193,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       case FRONTEND.functionCall:
         this.#refuseInsideBatch('FunctionCall');
         if (this.#lost) {
-          this.#answerLost(false, rolledBack);
+          this.#answerLost(null, rolledBack);
           return;
         }
         this.#submit(new SimpleUnit(UNCLASSIFIED, buffer.subarray(start, end)));
@@ -215,7 +216,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const classified = this.#classify(buffer.subarray(textStart, textEnd));
     const message = buffer.subarray(start, end);
     if (this.#lost) {
-      this.#answerLost(endsTransaction(classified.statement), rolledBack);
+      this.#answerLost(endingOf(classified.statement), rolledBack);
       return;
     }
     const prepared = classified.statement.prepared;
@@ -296,10 +297,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     this.#batch = null;
     if (this.#lost) {
-      this.#answerLost(
-        batch.classified.some(({ statement }) => endsTransaction(statement)),
-        () => rolledBackBatch(batch),
-      );
+      this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch));
       return;
     }
     if (batch.messages.length === 1 && this.#transaction === 'idle') {
@@ -345,10 +343,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #refuseInsideBatch(what: string): void {
-    if (this.#batch !== null)
-      throw new ProxyError('protocol-violation', {
-        detail: `${what} between an extended message and its Sync`,
-      });
+    const detail = `${what} between an extended message and its Sync`;
+    if (this.#batch !== null) throw new ProxyError('protocol-violation', { detail });
   }
 
   readonly #classify = (sql: Buffer): Classified => {
@@ -520,11 +516,16 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#loss = error;
   }
 
-  /** In a lost transaction: its end is answered as a server would after an error, everything else refused. */
-  #answerLost(ends: boolean, replies: () => Buffer[]): void {
-    if (ends) this.#lost = false;
-    this.#answerLocally(ends ? replies() : [refusal(this.#loss), readyForQuery('failed')]);
+  /**
+   * In a lost transaction: its end is answered as a server would after an error, everything else refused. A COMMIT by
+   * which the client would first learn of it is an error.
+   */
+  #answerLost(ending: 'commit' | 'rollback' | null, replies: () => Buffer[]): void {
+    const loss = this.#loss;
     this.#loss = null;
+    if (ending !== null) this.#lost = false;
+    if (ending === 'rollback' || (ending === 'commit' && loss === null)) this.#answerLocally(replies());
+    else this.#answerLocally([refusal(loss), readyForQuery(this.#lost ? 'failed' : 'idle')]);
   }
 
   #answerLocally(messages: readonly Buffer[]): void {
@@ -586,6 +587,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#cancelKey !== null) this.#runtime.cancelKeys.forget(this.#cancelKey);
     this.#socket.end();
     this.#socket.destroySoon();
+    // A client that never reads what it was told last is not waited for.
+    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
     // Half a COPY must fail, not be taken for a whole one.
     if (wasCopying) this.#server?.close(`its client is gone in the middle of COPY: ${reason}`);
     else this.#server?.resumeReading();

@@ -3,6 +3,7 @@
 
 import { ProxyError } from '../lib/errors.js';
 import type { ExtendedBatch } from './extended-batch.js';
+import { endingOf } from './session-settings.js';
 import {
   BIND_COMPLETE,
   CLOSE_COMPLETE,
@@ -27,6 +28,12 @@ export function refusal(loss: ProxyError | null): Buffer {
 /** To a simple query that ends it. */
 export function rolledBack(): Buffer[] {
   return [commandComplete('ROLLBACK'), readyForQuery('idle')];
+}
+
+/** How the batch ends the transaction, if it does. */
+export function endingOfBatch(batch: ExtendedBatch): 'commit' | 'rollback' | null {
+  const endings = batch.classified.map(({ statement }) => endingOf(statement));
+  return endings.find((ending) => ending !== null) ?? null;
 }
 
 /** To a batch that ends it. */

@@ -38,6 +38,8 @@ export class PostgresRuntime implements ProtocolRuntime {
   serverVersion = '';
   readonly #options: RuntimeOptions;
   #routing: RoutingConfig;
+  /** Counts changes of the schema. */
+  #generation = 0;
   readonly #databases = new Map<string, DatabaseClassifier>();
 
   constructor(options: RuntimeOptions) {
@@ -71,6 +73,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   }
 
   forgetCatalog(): void {
+    this.#generation++;
     for (const entry of this.#databases.values()) {
       entry.catalog = null;
       entry.classifier.catalogChanged();
@@ -95,7 +98,11 @@ export class PostgresRuntime implements ProtocolRuntime {
     for (const [database, entry] of [...this.#databases]) {
       const control = open(database);
       try {
-        entry.catalog = await readCatalog(control, timeoutMs);
+        const generation = this.#generation;
+        const catalog = await readCatalog(control, timeoutMs);
+        // What was read while the schema changed may be from before.
+        if (generation !== this.#generation) continue;
+        entry.catalog = catalog;
         entry.classifier.catalogChanged();
       } finally {
         await control.close();

@@ -53,7 +53,7 @@ export class SessionSettings {
       after = before.apply(statement.session, this.#base);
       server.state = server.state.apply(statement.session, TrackedState.empty);
     }
-    const ended = endsTransaction(statement) && !end.failed;
+    const ended = endingOf(statement) !== null && !end.failed;
     if (this.#open !== null && (ended || end.transaction === 'idle')) {
       // A COMMIT of a failed transaction is answered by ROLLBACK.
       // PREPARE TRANSACTION keeps them as COMMIT does.
@@ -73,6 +73,8 @@ export class SessionSettings {
   }
 }
 
-export function endsTransaction(statement: StatementClass): boolean {
-  return statement.transaction?.kind === 'commit' || statement.transaction?.kind === 'rollback';
+/** How the statement ends a transaction, if it does. */
+export function endingOf(statement: StatementClass): 'commit' | 'rollback' | null {
+  const kind = statement.transaction?.kind;
+  return kind === 'commit' || kind === 'rollback' ? kind : null;
 }

@@ -36,8 +36,7 @@ export class Borrow implements PoolWaiter, Held {
 
   #start(): void {
     const { snapshot } = this.#source;
-    const node =
-      snapshot.primary ?? snapshot.nodes.find((each) => each.health === 'up' && each.mode === 'online')?.name;
+    const node = snapshot.primary ?? standIn(snapshot);
     const pool = node === undefined ? null : this.#source.pool(node);
     if (pool === null || node === undefined) {
       this.#hold();
@@ -82,4 +81,11 @@ export class Borrow implements PoolWaiter, Held {
   expired(): void {
     this.#callback(null, new ProxyError('no-primary', { detail: `; ${this.#source.snapshot.explanation}` }));
   }
+}
+
+/** While there is no primary: a node that follows it. */
+function standIn(snapshot: RoutingSnapshot): string | undefined {
+  return snapshot.nodes.find(
+    (node) => node.role === 'replica' && node.health === 'up' && node.mode === 'online',
+  )?.name;
 }

@@ -7,7 +7,7 @@ import { describeError, ProxyError } from '../lib/errors.js';
 import type { UserLookup } from '../protocol/client-connection.js';
 import type { StoredVerifier } from '../protocol/node-control.js';
 
-/** A changed password is known after this time at the latest; a failed login asks again at once. */
+/** A changed password is known after this time at the latest. */
 const KEEP_MS = 2000;
 const MAX_KEPT = 10_000;
 

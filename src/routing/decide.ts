@@ -16,6 +16,8 @@ export interface RoutingNode {
   /** Milliseconds; null while it is not known. */
   readonly lagMs: number | null;
   readonly weight: number;
+  /** It has history that the primary does not have. */
+  readonly errant: boolean;
 }
 
 export interface RoutingSnapshot {
@@ -61,6 +63,7 @@ export interface PassedOver {
 }
 
 const NOT_A_REPLICA: PassedOver = { label: 'no-replica', why: 'is not a replica' };
+const ERRANT: PassedOver = { label: 'no-replica', why: 'has history that the primary does not have' };
 const FAILED_ALREADY: PassedOver = { label: 'no-replica', why: 'has already failed this unit' };
 const LAG_UNKNOWN: PassedOver = { label: 'replicas-lag', why: 'its lag is not known' };
 const WATERMARK_UNKNOWN: PassedOver = {
@@ -85,6 +88,7 @@ export function passedOver(
   if (node.role !== 'replica') return NOT_A_REPLICA;
   if (node.health !== 'up') return { label: 'no-replica', why: `is ${node.health}` };
   if (node.mode !== 'online') return { label: 'no-replica', why: `is set to ${node.mode}` };
+  if (node.errant) return ERRANT;
   if (session.excluded.includes(node.name)) return FAILED_ALREADY;
   if (node.lagMs === null) return LAG_UNKNOWN;
   if (node.lagMs > session.maxLagMs)
@@ -150,7 +154,7 @@ export function decide(
 }
 
 function isUsable(node: RoutingNode): boolean {
-  return node.health === 'up' && node.mode === 'online';
+  return node.role === 'replica' && node.health === 'up' && node.mode === 'online';
 }
 
 function toPrimary(snapshot: RoutingSnapshot, reason: RouteReason): Decision {

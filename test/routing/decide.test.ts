@@ -24,7 +24,17 @@ const begin = (readOnly: boolean, isolation: string | null = null): StatementCla
 });
 
 function node(name: string, role: RoutingNode['role'], changes: Partial<RoutingNode> = {}): RoutingNode {
-  return { name, role, health: 'up', mode: 'online', applied: at(100), lagMs: 0, weight: 1, ...changes };
+  return {
+    name,
+    role,
+    health: 'up',
+    mode: 'online',
+    applied: at(100),
+    lagMs: 0,
+    weight: 1,
+    errant: false,
+    ...changes,
+  };
 }
 const session: SessionView = {
   consistency: 'session',
