@@ -104,9 +104,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     return this.#session.current.digest;
   }
 
-  cancel(): void {
-    this.#host.cancelRunning();
-  }
+  readonly cancel = (): void => this.#host.cancelRunning();
 
   #onLoggedIn(login: LoggedIn): void {
     this.#session.start(login.base);
@@ -134,7 +132,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     try {
       if (this.#phase === 'startup') this.#startup.read();
       else this.#readMessages();
-      // What cannot be read now is left in the kernel, beyond a little.
+      // Beyond a little, what cannot be read now stays in the kernel.
       if (this.#framer.pendingBytes > READ_AHEAD_BYTES && !this.#mayRead()) this.#socket.pause();
     } catch (cause) {
       this.terminate(
@@ -198,10 +196,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         }
         this.#submit(new SimpleUnit(UNCLASSIFIED, buffer.subarray(start, end)));
         return;
+      // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
-        // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
         return;
       default:
         throw new ProxyError('protocol-violation', {
