@@ -1,3 +1,5 @@
+// The suite that all kinds of cluster share, on MariaDB; it owns nothing but the choice of the servers.
+
 import { commonSuite } from './common.js';
 
 commonSuite('mariadb');
