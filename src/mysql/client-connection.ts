@@ -6,7 +6,7 @@ import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
-import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
 import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
@@ -17,7 +17,7 @@ import { MAX_REPLY_BYTES } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
-import { CONNECTION_LOST, type MysqlServerConnection } from './server-connection.js';
+import { CONNECTION_LOST, type MysqlServerConnection, type MysqlServerError } from './server-connection.js';
 import { commandClass, MysqlUnit } from './unit.js';
 import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
@@ -229,7 +229,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as MysqlServerConnection;
     const start = (): void => this.#start(unit as MysqlUnit, server, options, done);
-    const refused = (error: ServerError): void =>
+    const refused = (error: MysqlServerError): void =>
       this.#onRefused(unit as MysqlUnit, server, error, options, done);
     const ready = server.bringTo(this.session.state, (error) => (error === null ? start() : refused(error)));
     if (ready) start();
@@ -302,7 +302,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   #onRefused(
     unit: MysqlUnit,
     server: MysqlServerConnection,
-    error: ServerError,
+    error: MysqlServerError,
     options: ExecuteOptions,
     done: (outcome: Outcome) => void,
   ): void {
@@ -317,7 +317,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       return;
     }
     this.#endUnit(unit);
-    const err = { errno: Number(error.code) || 1105, sqlState: 'HY000', message: error.message };
+    const err = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
     this.#write(buildErr(err, sequenceAfter(unit.frame)));
     done({ kind: 'answered', transaction: server.transaction, error, position: null });
   }

@@ -1,9 +1,8 @@
 // How an execution is written for one server connection: its statement id there, parameter types that it lacks, long data.
 // It prepares the text first where the connection does not hold it.
 
-import type { ServerError } from '../protocol/unit.js';
 import type { PreparedText, ServerStatement } from './prepared-statements.js';
-import { CONNECTION_LOST, type MysqlServerConnection } from './server-connection.js';
+import { CONNECTION_LOST, type MysqlServerConnection, type MysqlServerError } from './server-connection.js';
 import type { TrackedState } from './tracked-state.js';
 import type { MysqlUnit } from './unit.js';
 import { buildBulkExecute, buildExecute } from './wire/execute.js';
@@ -27,14 +26,14 @@ export function holdStatement(
   server: MysqlServerConnection,
   text: PreparedText,
   state: TrackedState,
-  done: (statement: ServerStatement | null, error: ServerError | null) => void,
+  done: (statement: ServerStatement | null, error: MysqlServerError | null) => void,
 ): ServerStatement | null {
   const held = server.prepared.get(text);
   if (held !== undefined) return held;
-  const fail = (error: ServerError): void => done(null, error);
+  const fail = (error: MysqlServerError): void => done(null, error);
   const prepare = (): void =>
     server.prepare(text, (statement, error) => {
-      if (statement === null) fail(error ?? { code: CONNECTION_LOST, message: 'lost' });
+      if (statement === null) fail(error ?? { code: CONNECTION_LOST, message: 'lost', sqlState: 'HY000' });
       else if (server.bringTo(state, (back) => (back === null ? done(statement, null) : fail(back))))
         done(statement, null);
     });

@@ -22,9 +22,14 @@ import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } fr
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
+/** An error of the node, with what a client would need to be told of it. */
+export interface MysqlServerError extends ServerError {
+  readonly sqlState: string;
+}
+
 /** What a command of our own was answered. */
 export interface OwnResult {
-  readonly error: ServerError | null;
+  readonly error: MysqlServerError | null;
   /** Payloads of rows, when they were asked for. */
   readonly rows: readonly Buffer[];
   readonly prepared: PrepareOk | null;
@@ -38,7 +43,7 @@ interface Expectation {
   /** Our own: rows are kept. */
   readonly rows: Buffer[] | null;
   prepared: PrepareOk | null;
-  error: ServerError | null;
+  error: MysqlServerError | null;
   withheld: 'elsewhere' | 'primary' | null;
   forwarded: boolean;
   position: string | null;
@@ -166,7 +171,7 @@ export class MysqlServerConnection implements ServerConnection {
    * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error,
    * after which nobody else can have the connection.
    */
-  bringTo(state: TrackedState, done: (error: ServerError | null) => void): boolean {
+  bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void): boolean {
     const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
     if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.trackingSql });
     if (commands.length === 0) {
@@ -175,7 +180,7 @@ export class MysqlServerConnection implements ServerConnection {
     }
     this.trackingLost = false;
     let left = commands.length;
-    let failure: ServerError | null = null;
+    let failure: MysqlServerError | null = null;
     for (const command of commands) {
       this.own(this.#stateFrame(command), 'results', ({ error }) => {
         failure ??= error;
@@ -217,7 +222,7 @@ export class MysqlServerConnection implements ServerConnection {
   /** Prepares a text by itself; null when the server refused. */
   prepare(
     text: PreparedText,
-    done: (statement: ServerStatement | null, error: ServerError | null) => void,
+    done: (statement: ServerStatement | null, error: MysqlServerError | null) => void,
   ): void {
     this.own(buildCommand(COM.STMT_PREPARE, text.sql), 'prepare', ({ error, prepared }) => {
       if (prepared === null || error !== null) done(null, error ?? LOST);
@@ -435,7 +440,7 @@ export class MysqlServerConnection implements ServerConnection {
 
   /** True: the client does not get it. */
   #onErr(head: Expectation, err: ErrPacket, wasAtFirst: boolean): boolean {
-    head.error = { code: String(err.errno), message: err.message };
+    head.error = { code: String(err.errno), message: err.message, sqlState: err.sqlState };
     const { run } = head;
     if (run === null) return false;
     // Earlier results in the same chunk have passed, and are the client's.
@@ -536,7 +541,11 @@ export class MysqlServerConnection implements ServerConnection {
     const isCut = !this.#framer.isBetweenPackets;
     for (const [index, expectation] of expectations.entries()) {
       const { run, ownDone } = expectation;
-      ownDone?.({ error: { code: CONNECTION_LOST, message: reason }, rows: [], prepared: null });
+      ownDone?.({
+        error: { code: CONNECTION_LOST, message: reason, sqlState: 'HY000' },
+        rows: [],
+        prepared: null,
+      });
       if (run === null) continue;
       // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
       if (index === 0) {
@@ -552,7 +561,11 @@ export class MysqlServerConnection implements ServerConnection {
   }
 }
 
-const LOST: ServerError = { code: CONNECTION_LOST, message: 'the server connection is gone' };
+const LOST: MysqlServerError = {
+  code: CONNECTION_LOST,
+  message: 'the server connection is gone',
+  sqlState: 'HY000',
+};
 
 function uncork(socket: Socket): void {
   socket.uncork();
