@@ -354,7 +354,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const capture = this.#capture;
     if (capture === null) return;
     const reply = Buffer.concat(capture);
-    if (reply.length <= MAX_REPLY_BYTES) unit.prepared!.text.reply = reply;
+    if (reply.length <= MAX_REPLY_BYTES && this.session.sharesReplies) unit.prepared!.text.reply = reply;
   }
 
   next(): void {

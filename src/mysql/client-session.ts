@@ -47,6 +47,12 @@ export class ClientSession {
     return (this.status & STATUS.IN_TRANS) !== 0;
   }
 
+  /** The reply to a preparation may be given to others, and theirs to this client: EOF packets in it have status flags. */
+  get sharesReplies(): boolean {
+    if (hasCapability(this.capabilities, CAPABILITY.DEPRECATE_EOF)) return true;
+    return this.status === STATUS.AUTOCOMMIT;
+  }
+
   logIn(login: LoggedIn): void {
     this.user = login.user;
     this.capabilities = login.capabilities;

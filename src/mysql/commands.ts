@@ -282,7 +282,7 @@ function oneValue(client: CommandContext, frame: Buffer, name: string, value: st
 function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void {
   client.session.statements.checkRoom();
   const text = intern(client, payload.subarray(1));
-  if (text.reply !== null) {
+  if (text.reply !== null && client.session.sharesReplies) {
     const reply = Buffer.from(text.reply);
     reply.writeUInt32LE(client.session.statements.add(text).id, 5);
     client.answer(reply);
