@@ -22,6 +22,8 @@ export interface ClusterMonitorOptions {
   readonly positions: PositionFunctions;
   readonly clock: Clock;
   readonly log: Log;
+  /** For the metrics: how each probe ended, null when it was answered. */
+  readonly onProbe?: (node: string, failure: ProbeFailureKind | null) => void;
 }
 
 export type SnapshotListener = (snapshot: ClusterSnapshot, previous: ClusterSnapshot) => void;
@@ -43,6 +45,7 @@ export class ClusterMonitor {
   readonly #positions: PositionFunctions;
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #onProbe: ClusterMonitorOptions['onProbe'];
   readonly #nodes = new Map<string, WatchedNode>();
   readonly #listeners = new Set<SnapshotListener>();
   readonly #history: PrimaryHistory;
@@ -61,6 +64,7 @@ export class ClusterMonitor {
     this.#positions = options.positions;
     this.#clock = options.clock;
     this.#log = options.log;
+    this.#onProbe = options.onProbe;
     this.#history = new PrimaryHistory(options.positions);
     this.resolver = new PositionResolver(options.clock, options.config.monitor.timeoutMs);
     this.#snapshot = emptySnapshot(options.config.name, options.clock.now());
@@ -159,8 +163,14 @@ export class ClusterMonitor {
       clock: this.#clock,
       intervalMs: monitor.intervalMs,
       timeoutMs: monitor.timeoutMs,
-      onAnswer: (reading) => this.#answered(name, reading),
-      onFailure: (kind, message, sentAtMs) => this.#failed(name, kind, message, sentAtMs),
+      onAnswer: (reading) => {
+        this.#onProbe?.(name, null);
+        this.#answered(name, reading);
+      },
+      onFailure: (kind, message, sentAtMs) => {
+        this.#onProbe?.(name, kind);
+        this.#failed(name, kind, message, sentAtMs);
+      },
     });
     this.#nodes.set(name, { config, control, loop, aheadCount: 0, lastRead: null });
     loop.start();

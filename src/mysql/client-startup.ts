@@ -155,8 +155,10 @@ export class ClientStartup {
 
   fail(error: ProxyError): void {
     if (this.#phase === 'done') return;
-    if (error.code === 'authentication-failed')
+    if (error.code === 'authentication-failed') {
+      this.#host.loginFailed();
       this.#runtime.log.info({ user: this.#login.user, reason: error.message }, 'a login failed');
+    }
     this.#end(buildProxyError(error, this.#login.errorSequence), error.message);
   }
 

@@ -212,6 +212,10 @@ export class ClusterRuntime {
     }
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
+    if (snapshot.epoch > before.epoch && before.lastPrimary !== null) this.counters.failovers.done++;
+    else if (before.phase === 'failing-over' && snapshot.phase !== 'failing-over')
+      this.counters.failovers.failed++;
+    if (snapshot.phase === 'blocked' && before.phase !== 'blocked') this.counters.failovers.refused++;
     this.#resumeHeld(snapshot.primary !== before.primary || snapshot.epoch !== before.epoch);
   }
 

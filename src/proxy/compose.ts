@@ -11,7 +11,13 @@ import { mysqlProtocol } from '../mysql/protocol.js';
 import { postgresProtocol } from '../postgres/protocol.js';
 import type { NodeAddress, NodeControlOptions } from '../protocol/node-control.js';
 import type { Protocol } from '../protocol/protocol.js';
-import { type Counters, clusterCounters, createCounters, listenerCounters } from '../telemetry/counters.js';
+import {
+  type Counters,
+  clusterCounters,
+  createCounters,
+  listenerCounters,
+  nodeCounters,
+} from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
 import { type ClusterMonitorPort, ClusterRuntime } from './cluster-runtime.js';
 import { collectStates } from './collect.js';
@@ -156,6 +162,11 @@ class ComposedProxy implements RunningProxy {
       clock: systemClock,
       // It names the cluster in each line by itself.
       log: this.#log,
+      onProbe: (node, failure) => {
+        const numbers = nodeCounters(clusterCounters(this.#counters, config.name), node);
+        if (failure === null) numbers.probesAnswered++;
+        else numbers.probesFailed[failure]++;
+      },
     });
     const runtime: ClusterRuntime = new ClusterRuntime({
       config,

@@ -113,7 +113,11 @@ export class Listener {
       this.#endedBytesSent += socket.bytesWritten;
       this.#sockets.delete(socket);
     });
-    this.cluster.protocol.accept(socket, this.#settings(), (client) => new Session(this.cluster, client));
+    this.cluster.protocol.accept(
+      socket,
+      this.#settings(),
+      (client) => new Session(this.cluster, this.#counters, client),
+    );
   }
 
   #settings(): ListenerSettings {

@@ -17,7 +17,7 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
-import { countOne } from '../telemetry/counters.js';
+import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import { SessionSight } from './session-sight.js';
@@ -48,6 +48,7 @@ const NO_NODES: readonly string[] = [];
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
+  readonly #listener: ListenerCounters;
   readonly #client: ClientConnection;
   readonly #sight: SessionSight;
   #phase: Phase = 'login';
@@ -77,8 +78,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
 
-  constructor(cluster: ClusterRuntime, client: ClientConnection) {
+  constructor(cluster: ClusterRuntime, listener: ListenerCounters, client: ClientConnection) {
     this.#cluster = cluster;
+    this.#listener = listener;
     this.#client = client;
     this.#sight = new SessionSight(cluster);
     cluster.sessions.add(this);
@@ -110,6 +112,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   lookUpUser(user: string): Promise<UserLookup> {
     return this.#cluster.users.lookUp(user);
+  }
+
+  loginFailed(): void {
+    this.#listener.loginFailures++;
   }
 
   login(request: LoginRequest, callback: LoginCallback): void {
