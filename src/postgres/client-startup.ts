@@ -177,7 +177,7 @@ export class ClientStartup {
 
   #onStep(step: ClientLoginStep): void {
     if (step.kind === 'failed') {
-      this.#host.loginFailed();
+      this.#host.loginFailed(this.#message!.user);
       this.#runtime.log.info({ user: this.#message!.user, reason: step.reason }, 'a login failed');
       this.#fail(step.error);
       return;

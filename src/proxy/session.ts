@@ -114,8 +114,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#cluster.users.lookUp(user);
   }
 
-  loginFailed(): void {
+  loginFailed(user: string): void {
     this.#listener.loginFailures++;
+    this.#cluster.users.forget(user);
   }
 
   login(request: LoginRequest, callback: LoginCallback): void {

@@ -7,8 +7,9 @@ import { describeError, ProxyError } from '../lib/errors.js';
 import type { UserLookup } from '../protocol/client-connection.js';
 import type { StoredVerifier } from '../protocol/node-control.js';
 
-/** A changed password is known after this time at the latest. */
+/** A changed password is known after this time at the latest; after a failed login the primary is asked again. */
 const KEEP_MS = 2000;
+const FORGET_AFTER_MS = 100;
 const MAX_KEPT = 10_000;
 
 interface Kept {
@@ -44,6 +45,12 @@ export class Users {
     this.#kept.set(user, { lookup, atMs: now });
     lookup.catch(() => this.#kept.delete(user));
     return lookup;
+  }
+
+  /** The next login asks anew; a storm of wrong passwords still is one query in so many milliseconds. */
+  forget(user: string): void {
+    const kept = this.#kept.get(user);
+    if (kept !== undefined && monotonicMs() - kept.atMs > FORGET_AFTER_MS) this.#kept.delete(user);
   }
 
   async #ask(user: string): Promise<UserLookup> {
