@@ -156,7 +156,7 @@ export class ClientStartup {
   fail(error: ProxyError): void {
     if (this.#phase === 'done') return;
     if (error.code === 'authentication-failed') {
-      this.#host.loginFailed(this.#login.user);
+      this.#host.loginFailed(this.#login.user ?? '');
       this.#runtime.log.info({ user: this.#login.user, reason: error.message }, 'a login failed');
     }
     this.#end(buildProxyError(error, this.#login.errorSequence), error.message);
