@@ -120,9 +120,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   login(request: LoginRequest, callback: LoginCallback): void {
+    // MySQL: COM_CHANGE_USER logs the same client in again.
+    if (this.#key === null) this.#cluster.counters.clients++;
     this.#key = request.key;
     this.#credential = request.credential;
-    this.#cluster.counters.clients++;
     this.#cluster.borrow(request.key, request.credential, (loan, error) => {
       if (this.#phase === 'closed') {
         loan?.release();
