@@ -25,6 +25,8 @@ export interface LoadTool {
   readonly env: Readonly<Record<string, string>>;
   /** Of a line that the tool prints every second: the time since its start, and its statements a second since the last. */
   progress(line: string): { readonly seconds: number; readonly qps: number } | null;
+  /** Sent to the tool when its progress is that long; where it cannot be trusted to end by itself in time. */
+  readonly end?: { readonly afterSeconds: number; readonly signal: NodeJS.Signals };
   /** Throws `LoadFailed` where the output tells of errors. */
   figures(output: Output): Figures;
 }
@@ -75,6 +77,12 @@ function sample(client: number, groups: Groups, seconds: number, qps: number): S
   };
 }
 
+/** The first line comes a second after the start, or, where connecting took longer, when all are connected. */
+function loadSeconds(samples: readonly Sample[]): number {
+  const first = samples[0]!.seconds;
+  return samples.at(-1)!.seconds - (first < 1.5 ? 0 : first);
+}
+
 /**
  * From the first line of progress to the last but one: connecting is over, and no connection has ended yet (the time
  * of a server's process is lost from view while it ends). So it takes three lines.
@@ -116,8 +124,10 @@ export async function runLoad(tool: LoadTool, groups: Groups, deadlineMs: number
       rest = lines.pop() ?? '';
       for (const line of lines) {
         const progress = tool.progress(line);
-        if (progress !== null && child.pid !== undefined)
-          samples.push(sample(child.pid, groups, progress.seconds, progress.qps));
+        if (progress === null || child.pid === undefined) continue;
+        samples.push(sample(child.pid, groups, progress.seconds, progress.qps));
+        if (tool.end !== undefined && loadSeconds(samples) >= tool.end.afterSeconds)
+          child.kill(tool.end.signal);
       }
     });
   }

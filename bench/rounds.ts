@@ -1,10 +1,13 @@
 // Runs a load scenario in interleaved rounds: in each, every subject runs once for every mode and number of clients,
 // and who comes first changes from round to round, so that a busy minute of the machine hits all alike.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestCluster } from '../test/servers/cluster.js';
-import { type Groups, LoadFailed, type LoadTool, type Output, type Run, runLoad } from './load.js';
+import { until } from '../test/servers/poll.js';
+import { ProcessTable } from './cpu.js';
+import { type Groups, LoadFailed, type LoadTool, type Run, runLoad } from './load.js';
 import type { Options } from './options.js';
-import { connectMs, pgbench } from './pgbench.js';
+import { pgbench } from './pgbench.js';
 import { nowUs, type Window } from './profile.js';
 import type { Cell } from './report.js';
 import type { LoadScenario, Mode } from './scenarios.js';
@@ -15,6 +18,8 @@ import { sysbench } from './sysbench.js';
 const WARM_UP_TRANSACTIONS = 4_000;
 /** For a tool that hangs; a slow one on a busy machine must not be taken for it. */
 const PATIENCE_MS = 120_000;
+/** So long no process of a server ends, and the run before is over. */
+const CALM_MS = 200;
 
 interface Case {
   readonly mode: Mode;
@@ -29,8 +34,8 @@ export class Rounds {
   /** When Scheelite was measured: for its CPU profile. */
   readonly windows: Window[] = [];
   readonly #cells: Cell[] = [];
-  /** Seconds that all clients of a cell took to connect in its warm-up. */
-  readonly #connectSeconds = new Map<Cell, number>();
+  /** Their warm-up failed: they cannot do this at all, and that stands in the report. */
+  readonly #hopeless = new Set<Cell>();
 
   constructor(options: Options, scenario: LoadScenario, cluster: TestCluster, say: (line: string) => void) {
     this.#options = options;
@@ -51,8 +56,7 @@ export class Rounds {
     for (let round = 0; round < rounds; round++) {
       for (const [i, each] of cases.entries()) {
         for (const [subject, cell] of rotated(cellsOf.get(each) ?? [], round + i)) {
-          // It cannot do this at all; that stands in the report.
-          if (this.#connectSeconds.has(cell)) await this.#measure(subject, cell, round);
+          if (!this.#hopeless.has(cell)) await this.#measure(subject, cell, round);
         }
       }
     }
@@ -79,17 +83,7 @@ export class Rounds {
             ...{ mode, clients },
             until: { transactions },
           });
-    let seen: Output = { stdout: '', stderr: '' };
-    const watched: LoadTool = {
-      ...tool,
-      figures(output) {
-        seen = output;
-        return tool.figures(output);
-      },
-    };
-    const run = await this.#try(watched, subject, cell, 'warm-up');
-    // pgbench's time runs while it connects; sysbench's does not.
-    if (run !== null) this.#connectSeconds.set(cell, Math.ceil(connectMs(seen) / 1_000));
+    if ((await this.#try(tool, subject, cell, 'warm-up')) === null) this.#hopeless.add(cell);
   }
 
   async #measure(subject: Subject, cell: Cell, round: number): Promise<void> {
@@ -101,7 +95,7 @@ export class Rounds {
       scenario.tool === 'pgbench'
         ? pgbench(this.#cluster, subject, {
             ...{ scenario, mode, clients },
-            until: { seconds: seconds + (this.#connectSeconds.get(cell) ?? 0) },
+            until: { seconds },
           })
         : sysbench(this.#cluster, scenario, subject, this.#options.scale, {
             ...{ mode, clients },
@@ -131,12 +125,26 @@ export class Rounds {
 
   /** What the run before has left to do must not be charged to the next. */
   async #settle(): Promise<void> {
+    await this.#connectionsEnded();
     if (!this.#scenario.writes) return;
     if (this.#scenario.tool === 'pgbench') {
       await this.#cluster.primary.admin('TRUNCATE pgbench_history');
       await this.#cluster.primary.admin('VACUUM pgbench_branches, pgbench_tellers');
     }
     await this.#cluster.waitCaughtUp();
+  }
+
+  /** No server has ended a process for a while; only PostgreSQL has one for each connection. */
+  async #connectionsEnded(): Promise<void> {
+    const roots = this.#cluster.nodes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
+    let last = Number.NaN;
+    await until('the connections of the run before to end', async () => {
+      const count = new ProcessTable().trees(roots).length;
+      const steady = count >= last;
+      last = count;
+      if (!steady) await sleep(CALM_MS);
+      return steady;
+    });
   }
 }
 
