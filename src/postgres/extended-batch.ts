@@ -172,7 +172,8 @@ export class ExtendedBatch {
       ensure(server, known, out);
       out.messages.push(buildParse(known.serverName, 'SELECT'));
       const lacked = (): void => server.close('it lacked a statement that it was believed to hold');
-      out.steps.push(step('parse', 'forward', null, lacked));
+      const alias = { server: known.serverName, client: name };
+      out.steps.push({ ...step('parse', 'forward', null, lacked), alias });
       return;
     }
     if (server.prepared.has(text)) {
@@ -256,7 +257,7 @@ function step(
   text: PreparedText | null,
   completed: (() => void) | null = null,
 ): Step {
-  return { kind, verb, text, completed };
+  return { kind, verb, text, completed, alias: null };
 }
 
 /** The server connection holds the statement when the next message is read there. */

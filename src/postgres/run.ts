@@ -19,6 +19,8 @@ export interface Step {
   readonly verb: StepVerb;
   /** Parse, Close: the statement that the server connection has afterwards, or has no longer. */
   readonly text: PreparedText | null;
+  /** How an error of this step names the statement, and how the client does; null: alike. */
+  readonly alias: { readonly server: string; readonly client: string } | null;
   /** Called when the reply has come (or has been faked): the client's names change then, not before. */
   readonly completed: (() => void) | null;
 }

@@ -18,8 +18,9 @@ import {
   parseErrorResponse,
   parseParameterStatus,
   parseReadyForQuery,
+  type ServerErrorFields,
 } from './wire/backend.js';
-import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
+import { BIND_COMPLETE, CLOSE_COMPLETE, errorResponse, PARSE_COMPLETE } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
@@ -354,7 +355,13 @@ export class PostgresServerConnection implements ServerConnection {
       }
     }
     if (run.steps !== null) this.#fakes(head, run.steps);
-    this.#forward(head, buffer, start, end);
+    const alias = run.steps?.[head.step]?.alias ?? null;
+    if (alias === null) {
+      this.#forward(head, buffer, start, end);
+    } else {
+      this.#endSlice();
+      this.#slices.push(renamedError(fields, alias));
+    }
     head.committed = true;
   }
 
@@ -504,6 +511,12 @@ function boundTexts(run: Run): PreparedText[] {
   for (const { kind, text } of run.steps ?? [])
     if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
   return texts;
+}
+
+/** The client's own name for the statement, in place of the one that it has here. */
+function renamedError(fields: ServerErrorFields, alias: NonNullable<Step['alias']>): Buffer {
+  const message = fields.message.replaceAll(alias.server, Buffer.from(alias.client, 'latin1').toString());
+  return errorResponse({ severity: 'ERROR', code: fields.code, message });
 }
 
 const FAKES: Partial<Record<Step['kind'], Buffer>> = {
