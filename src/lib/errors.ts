@@ -116,6 +116,12 @@ export const ERRORS = {
     1461,
   ),
   cancelled: row('canceling statement due to user request', '57014', 1317),
+  'last-statement-gone': row(
+    'the server connection of the last statement has been used by another client since; what is asked of it is gone',
+    '55000',
+    1235,
+  ),
+  'database-denied': row('{detail}', '42000', 1044, { fatal: true }),
   'denied-by-rule': row('{detail}', '42501', 1227),
   'internal-error': row('internal error in the proxy: {detail}', 'XX000', 1105, { fatal: true }),
 } as const satisfies Record<string, ErrorRow>;

@@ -48,6 +48,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   readonly connectionId: number;
   readonly session: ClientSession;
 
+  readonly asksBack = true;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
   readonly #host: SessionHost;

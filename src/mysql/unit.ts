@@ -52,6 +52,12 @@ export class MysqlUnit implements Unit {
   get bytes(): number {
     return this.frame.length;
   }
+
+  /** LAST_INSERT_ID() is set where it is asked; COMMIT and its like are answered anywhere. */
+  get asksLast(): boolean {
+    const { route, transaction, afterWrite } = this.statement;
+    return route === 'last' && transaction === null && afterWrite !== true;
+  }
 }
 
 /** The class of a command that has no text. */

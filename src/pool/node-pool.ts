@@ -27,6 +27,8 @@ export interface PoolWaiter {
   /** Exactly one of the two is called after `acquire` answered null, unless `withdraw` came first. */
   granted(server: ServerConnection): void;
   refused(error: ProxyError): void;
+  /** It may ask its last connection about its last statement (`reclaim`): others leave that one to it while they can. */
+  readonly asksBack?: boolean;
   /** The server connection that it has ended by itself; it is no longer the waiter's. */
   lost(server: ServerConnection, reason: string): void;
 }
@@ -160,7 +162,7 @@ export class NodePool {
     const keyText = keyTextOf(key);
     // Whoever waits for a connection of this user and database comes first; others' waiting is no reason to wait.
     if (!this.#waits.some((wait) => wait.keyText === keyText)) {
-      const server = this.#takeIdle(keyText, stateDigest);
+      const server = this.#takeIdle(keyText, stateDigest, key.user, waiter);
       if (server !== null) {
         this.#lend(server, waiter);
         return server;
@@ -267,7 +269,8 @@ export class NodePool {
     return this.#idle.length + this.#leased.size + this.#connecting;
   }
 
-  #takeIdle(keyText: string, stateDigest: string): ServerConnection | null {
+  #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
+    if (waiter.asksBack === true) return this.#takeUnasked(keyText, stateDigest, user, waiter);
     let chosen = -1;
     let seen = 0;
     for (let i = this.#idle.length - 1; i >= 0 && seen < STATE_SEARCH_DEPTH; i--) {
@@ -280,8 +283,41 @@ export class NodePool {
       if (chosen < 0) chosen = i;
       seen++;
     }
-    if (chosen < 0) return null;
-    const [idle] = this.#idle.splice(chosen, 1);
+    return chosen < 0 ? null : this.#takeAt(chosen);
+  }
+
+  /**
+   * Where clients ask about their last statement: one's own connection, else one that nobody may ask back, else a new one;
+   * only at the limit the one that has waited longest to be asked.
+   */
+  #takeUnasked(
+    keyText: string,
+    stateDigest: string,
+    user: string,
+    waiter: PoolWaiter,
+  ): ServerConnection | null {
+    let free = -1;
+    let oldest = -1;
+    for (let i = this.#idle.length - 1; i >= 0; i--) {
+      const idle = this.#idle[i]!;
+      if (idle.keyText !== keyText) continue;
+      const holder = this.#lastHolders.get(idle.server);
+      if (holder === waiter) return this.#takeAt(i);
+      oldest = i;
+      if (holder?.asksBack === true) continue;
+      if (
+        free < 0 ||
+        (idle.server.stateDigest === stateDigest && this.#idle[free]!.server.stateDigest !== stateDigest)
+      )
+        free = i;
+    }
+    if (free >= 0) return this.#takeAt(free);
+    const mayOpen = this.#total() < this.#limits.maxServerConnections && !this.#isUserFull(user);
+    return oldest < 0 || mayOpen ? null : this.#takeAt(oldest);
+  }
+
+  #takeAt(index: number): ServerConnection {
+    const [idle] = this.#idle.splice(index, 1);
     return idle!.server;
   }
 
@@ -411,7 +447,15 @@ export class NodePool {
     const at = this.#waits.indexOf(attempt);
     if (at < 0) return;
     this.#waits.splice(at, 1);
-    attempt.waiter.refused(error);
+    // One that somebody might have asked back is better than none.
+    const idle = this.#idle.findIndex(({ keyText }) => keyText === attempt.keyText);
+    if (idle < 0) {
+      attempt.waiter.refused(error);
+      return;
+    }
+    const server = this.#takeAt(idle);
+    this.#lend(server, attempt.waiter);
+    attempt.waiter.granted(server);
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {

@@ -28,6 +28,7 @@ export const UNCLASSIFIED: Classified = {
 export class SimpleUnit implements Unit {
   readonly kind = 'simple';
   readonly open = false;
+  readonly asksLast = false;
   readonly statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
@@ -47,6 +48,7 @@ export class SimpleUnit implements Unit {
 
 export class BatchUnit implements Unit {
   readonly kind = 'batch';
+  readonly asksLast = false;
   statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;

@@ -26,6 +26,8 @@ export interface ClientConnection {
   next(): void;
   /** Says why, by the protocol's own means, and closes. */
   terminate(error: ProxyError): void;
+  /** Clients of this protocol may ask about their last statement (SHOW WARNINGS, ROW_COUNT). */
+  readonly asksBack: boolean;
   /** Digest of the session state that a server connection must carry; changes with the client's SETs. */
   readonly stateDigest: string;
   /**

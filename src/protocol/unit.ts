@@ -18,6 +18,8 @@ export interface Unit {
    * server connection of the primary and is never run again.
    */
   readonly open: boolean;
+  /** It asks about the last statement what only the server connection knows on which that ran. */
+  readonly asksLast: boolean;
 }
 
 /** What the server says about the transaction after a reply (ReadyForQuery; SERVER_STATUS_IN_TRANS). */

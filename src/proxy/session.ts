@@ -163,6 +163,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, this.#server!);
       return;
     }
+    if (unit.asksLast && this.#previous !== null) {
+      // An answer about somebody else's statement would be worse than none.
+      this.#transition('running');
+      this.#fail(unit, new ProxyError('last-statement-gone'), 'idle');
+      return;
+    }
     this.#onReplica = decision.onReplica;
     const pool = this.#cluster.pool(decision.node);
     if (pool === null) {
@@ -209,6 +215,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#server = previous;
     this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
     return true;
+  }
+
+  get asksBack(): boolean {
+    return this.#client.asksBack && this.#phase !== 'closed';
   }
 
   granted(server: ServerConnection): void {

@@ -195,6 +195,7 @@ export class ServerLogin {
     if (isFull(errno)) throw new ProxyError('node-full', { node, detail: `${errno}: ${message}` });
     // A server that shuts down or blocks this host says so instead of a greeting.
     if (!wasGreeted) throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
+    if (errno === ER_DBACCESS_DENIED) throw new ProxyError('database-denied', { detail: message });
     if (errno === ER_BAD_DB) throw new ProxyError('unknown-database', { database: database ?? '' });
     if (errno === ER_SERVER_SHUTDOWN)
       throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
@@ -202,6 +203,7 @@ export class ServerLogin {
   }
 }
 
+const ER_DBACCESS_DENIED = 1044;
 const ER_SERVER_SHUTDOWN = 1053;
 
 /** Too many connections, of all or of this user: the node is well, and the same login may succeed later. */
