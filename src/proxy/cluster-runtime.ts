@@ -130,6 +130,8 @@ export class ClusterRuntime {
 
   reportFailure(node: string, error: Error): void {
     this.log.warn({ node, error: error.message }, 'a server connection failed');
+    // Whatever ended that one has likely ended the idle ones too; a write on one of them would be of unknown outcome.
+    this.#pools.get(node)?.closeIdle('another server connection to its node failed');
     this.#monitor.reportFailure(node, error);
   }
 
