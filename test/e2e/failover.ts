@@ -10,14 +10,17 @@ import type { Client } from './driver.js';
 import { readLoad } from './replicas.js';
 import type { Front, Stage } from './stage.js';
 
-/** Numbers of the writers in the ledger. */
-const WRITERS = [1, 2, 3, 4];
+/** Numbers of the writers in the ledger; the last two write in transactions, each entry twice: as n and as n + 50. */
+const WRITERS = [1, 2, 3, 4, 5, 6];
+const IN_TRANSACTIONS = [5, 6];
+const PAIR = 50;
 
 interface Writer {
   readonly acknowledged: Set<number>;
   readonly unknown: Set<number>;
   /** Codes of all errors. */
   readonly errors: string[];
+  readonly inTransactions: boolean;
   slowestMs: number;
 }
 
@@ -59,9 +62,12 @@ export async function failoverTests(t: TestContext, stage: Stage): Promise<void>
     const writers = await writes.end();
     await reads.end();
     for (const writer of writers) {
-      // A write that was under way has an unknown outcome; nothing else may happen to it.
-      const expected = driver.code('outcome-unknown');
-      assert.deepEqual(writer.errors, Array(writer.errors.length).fill(expected));
+      // A write that was under way has an unknown outcome, a transaction is lost; nothing else may happen.
+      const expected = [
+        driver.code('outcome-unknown'),
+        ...(writer.inTransactions ? [driver.code('transaction-lost')] : []),
+      ];
+      for (const code of writer.errors) assert.ok(expected.includes(code), writer.errors.join(', '));
       assert.ok(writer.errors.length <= 1, `${writer.errors.length} errors`);
     }
     t.diagnostic(`slowest write: ${Math.round(Math.max(...writers.map((writer) => writer.slowestMs)))} ms`);
@@ -91,6 +97,11 @@ export async function failoverTests(t: TestContext, stage: Stage): Promise<void>
             `${entry} was never acknowledged`,
           );
         }
+      }
+      for (const entry of there) {
+        const [client, seq] = entry.split(':').map(Number);
+        if (IN_TRANSACTIONS.includes(client!))
+          assert.ok(there.has(`${client! + PAIR}:${seq}`), `half of transaction ${entry}`);
       }
       t.diagnostic(`${acknowledged} acknowledged writes, ${lost} of them lost with the old primary`);
     },
@@ -146,6 +157,13 @@ async function ledgerOf(node: TestNode): Promise<Set<string>> {
   return new Set(rows.map((row) => `${row.client}:${row.seq}`));
 }
 
+async function transaction(client: Client, number: number, seq: number): Promise<void> {
+  await client.query('BEGIN');
+  await client.query(`INSERT INTO ledger VALUES (${number}, ${seq})`);
+  await client.execute('INSERT INTO ledger VALUES (?, ?)', [number + PAIR, seq]);
+  await client.query('COMMIT');
+}
+
 /** Autocommit inserts, half of them prepared, each written down when it is acknowledged. */
 async function writeLoad(t: TestContext, stage: Stage, front: Front) {
   const { driver } = stage;
@@ -156,7 +174,8 @@ async function writeLoad(t: TestContext, stage: Stage, front: Front) {
     for (let seq = 1; !ended; seq++) {
       const started = performance.now();
       try {
-        if (seq % 2 === 0) await client.execute('INSERT INTO ledger VALUES (?, ?)', [number, seq]);
+        if (writer.inTransactions) await transaction(client, number, seq);
+        else if (seq % 2 === 0) await client.execute('INSERT INTO ledger VALUES (?, ?)', [number, seq]);
         else await client.query(`INSERT INTO ledger VALUES (${number}, ${seq})`);
         writer.acknowledged.add(seq);
         total++;
@@ -164,6 +183,7 @@ async function writeLoad(t: TestContext, stage: Stage, front: Front) {
         if (client.broken !== null) throw client.broken;
         writer.errors.push(driver.codeOf(error));
         writer.unknown.add(seq);
+        if (writer.inTransactions) await client.query('ROLLBACK');
       }
       writer.slowestMs = Math.max(writer.slowestMs, performance.now() - started);
       await sleep(1);
@@ -172,7 +192,13 @@ async function writeLoad(t: TestContext, stage: Stage, front: Front) {
   const writers: Writer[] = [];
   const loops: Promise<void>[] = [];
   for (const number of WRITERS) {
-    const writer: Writer = { acknowledged: new Set(), unknown: new Set(), errors: [], slowestMs: 0 };
+    const writer: Writer = {
+      acknowledged: new Set(),
+      unknown: new Set(),
+      errors: [],
+      inTransactions: IN_TRANSACTIONS.includes(number),
+      slowestMs: 0,
+    };
     writers.push(writer);
     loops.push(loop(await front.connect(t), number, writer));
   }
