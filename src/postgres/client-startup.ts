@@ -4,10 +4,11 @@
 import type { Socket } from 'node:net';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { SessionHost } from '../protocol/client-connection.js';
+import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { ClientLogin, type ClientLoginMethod, type ClientLoginStep } from './auth/client-login.js';
 import type { PostgresRuntime } from './runtime.js';
-import type { PostgresServerConnection } from './server-connection.js';
+import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { parseStartupOptions } from './startup-options.js';
 import { setStatement, TrackedState } from './tracked-state.js';
 import {
@@ -56,6 +57,7 @@ export interface StartupEvents {
  */
 type Phase = 'packet' | 'lookup' | 'authenticating' | 'login' | 'done';
 
+const MAX_ASKED = 5;
 /** 3.2 keys: as long as PostgreSQL 18 makes them. */
 const LONG_KEY_BYTES = 32;
 const SHORT_KEY_BYTES = 4;
@@ -73,6 +75,8 @@ export class ClientStartup {
   #phase: Phase = 'packet';
   #message: StartupMessage | null = null;
   #login: ClientLogin | null = null;
+  /** Server connections asked for the parameters. */
+  #asked = 0;
 
   constructor(
     socket: Socket,
@@ -185,24 +189,37 @@ export class ClientStartup {
     this.#socket.write(step.send);
     if (step.kind === 'continue') return;
     this.#phase = 'login';
+    this.#askNode(step.credential, this.#settingsOf(this.#message!));
+  }
+
+  /** A server connection that breaks under the question is no reason to refuse a client: another one is asked. */
+  #askNode(credential: Credential, base: TrackedState): void {
     const message = this.#message!;
-    const base = this.#settingsOf(message);
+    this.#asked++;
     this.#host.login(
       {
         key: { user: message.user, database: message.database, variant: '' },
-        credential: step.credential,
+        credential,
         applicationName: message.parameters.get('application_name') ?? '',
       },
       (loan, error) => {
         if (this.#phase !== 'login') loan?.release();
         else if (loan === null) this.#fail(error!);
-        else this.#takeParameters(loan.server as PostgresServerConnection, base, () => loan.release());
+        else {
+          const again = (): void => this.#askNode(credential, base);
+          this.#takeParameters(loan.server as PostgresServerConnection, base, () => loan.release(), again);
+        }
       },
     );
   }
 
   /** The node sets what the startup packet asks for, and so says what it makes of it. */
-  #takeParameters(server: PostgresServerConnection, base: TrackedState, release: () => void): void {
+  #takeParameters(
+    server: PostgresServerConnection,
+    base: TrackedState,
+    release: () => void,
+    again: () => void,
+  ): void {
     const take = (): void => {
       const parameters = new Map(server.parameters);
       release();
@@ -219,6 +236,10 @@ export class ClientStartup {
       }
       release();
       if (this.#phase !== 'login') return;
+      if (error.code === CONNECTION_LOST && this.#asked < MAX_ASKED) {
+        again();
+        return;
+      }
       this.#socket.write(errorResponse({ severity: 'FATAL', code: error.code, message: error.message }));
       this.stop();
       this.#events.ended(`a startup parameter was refused: ${error.message}`);
