@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
+import { newcomers } from './newcomers.js';
 import { readLoad } from './replicas.js';
 import type { Front, Stage } from './stage.js';
 
@@ -36,6 +37,7 @@ export async function failoverTests(t: TestContext, stage: Stage): Promise<void>
 
   const reads = await readLoad(t, front, 4);
   const writes = await writeLoad(t, stage, front);
+  const logins = newcomers(stage, front);
   await writes.more(200);
   await old.kill('SIGKILL');
 
@@ -71,6 +73,12 @@ export async function failoverTests(t: TestContext, stage: Stage): Promise<void>
       assert.ok(writer.errors.length <= 1, `${writer.errors.length} errors`);
     }
     t.diagnostic(`slowest write: ${Math.round(Math.max(...writers.map((writer) => writer.slowestMs)))} ms`);
+  });
+
+  await t.test('clients that logged in meanwhile were held, not refused', async (t) => {
+    const { entered, refused } = await logins.end();
+    assert.deepEqual(refused, []);
+    t.diagnostic(`${entered} logins`);
   });
 
   await t.test(

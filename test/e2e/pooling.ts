@@ -3,8 +3,10 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
+import { newcomers } from './newcomers.js';
 import { rejects, type Stage } from './stage.js';
 
 const BACKEND = 'SELECT backend_id() AS id';
@@ -121,6 +123,18 @@ export async function poolingTests(t: TestContext, stage: Stage): Promise<void> 
     await second.query("INSERT INTO notes VALUES (302, '')");
   });
 
+  await t.test('server connections that end under logins: nobody is refused', async (t) => {
+    const front = await stage.front(t);
+    const logins = newcomers(stage, front);
+    for (let i = 0; i < 40; i++) {
+      await endServerConnections(stage);
+      await sleep(10);
+    }
+    const { entered, refused } = await logins.end();
+    assert.deepEqual(refused, []);
+    assert.ok(entered > 0);
+  });
+
   await t.test('an error of the server is the client own, in and outside transactions', async (t) => {
     const front = await stage.front(t, { pool: { maxServerConnections: 1 } });
     const client = await front.connect(t);
@@ -135,4 +149,16 @@ export async function poolingTests(t: TestContext, stage: Stage): Promise<void> 
     await other.query("UPDATE notes SET note = 'still' WHERE id = 400");
     assert.deepEqual(await client.query('SELECT note FROM notes WHERE id = 400'), [{ note: 'still' }]);
   });
+}
+
+/** All of the application's on the primary, whatever they do. */
+async function endServerConnections(stage: Stage): Promise<void> {
+  const { primary } = stage.cluster;
+  if (stage.kind === 'postgres') {
+    await primary.admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'");
+    return;
+  }
+  const rows = await primary.admin("SELECT ID AS id FROM information_schema.PROCESSLIST WHERE USER = 'app'");
+  // One may have gone meanwhile.
+  for (const row of rows) await primary.admin(`KILL ${row.id}`).catch(() => {});
 }

@@ -68,6 +68,30 @@ export async function faultTests(t: TestContext, stage: Stage): Promise<void> {
     assert.deepEqual(await client.query('SELECT note FROM notes WHERE id = 1104'), [{ note: 'b' }]);
   });
 
+  await t.test('backends terminated while startup parameters are set there: nobody is refused', async (t) => {
+    const trusting = await trustingFront(t, stage);
+    let ended = false;
+    let entered = 0;
+    const coming = Array.from({ length: 4 }, async (_, i) => {
+      for (let round = 0; !ended; round++) {
+        // Another value each time: each login has to say so to a server connection.
+        const wire = await openWire(t, stage, trusting, {
+          work_mem: `${1000 + 1000 * i + (round % 1000)}kB`,
+        });
+        wire.send(say.terminate());
+        entered++;
+      }
+    });
+    const all = Promise.all(coming).finally(() => {
+      ended = true;
+    });
+    all.catch(() => {});
+    for (let i = 0; i < 100 && !ended; i++) await terminate(primary);
+    await until('some logins', () => ended || entered > 100);
+    ended = true;
+    await all;
+  });
+
   await t.test('a plan whose result type has changed is healed for reads', async (t) => {
     const client = await front.connect(t);
     await client.query('CREATE TABLE plans (a int)');
