@@ -57,7 +57,9 @@ export interface StartupEvents {
  */
 type Phase = 'packet' | 'lookup' | 'authenticating' | 'login' | 'done';
 
-const MAX_ASKED = 5;
+/** Between server connections that broke under the same login. */
+const ASK_AGAIN_AFTER_MS = 5;
+const MAX_ASK_AGAIN_AFTER_MS = 200;
 /** 3.2 keys: as long as PostgreSQL 18 makes them. */
 const LONG_KEY_BYTES = 32;
 const SHORT_KEY_BYTES = 4;
@@ -75,8 +77,8 @@ export class ClientStartup {
   #phase: Phase = 'packet';
   #message: StartupMessage | null = null;
   #login: ClientLogin | null = null;
-  /** Server connections asked for the parameters. */
-  #asked = 0;
+  #askAgain: NodeJS.Timeout | undefined;
+  #askAgainAfterMs = ASK_AGAIN_AFTER_MS;
 
   constructor(
     socket: Socket,
@@ -100,6 +102,7 @@ export class ClientStartup {
 
   stop(): void {
     clearTimeout(this.#deadline);
+    clearTimeout(this.#askAgain);
     this.#phase = 'done';
   }
 
@@ -192,10 +195,9 @@ export class ClientStartup {
     this.#askNode(step.credential, this.#settingsOf(this.#message!));
   }
 
-  /** A server connection that breaks under the question is no reason to refuse a client: another one is asked. */
+  /** A server connection that breaks under the question is no reason to refuse a client: another is asked, until the deadline. */
   #askNode(credential: Credential, base: TrackedState): void {
     const message = this.#message!;
-    this.#asked++;
     this.#host.login(
       {
         key: { user: message.user, database: message.database, variant: '' },
@@ -206,7 +208,10 @@ export class ClientStartup {
         if (this.#phase !== 'login') loan?.release();
         else if (loan === null) this.#fail(error!);
         else {
-          const again = (): void => this.#askNode(credential, base);
+          const again = (): void => {
+            this.#askAgain = setTimeout(() => this.#askNode(credential, base), this.#askAgainAfterMs);
+            this.#askAgainAfterMs = Math.min(2 * this.#askAgainAfterMs, MAX_ASK_AGAIN_AFTER_MS);
+          };
           this.#takeParameters(loan.server as PostgresServerConnection, base, () => loan.release(), again);
         }
       },
@@ -236,7 +241,7 @@ export class ClientStartup {
       }
       release();
       if (this.#phase !== 'login') return;
-      if (error.code === CONNECTION_LOST && this.#asked < MAX_ASKED) {
+      if (error.code === CONNECTION_LOST) {
         again();
         return;
       }
