@@ -8,10 +8,10 @@ import type { TestCluster } from '../test/servers/cluster.js';
 import { residentBytes } from './cpu.js';
 import { distinct } from './load.js';
 import type { Options } from './options.js';
-import { aligned } from './report.js';
 import type { SubjectName } from './scenarios.js';
 import { median } from './statistics.js';
-import { type Subject, startSubject } from './subjects.js';
+import { type Subject, startSubject, tooManyClients } from './subjects.js';
+import { aligned } from './table.js';
 
 /** Clients that log in at the same time. */
 const AT_ONCE = 32;
@@ -21,6 +21,11 @@ export interface IdleRow {
   readonly mode: 'idle';
   readonly clients: number;
   readonly subject: SubjectName;
+  /** As every row has them; here no queries are measured. */
+  readonly qps: null;
+  readonly p50Ms: null;
+  readonly p95Ms: null;
+  readonly p99Ms: null;
   /** Medians over the rounds; null if any round failed. */
   readonly rssMiB: number | null;
   readonly rssBeforeMiB: number | null;
@@ -112,7 +117,9 @@ export async function idleMemory(
   say: (line: string) => void,
 ): Promise<IdleRow[]> {
   const cells = options.clients.flatMap((clients) =>
-    subjects.map((subject) => ({ clients, subject, runs: [] as Measured[], failures: [] as string[] })),
+    subjects
+      .filter((subject) => tooManyClients(subject, clients) === null)
+      .map((subject) => ({ clients, subject, runs: [] as Measured[], failures: [] as string[] })),
   );
   for (let round = 1; round <= options.rounds; round++) {
     for (const { clients, subject, runs, failures } of cells) {
@@ -131,7 +138,7 @@ export async function idleMemory(
     const middle = (pick: (run: Measured) => number, unit: number) =>
       failures.length > 0 || runs.length === 0 ? null : Number((median(runs.map(pick)) / unit).toFixed(1));
     return {
-      ...{ mode: 'idle', clients, subject },
+      ...{ mode: 'idle', clients, subject, qps: null, p50Ms: null, p95Ms: null, p99Ms: null },
       rssMiB: middle((run) => run.after, MIB),
       rssBeforeMiB: middle((run) => run.before, MIB),
       kibPerClient: middle((run) => (run.after - run.before) / clients, 1024),

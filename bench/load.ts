@@ -2,7 +2,7 @@
 // while all clients were connected. What the tool's output means is the tool's own file.
 
 import { spawn } from 'node:child_process';
-import { ProcessTable } from './cpu.js';
+import { endedChildrenSeconds, ProcessTable } from './cpu.js';
 
 export interface Output {
   readonly stdout: string;
@@ -12,6 +12,8 @@ export interface Output {
 export interface Figures {
   /** Statements a second. */
   readonly qps: number;
+  /** In the whole run. */
+  readonly statements: number;
   readonly p50Ms: number;
   readonly p95Ms: number;
   readonly p99Ms: number;
@@ -52,6 +54,8 @@ export interface Cpu {
 
 export interface Run extends Figures {
   readonly cpu: Cpu;
+  /** Of neighbours: the same clients without the heavy one, and what that one got done. */
+  readonly neighbours?: { readonly alone: Figures; readonly heavyQps: number };
 }
 
 export interface Groups {
@@ -59,19 +63,23 @@ export interface Groups {
   readonly nodes: readonly { readonly name: string; readonly pid: number | undefined }[];
 }
 
-interface Sample {
-  readonly seconds: number;
-  readonly qps: number;
+/** Processor time so far, in seconds. */
+export interface Used {
   readonly client: number;
   readonly proxy: number;
   readonly nodes: readonly number[];
 }
 
-function sample(client: number, groups: Groups, seconds: number, qps: number): Sample {
+interface Sample extends Used {
+  readonly seconds: number;
+  readonly qps: number;
+}
+
+/** `client` is the load tool's process; without it, all clients that have ended. */
+export function used(groups: Groups, client: number | null = null): Used {
   const table = new ProcessTable();
   return {
-    ...{ seconds, qps },
-    client: table.cpuSeconds([client]),
+    client: client === null ? endedChildrenSeconds() : table.cpuSeconds([client]),
     proxy: table.cpuSeconds(groups.proxy),
     nodes: groups.nodes.map(({ pid }) => (pid === undefined ? 0 : table.cpuSeconds([pid]))),
   };
@@ -95,10 +103,15 @@ function cpuOf(all: readonly Sample[], groups: Groups): Cpu {
   for (let i = 1; i < samples.length; i++) {
     statements += samples[i]!.qps * (samples[i]!.seconds - samples[i - 1]!.seconds);
   }
+  return first === undefined || last === undefined ? UNKNOWN : costOf(first, last, statements, groups);
+}
+
+const UNKNOWN: Cpu = { client: Number.NaN, proxy: Number.NaN, server: Number.NaN, nodes: {} };
+
+/** What was used between two moments, for 10,000 of the statements that ran between them. */
+export function costOf(first: Used, last: Used, statements: number, groups: Groups): Cpu {
+  if (statements === 0) return UNKNOWN;
   const per10k = (seconds: number) => (seconds / statements) * 10_000;
-  if (first === undefined || last === undefined || statements === 0) {
-    return { client: Number.NaN, proxy: Number.NaN, server: Number.NaN, nodes: {} };
-  }
   const nodes = groups.nodes.map(({ name }, i) => [name, per10k(last.nodes[i]! - first.nodes[i]!)] as const);
   return {
     client: per10k(last.client - first.client),
@@ -125,7 +138,7 @@ export async function runLoad(tool: LoadTool, groups: Groups, deadlineMs: number
       for (const line of lines) {
         const progress = tool.progress(line);
         if (progress === null || child.pid === undefined) continue;
-        samples.push(sample(child.pid, groups, progress.seconds, progress.qps));
+        samples.push({ ...progress, ...used(groups, child.pid) });
         if (tool.end !== undefined && loadSeconds(samples) >= tool.end.afterSeconds)
           child.kill(tool.end.signal);
       }

@@ -1,27 +1,22 @@
 // npm run bench: starts servers and subjects, runs one scenario, prints and writes what came out.
 // Exit status: 0 all was measured, 1 something failed or was not there, 2 wrong command line.
 
-import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
-import { promisify } from 'node:util';
 import { startCluster, type TestCluster } from '../test/servers/cluster.js';
 import { chart } from './chart.js';
 import { raiseFileLimit } from './file-limit.js';
+import { fill } from './fill.js';
 import { idleMemory, idleTable } from './idle-memory.js';
 import { type Options, parseOptions, USAGE, UsageError } from './options.js';
-import { pgbenchProgram } from './pgbench.js';
 import { type CpuProfile, profileLines, type Window } from './profile.js';
-import { failed, headOf, type Report, rowsOf, tableOf, troubles } from './report.js';
+import { failed, headOf, leftOutOf, type Report, rowsOf, troubles } from './report.js';
 import { Rounds } from './rounds.js';
-import { type LoadScenario, SERVERS, type SubjectName } from './scenarios.js';
-import { missing, type Subject, startSubject } from './subjects.js';
-import { sysbenchPrepare, sysbenchProgram } from './sysbench.js';
+import { type LoadScenario, rowsPerStatement, SERVERS, type SubjectName } from './scenarios.js';
+import { connectsEachClient, missing, type Subject, startSubject, tooManyClients } from './subjects.js';
+import { barsOf, tableOf } from './table.js';
 
-const run = promisify(execFile);
 const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
-/** Somewhere servers with a process for each connection end; a subject that needs more fails, and that is said. */
-const MOST_SERVER_CONNECTIONS = 5_000;
 
 /** Progress is not a result. */
 function say(line: string): void {
@@ -32,34 +27,25 @@ function print(lines: readonly string[]): void {
   process.stdout.write(`${lines.join('\n')}\n`);
 }
 
-function start({ server, clients, subjects }: Options): Promise<TestCluster> {
+function start({ scenario, server, clients, subjects }: Options): Promise<TestCluster> {
   const { kind, ...version } = SERVERS[server];
-  const most = Math.max(...clients);
+  const each = subjects.filter(connectsEachClient);
+  const most = Math.max(
+    0,
+    ...clients.filter((count) => each.some((name) => tooManyClients(name, count) === null)),
+  );
   // Those of the run before may still be ending, and Pgpool-II keeps one for each client. The rest is for monitors,
   // pools and us; never less than the servers have by default.
-  const wanted = 2 * most + (subjects.includes('pgpool') ? most : 0) + 250;
-  const connections = Math.min(wanted, MOST_SERVER_CONNECTIONS);
+  const connections = 2 * most + (each.includes('pgpool') ? most : 0) + 350;
   const settings =
     kind === 'postgres'
-      ? { max_connections: connections, shared_buffers: '256MB' }
+      ? {
+          ...{ max_connections: connections, shared_buffers: '256MB' },
+          // One client with heavy queries is to be one process of the server: the load is two cores wide as it is.
+          ...(scenario.tool === 'neighbours' ? { max_parallel_workers_per_gather: 0 } : {}),
+        }
       : { 'max-connections': connections, 'innodb-buffer-pool-size': '256M' };
   return startCluster(kind, { replicas: 2, settings, ...version });
-}
-
-async function fill(cluster: TestCluster, scenario: LoadScenario, scale: number): Promise<void> {
-  const { host, port } = cluster.primary;
-  if (scenario.tool === 'pgbench') {
-    const { user, password, database } = cluster.user;
-    const address = ['--host', host, '--port', String(port), '--username', user];
-    await run(
-      pgbenchProgram(cluster),
-      ['--initialize', '--quiet', '--scale', String(scale), ...address, database],
-      { env: { ...process.env, PGPASSWORD: password } },
-    );
-  } else {
-    await run(sysbenchProgram(cluster), sysbenchPrepare(cluster, scenario.script, scale));
-  }
-  await cluster.waitCaughtUp();
 }
 
 interface Absent {
@@ -106,8 +92,9 @@ async function load(
     startedAt,
     machine: machine(),
     loadAverages: [before, loadavg()[0] ?? Number.NaN],
-    rows: rowsOf(cells),
+    rows: rowsOf(cells, rowsPerStatement(scenario, options.scale)),
     absent,
+    leftOut: leftOutOf(options, found),
     complaints,
   } as const;
   return { report, profiles, windows: rounds.windows };
@@ -124,13 +111,9 @@ async function runLoadScenario(options: Options, scenario: LoadScenario, cluster
     print(['', "Scheelite's own time, by function:", ...profileLines(profiles, windows)]);
   if (options.json !== null) writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
   if (options.chart !== null) {
-    const bars = report.rows.map(({ mode, clients, subject, qps }) => ({
-      group: `${mode}, ${clients} clients`,
-      subject,
-      value: qps,
-    }));
+    const { unit, bars } = barsOf(report);
     const title = `${report.scenario} on ${report.server}`;
-    writeFileSync(options.chart, chart(title, 'queries a second, median', bars));
+    writeFileSync(options.chart, chart(title, unit, bars));
   }
   return failed(report) ? EXIT.failed : EXIT.ok;
 }
@@ -138,7 +121,8 @@ async function runLoadScenario(options: Options, scenario: LoadScenario, cluster
 async function runIdleScenario(options: Options, cluster: TestCluster) {
   const { found, absent } = present(options.subjects);
   const rows = await idleMemory(options, cluster, found, say);
-  const missed = troubles({ rows: [], absent, complaints: [] });
+  const leftOut = leftOutOf(options, found);
+  const missed = troubles({ rows: [], absent, leftOut, complaints: [] });
   const failures = rows.flatMap((row) =>
     row.failures.map((why) => `FAILED ${row.clients}, ${row.subject}: ${why}`),
   );
@@ -147,7 +131,7 @@ async function runIdleScenario(options: Options, cluster: TestCluster) {
     const head = headOf(options, `${options.server} ${cluster.version}`);
     writeFileSync(
       options.json,
-      `${JSON.stringify({ ...head, machine: machine(), rows, absent }, null, 2)}\n`,
+      `${JSON.stringify({ ...head, machine: machine(), rows, absent, leftOut }, null, 2)}\n`,
     );
   }
   if (options.chart !== null) {
@@ -159,6 +143,16 @@ async function runIdleScenario(options: Options, cluster: TestCluster) {
     writeFileSync(options.chart, chart('idle-memory', 'resident memory in MiB, median', bars));
   }
   return failures.length > 0 || absent.length > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** Of any one process: a proxy has a socket for each client, some have two; so many have the load tool and we. */
+function filesOf({ clients, subjects }: Options): number {
+  const sockets = clients.flatMap((count) =>
+    subjects
+      .filter((name) => tooManyClients(name, count) === null)
+      .map((name) => (connectsEachClient(name) ? 2 : 1) * count),
+  );
+  return Math.max(16_384, ...sockets.map((count) => count + 2_000));
 }
 
 async function main(): Promise<number> {
@@ -176,8 +170,7 @@ async function main(): Promise<number> {
     return EXIT.usage;
   }
   const { scenario } = options;
-  // A proxy has two sockets for each client; the load tool and we have ours.
-  raiseFileLimit(Math.max(16_384, 2 * Math.max(...options.clients) + 2_000));
+  raiseFileLimit(filesOf(options));
   say(`starting ${options.server} with two replicas`);
   const cluster = await start(options);
   try {

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import {
   MODES,
   type Mode,
+  modesFor,
   SCENARIOS,
   type Scenario,
   SERVERS,
@@ -23,7 +24,7 @@ export interface Options {
   readonly seconds: number;
   readonly rounds: number;
   readonly subjects: readonly SubjectName[];
-  /** Size of the tables: pgbench's scale; 20,000 rows in each of 4 tables of sysbench for 1. */
+  /** Size of the tables: pgbench's scale; for 1, 20,000 rows in each of sysbench's 4 tables, 250,000 in ours. */
   readonly scale: number;
   readonly json: string | null;
   readonly chart: string | null;
@@ -35,7 +36,7 @@ export const USAGE = `Usage: npm run bench -- <scenario> [options]
 
 ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`).join('\n')}
 
-  --mode simple,extended,prepared,text  how statements are sent; the last two for sysbench
+  --mode simple,extended,prepared,text  how statements are sent; the last two to MySQL and MariaDB
   --clients 16,64                       client connections
   --seconds 5                           of each run
   --rounds 3                            the figures are medians over the rounds
@@ -43,7 +44,7 @@ ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`
   --server ${Object.keys(SERVERS).join('|')}
   --scale 4                             size of the tables
   --json FILE                           results as JSON
-  --chart FILE.svg                      results as a chart
+  --chart FILE.svg                      results as a chart; with --json, FILE.svg beside it if not named
   --profile                             where Scheelite spends its time, by function`;
 
 function list(text: string): string[] {
@@ -73,8 +74,10 @@ export function parseOptions(args: readonly string[]): Options {
   const { kind } = SERVERS[server];
   const modes =
     values.mode === undefined
-      ? scenario.defaultModes
-      : list(values.mode).map((word) => oneOf('mode', oneOf('mode', word, MODES), scenario.modes));
+      ? modesFor(kind, scenario.defaultModes)
+      : list(values.mode).map((word) =>
+          oneOf('mode', oneOf('mode', word, MODES), modesFor(kind, scenario.modes)),
+        );
   const subjects =
     values.subjects === undefined
       ? scenario.defaultSubjects.filter((subject) => speaks(subject, kind))
@@ -96,7 +99,7 @@ export function parseOptions(args: readonly string[]): Options {
     rounds: number('rounds', values.rounds, 100),
     scale: number('scale', values.scale, 1_000),
     json: values.json ?? null,
-    chart: values.chart ?? null,
+    chart: values.chart ?? (values.json === undefined ? null : `${values.json.replace(/\.json$/, '')}.svg`),
     profile: values.profile,
   };
 }

@@ -1,9 +1,10 @@
-// Turns what was measured into rows (medians), a table for people and the JSON file.
+// Turns what was measured into rows (medians): the report as it stands in the JSON file.
 
-import type { Cpu, Run } from './load.js';
+import type { Cpu, Figures, Run } from './load.js';
 import type { Options } from './options.js';
-import type { Mode, SubjectName } from './scenarios.js';
+import { type Mode, rowsPerStatement, type SubjectName } from './scenarios.js';
 import { median } from './statistics.js';
+import { tooManyClients } from './subjects.js';
 
 /** One subject with one mode and number of clients. */
 export interface Cell {
@@ -27,8 +28,30 @@ export interface Row {
   readonly scheeliteRatio: number | null;
   /** Processor seconds for 10,000 statements; null if the runs were too short to tell. */
   readonly cpuSecondsPer10k: Cpu | null;
+  /** Of statements that bring many rows. */
+  readonly rowsPerSecond?: number | null;
+  readonly cpuSecondsPerMillionRows?: Cpu | null;
+  /** Of neighbours: the same clients without the heavy one. The figures above are those beside it. */
+  readonly alone?: Percentiles;
+  /** p99 beside the heavy client by p99 without it. */
+  readonly p99Ratio?: number | null;
+  /** What the heavy client got done, statements a second. */
+  readonly heavyQps?: number | null;
   readonly rounds: readonly { readonly qps: number; readonly p99Ms: number; readonly deadlocks: number }[];
   readonly failures: readonly string[];
+}
+
+interface Percentiles {
+  readonly qps: number | null;
+  readonly p50Ms: number | null;
+  readonly p95Ms: number | null;
+  readonly p99Ms: number | null;
+}
+
+export interface LeftOut {
+  readonly clients: number;
+  readonly subject: SubjectName;
+  readonly reason: string;
 }
 
 export interface Report {
@@ -37,6 +60,8 @@ export interface Report {
   readonly seconds: number;
   readonly rounds: number;
   readonly scale: number;
+  /** Null where rows are not the point. */
+  readonly rowsPerStatement: number | null;
   readonly startedAt: string;
   readonly machine: string;
   /** Average load over a minute before the first run and after the last, by other work as well. */
@@ -44,6 +69,8 @@ export interface Report {
   readonly rows: readonly Row[];
   /** Subjects that were wanted and could not be had or started. */
   readonly absent: readonly { readonly subject: SubjectName; readonly reason: string }[];
+  /** What no subject of the kind could do here; not a failure. */
+  readonly leftOut: readonly LeftOut[];
   /** Errors in the subjects' own logs. */
   readonly complaints: readonly string[];
 }
@@ -69,7 +96,19 @@ function medianCpu(runs: readonly Run[]): Cpu | null {
   };
 }
 
-export function rowsOf(cells: readonly Cell[]): Row[] {
+/** For a million rows instead of 10,000 statements. */
+function perMillionRows(cpu: Cpu | null, rows: number): Cpu | null {
+  if (cpu === null) return null;
+  const of = (seconds: number) => rounded((seconds / 10_000 / rows) * 1e6, 3) ?? Number.NaN;
+  const nodes = Object.entries(cpu.nodes).map(([name, seconds]) => [name, of(seconds)] as const);
+  return {
+    ...{ client: of(cpu.client), proxy: of(cpu.proxy), server: of(cpu.server) },
+    nodes: Object.fromEntries(nodes),
+  };
+}
+
+/** `rows`: that each statement brings, where they are the point. */
+export function rowsOf(cells: readonly Cell[], rows: number | null = null): Row[] {
   const qpsOf = (cell: Cell | undefined) =>
     cell === undefined || cell.failures.length > 0 ? Number.NaN : median(cell.runs.map((run) => run.qps));
   return cells.map((cell) => {
@@ -79,14 +118,31 @@ export function rowsOf(cells: readonly Cell[]): Row[] {
     );
     const whole = failures.length === 0 && runs.length > 0;
     const middle = (pick: (run: Run) => number) => (whole ? rounded(median(runs.map(pick))) : null);
+    const percentiles = (pick: (run: Run) => Figures): Percentiles => ({
+      qps: middle((run) => pick(run).qps),
+      p50Ms: middle((run) => pick(run).p50Ms),
+      p95Ms: middle((run) => pick(run).p95Ms),
+      p99Ms: middle((run) => pick(run).p99Ms),
+    });
+    const cpu = whole ? medianCpu(runs) : null;
     return {
       ...{ mode, clients, subject },
-      qps: middle((run) => run.qps),
-      p50Ms: middle((run) => run.p50Ms),
-      p95Ms: middle((run) => run.p95Ms),
-      p99Ms: middle((run) => run.p99Ms),
+      ...percentiles((run) => run),
       scheeliteRatio: rounded(qpsOf(ours) / qpsOf(cell), 3),
-      cpuSecondsPer10k: whole ? medianCpu(runs) : null,
+      cpuSecondsPer10k: cpu,
+      ...(rows === null
+        ? {}
+        : {
+            rowsPerSecond: middle((run) => run.qps * rows),
+            cpuSecondsPerMillionRows: perMillionRows(cpu, rows),
+          }),
+      ...(runs.some((run) => run.neighbours !== undefined)
+        ? {
+            alone: percentiles((run) => run.neighbours?.alone ?? run),
+            p99Ratio: middle((run) => run.p99Ms / (run.neighbours?.alone.p99Ms ?? Number.NaN)),
+            heavyQps: middle((run) => run.neighbours?.heavyQps ?? Number.NaN),
+          }
+        : {}),
       rounds: runs.map(({ qps, p99Ms, deadlocks }) => ({
         qps: rounded(qps) ?? 0,
         p99Ms: rounded(p99Ms) ?? 0,
@@ -97,63 +153,28 @@ export function rowsOf(cells: readonly Cell[]): Row[] {
   });
 }
 
-const HEAD = [
-  ...['mode', 'clients', 'subject', 'queries/s', 'lowest', 'highest', 'scheelite is'],
-  ...['p50 ms', 'p95 ms', 'p99 ms', 'cpu client', 'proxy', 'server', 'by node'],
-];
-
-function fixed(value: number | null | undefined, digits: number): string {
-  return value === null || value === undefined || !Number.isFinite(value) ? '-' : value.toFixed(digits);
-}
-
-function tableRow(row: Row): string[] {
-  const { mode, clients, subject, qps, rounds, cpuSecondsPer10k: cpu } = row;
-  const rates = rounds.map((round) => round.qps);
-  const nodes = Object.entries(cpu?.nodes ?? {});
-  const share = (seconds: number) => `${Math.round((seconds / (cpu?.server || 1)) * 100)}`;
-  return [
-    ...[mode, String(clients), subject],
-    row.failures.length > 0 ? 'FAILED' : fixed(qps, 0),
-    ...(rates.length === 0 ? ['-', '-'] : [fixed(Math.min(...rates), 0), fixed(Math.max(...rates), 0)]),
-    subject === 'scheelite' || row.scheeliteRatio === null ? '' : `${row.scheeliteRatio.toFixed(2)} x`,
-    ...[fixed(row.p50Ms, 2), fixed(row.p95Ms, 2), fixed(row.p99Ms, 2)],
-    ...[fixed(cpu?.client, 3), fixed(cpu?.proxy, 3), fixed(cpu?.server, 3)],
-    nodes.length === 0 ? '-' : `${nodes.map(([, seconds]) => share(seconds)).join('/')} %`,
-  ];
-}
-
-export function aligned(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows.map((row) =>
-    row
-      .map((text, column) =>
-        /^[\d-]/.test(text) ? text.padStart(widths[column] ?? 0) : text.padEnd(widths[column] ?? 0),
-      )
-      .join('  ')
-      .trimEnd(),
-  );
-}
-
-export function tableOf(report: Report): string[] {
-  const lines: string[] = [];
-  lines.push(
-    `${report.scenario} on ${report.server}: medians of ${report.rounds} rounds of ${report.seconds} s; ` +
-      "cpu: seconds for 10,000 queries; by node: the servers' part, primary first",
-  );
-  lines.push(...aligned([HEAD, ...report.rows.map(tableRow)]));
-  lines.push(...troubles(report));
-  return lines;
-}
-
 /** What went wrong, in full: it must not be looked for. */
-export function troubles(report: Pick<Report, 'rows' | 'absent' | 'complaints'>): string[] {
+export function troubles(report: Pick<Report, 'rows' | 'absent' | 'leftOut' | 'complaints'>): string[] {
   return [
     ...report.rows.flatMap(({ mode, clients, subject, failures }) =>
       failures.map((failure) => `FAILED ${mode}, ${clients} clients, ${subject}: ${failure}`),
     ),
     ...report.absent.map(({ subject, reason }) => `NOT MEASURED ${subject}: ${reason}`),
+    ...report.leftOut.map(
+      ({ clients, subject, reason }) => `LEFT OUT ${clients} clients, ${subject}: ${reason}`,
+    ),
     ...report.complaints.map((line) => `LOG ${line}`),
   ];
+}
+
+/** Subjects that cannot have that many clients here, whatever they are worth. */
+export function leftOutOf(options: Pick<Options, 'clients'>, subjects: readonly SubjectName[]): LeftOut[] {
+  return options.clients.flatMap((clients) =>
+    subjects.flatMap((subject) => {
+      const reason = tooManyClients(subject, clients);
+      return reason === null ? [] : [{ clients, subject, reason }];
+    }),
+  );
 }
 
 export function failed({ rows, absent, complaints }: Report): boolean {
@@ -163,7 +184,10 @@ export function failed({ rows, absent, complaints }: Report): boolean {
 export function headOf(
   options: Options,
   server: string,
-): Pick<Report, 'scenario' | 'server' | 'seconds' | 'rounds' | 'scale'> {
+): Pick<Report, 'scenario' | 'server' | 'seconds' | 'rounds' | 'scale' | 'rowsPerStatement'> {
   const { scenario, seconds, rounds, scale } = options;
-  return { scenario: scenario.name, server, seconds, rounds, scale };
+  return {
+    ...{ scenario: scenario.name, server, seconds, rounds, scale },
+    rowsPerStatement: rowsPerStatement(scenario, scale),
+  };
 }

@@ -5,14 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestCluster } from '../test/servers/cluster.js';
 import { until } from '../test/servers/poll.js';
 import { ProcessTable } from './cpu.js';
-import { type Groups, LoadFailed, type LoadTool, type Run, runLoad } from './load.js';
+import { LoadFailed, type Run } from './load.js';
+import { type LoadRequest, run } from './loads.js';
 import type { Options } from './options.js';
-import { pgbench } from './pgbench.js';
 import { nowUs, type Window } from './profile.js';
 import type { Cell } from './report.js';
-import type { LoadScenario, Mode } from './scenarios.js';
-import type { Subject } from './subjects.js';
-import { sysbench } from './sysbench.js';
+import { type LoadScenario, type Mode, rowsPerStatement } from './scenarios.js';
+import { type Subject, tooManyClients } from './subjects.js';
 
 /** Statements that fill caches and let code be compiled before anything is measured. */
 const WARM_UP_TRANSACTIONS = 4_000;
@@ -49,7 +48,8 @@ export class Rounds {
     const cases = modes.flatMap((mode) => clients.map((count): Case => ({ mode, clients: count })));
     const cellsOf = new Map<Case, readonly (readonly [Subject, Cell])[]>();
     for (const each of cases) {
-      const pairs = subjects.map((subject) => [subject, this.#cell(each, subject)] as const);
+      const able = subjects.filter(({ name }) => tooManyClients(name, each.clients) === null);
+      const pairs = able.map((subject) => [subject, this.#cell(each, subject)] as const);
       cellsOf.set(each, pairs);
       for (const [subject, cell] of pairs) await this.#warmUp(subject, cell);
     }
@@ -70,51 +70,32 @@ export class Rounds {
   }
 
   async #warmUp(subject: Subject, cell: Cell): Promise<void> {
-    const { mode, clients } = cell;
-    const transactions = Math.max(WARM_UP_TRANSACTIONS, clients);
-    const scenario = this.#scenario;
-    const tool =
-      scenario.tool === 'pgbench'
-        ? pgbench(this.#cluster, subject, {
-            ...{ scenario, mode, clients },
-            until: { transactionsPerClient: Math.ceil(transactions / clients) },
-          })
-        : sysbench(this.#cluster, scenario, subject, this.#options.scale, {
-            ...{ mode, clients },
-            until: { transactions },
-          });
-    if ((await this.#try(tool, subject, cell, 'warm-up')) === null) this.#hopeless.add(cell);
+    // Of statements that take seconds one for each client is enough.
+    const many = rowsPerStatement(this.#scenario, 1) !== null;
+    const until = { transactions: many ? cell.clients : WARM_UP_TRANSACTIONS };
+    if ((await this.#try(subject, cell, 'warm-up', until)) === null) this.#hopeless.add(cell);
   }
 
   async #measure(subject: Subject, cell: Cell, round: number): Promise<void> {
-    const { mode, clients } = cell;
-    const seconds = this.#options.seconds;
-    const scenario = this.#scenario;
     await this.#settle();
-    const tool =
-      scenario.tool === 'pgbench'
-        ? pgbench(this.#cluster, subject, {
-            ...{ scenario, mode, clients },
-            until: { seconds },
-          })
-        : sysbench(this.#cluster, scenario, subject, this.#options.scale, {
-            ...{ mode, clients },
-            until: { seconds },
-          });
     const from = nowUs();
-    const run = await this.#try(tool, subject, cell, `round ${round + 1}`);
+    const run = await this.#try(subject, cell, `round ${round + 1}`, { seconds: this.#options.seconds });
     if (run !== null) cell.runs.push(run);
     if (subject.name === 'scheelite') this.windows.push({ from, to: nowUs() });
   }
 
-  async #try(tool: LoadTool, subject: Subject, cell: Cell, when: string): Promise<Run | null> {
-    const title = `${when}: ${cell.mode}, ${cell.clients} clients, ${subject.name}`;
-    const groups: Groups = { proxy: subject.pids, nodes: this.#cluster.nodes };
-    const deadlineMs = this.#options.seconds * 1_000 + PATIENCE_MS;
+  async #try(subject: Subject, cell: Cell, when: string, until: LoadRequest['until']): Promise<Run | null> {
+    const { mode, clients } = cell;
+    const title = `${when}: ${mode}, ${clients} clients, ${subject.name}`;
     try {
-      const run = await runLoad(tool, groups, deadlineMs);
-      this.#say(`${title}: ${run.qps.toFixed(0)} queries/s`);
-      return run;
+      const done = await run({
+        ...{ scenario: this.#scenario, cluster: this.#cluster, scale: this.#options.scale },
+        ...{ subject, mode, clients, until },
+        deadlineMs: this.#options.seconds * 1_000 + PATIENCE_MS,
+        calm: () => this.#connectionsEnded(),
+      });
+      this.#say(`${title}: ${Number(done.qps.toPrecision(4))} queries/s`);
+      return done;
     } catch (error) {
       if (!(error instanceof LoadFailed)) throw error;
       this.#say(`${title}: FAILED: ${error.message}`);

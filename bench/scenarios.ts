@@ -28,10 +28,15 @@ interface ScenarioBase {
   readonly defaultSubjects: readonly SubjectName[];
 }
 
+/** What the scenarios about many rows read: three columns, about 60 bytes a row. */
+export const ROWS_TABLE = 'bench_rows';
+/** Of that table: 1 million at the default scale. */
+export const ROWS_PER_SCALE = 250_000;
+
 export interface PgbenchScenario extends ScenarioBase {
   readonly tool: 'pgbench';
-  /** Name of a script that pgbench has built in. */
-  readonly script: 'select-only' | 'tpcb-like';
+  /** Built into pgbench, or all rows of our table. */
+  readonly script: 'select-only' | 'tpcb-like' | 'rows';
   /** What one transaction of the script sends: pgbench counts transactions, we count statements. */
   readonly statementsPerTransaction: number;
   readonly writes: boolean;
@@ -39,15 +44,28 @@ export interface PgbenchScenario extends ScenarioBase {
 
 export interface SysbenchScenario extends ScenarioBase {
   readonly tool: 'sysbench';
-  readonly script: 'oltp_point_select' | 'oltp_read_write';
+  /** Comes with sysbench, or all rows of our table. */
+  readonly script: 'oltp_point_select' | 'oltp_read_write' | 'rows';
   readonly writes: boolean;
+}
+
+/** pgbench cannot COPY. */
+export interface CopyScenario extends ScenarioBase {
+  readonly tool: 'psql';
+  readonly writes: false;
+}
+
+/** Point selects of many clients, alone and with one more client that runs heavy queries without pause. */
+export interface NeighboursScenario extends ScenarioBase {
+  readonly tool: 'neighbours';
+  readonly writes: false;
 }
 
 export interface IdleScenario extends ScenarioBase {
   readonly tool: 'idle';
 }
 
-export type LoadScenario = PgbenchScenario | SysbenchScenario;
+export type LoadScenario = PgbenchScenario | SysbenchScenario | CopyScenario | NeighboursScenario;
 export type Scenario = LoadScenario | IdleScenario;
 
 const all: readonly Scenario[] = [
@@ -62,7 +80,7 @@ const all: readonly Scenario[] = [
     modes: ['simple', 'extended', 'prepared'],
     defaultModes: ['simple', 'extended', 'prepared'],
     defaultClients: [16, 64],
-    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy'],
+    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool'],
   },
   {
     name: 'pg-mix',
@@ -75,7 +93,31 @@ const all: readonly Scenario[] = [
     modes: ['simple', 'extended', 'prepared'],
     defaultModes: ['simple'],
     defaultClients: [16, 64],
-    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy'],
+    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool'],
+  },
+  {
+    name: 'pg-rows',
+    what: 'SELECT of 1 million rows with pgbench',
+    tool: 'pgbench',
+    script: 'rows',
+    statementsPerTransaction: 1,
+    writes: false,
+    servers: ['postgres', 'postgres15'],
+    modes: ['simple', 'extended', 'prepared'],
+    defaultModes: ['simple'],
+    defaultClients: [1, 8],
+    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool'],
+  },
+  {
+    name: 'pg-copy',
+    what: 'COPY TO STDOUT of the same rows with psql',
+    tool: 'psql',
+    writes: false,
+    servers: ['postgres', 'postgres15'],
+    modes: ['simple'],
+    defaultModes: ['simple'],
+    defaultClients: [1, 8],
+    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool'],
   },
   {
     name: 'my-point',
@@ -102,6 +144,29 @@ const all: readonly Scenario[] = [
     defaultSubjects: ['direct', 'scheelite', 'haproxy', 'mysqlrouter'],
   },
   {
+    name: 'my-rows',
+    what: 'SELECT of 1 million rows with sysbench',
+    tool: 'sysbench',
+    script: 'rows',
+    writes: false,
+    servers: ['mysql', 'mariadb'],
+    modes: ['text', 'prepared'],
+    defaultModes: ['text'],
+    defaultClients: [1, 8],
+    defaultSubjects: ['direct', 'scheelite', 'haproxy', 'mysqlrouter'],
+  },
+  {
+    name: 'neighbours',
+    what: 'point selects, alone and beside one client that runs heavy queries without pause',
+    tool: 'neighbours',
+    writes: false,
+    servers: ['postgres', 'postgres15', 'mysql', 'mariadb'],
+    modes: ['simple', 'extended', 'prepared', 'text'],
+    defaultModes: ['simple', 'text'],
+    defaultClients: [64],
+    defaultSubjects: ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool', 'mysqlrouter'],
+  },
+  {
     name: 'idle-memory',
     what: 'resident memory of the proxy with idle clients that have run one query each',
     tool: 'idle',
@@ -126,4 +191,21 @@ const ONLY_FOR: Partial<Record<SubjectName, Kind[]>> = {
 /** Whether the subject speaks the server's protocol. */
 export function speaks(subject: SubjectName, kind: Kind): boolean {
   return ONLY_FOR[subject]?.includes(kind) ?? true;
+}
+
+const MODES_OF: Record<Kind, readonly Mode[]> = {
+  postgres: ['simple', 'extended', 'prepared', 'idle'],
+  mysql: ['text', 'prepared', 'idle'],
+  mariadb: ['text', 'prepared', 'idle'],
+};
+
+/** Of these modes, those that the server's load tool has. */
+export function modesFor(kind: Kind, modes: readonly Mode[]): readonly Mode[] {
+  return modes.filter((mode) => MODES_OF[kind].includes(mode));
+}
+
+/** Rows that each statement brings; null where that is not the point. */
+export function rowsPerStatement(scenario: Scenario, scale: number): number | null {
+  const many = scenario.tool === 'psql' || ('script' in scenario && scenario.script === 'rows');
+  return many ? scale * ROWS_PER_SCALE : null;
 }

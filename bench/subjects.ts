@@ -46,6 +46,20 @@ export function missing(name: SubjectName): string | null {
   return there.available ? null : there.reason;
 }
 
+/** Of these a server has a process or a thread for each, and slots for twice as many: those of the run before may still be ending. */
+export const MOST_DIRECT_CLIENTS = 2_000;
+
+/** Whether each client of the subject is a connection of a server as well. */
+export function connectsEachClient(name: SubjectName): boolean {
+  return name !== 'scheelite' && name !== 'pgbouncer';
+}
+
+/** Why the subject is left out with so many clients; null if it is not. */
+export function tooManyClients(name: SubjectName, clients: number): string | null {
+  if (!connectsEachClient(name) || clients <= MOST_DIRECT_CLIENTS) return null;
+  return `it needs a server connection for each client, and the servers here take ${MOST_DIRECT_CLIENTS}`;
+}
+
 function peer(name: SubjectName, running: RunningPeer): Subject {
   const { host, port, pid } = running;
   return {
@@ -83,7 +97,10 @@ export async function startSubject(
     case 'pgbouncer':
       return peer(
         name,
-        await startPgbouncer(cluster, primary, { version: '1.26', mode: 'transaction', poolSize: 20 }),
+        await startPgbouncer(cluster, primary, {
+          ...{ version: '1.26', mode: 'transaction', poolSize: 20 },
+          maxClients: options.maxClients + 1_000,
+        }),
       );
     case 'haproxy':
       return peer(name, await startHaproxy(primary));

@@ -55,7 +55,13 @@ function tool(name: 'pgbench' | 'sysbench'): Availability {
 const postgres = skipWithout(available('postgres')) || skipWithout(tool('pgbench'));
 const mariadb = skipWithout(available('mariadb')) || skipWithout(tool('sysbench'));
 
-function checkReport(ended: Ended, json: string, subjects: readonly SubjectName[], modes: string[]): Report {
+function checkReport(
+  ended: Ended,
+  json: string,
+  subjects: readonly SubjectName[],
+  modes: string[],
+  rateFirst = true,
+): Report {
   assert.equal(ended.code, 0, ended.stdout + ended.stderr);
   const report = JSON.parse(readFileSync(json, 'utf8')) as Report;
   assert.deepEqual(
@@ -71,7 +77,8 @@ function checkReport(ended: Ended, json: string, subjects: readonly SubjectName[
     assert.ok(p50Ms > 0 && p50Ms <= p95Ms && p95Ms <= p99Ms, all);
     assert.equal(row.rounds.length, 1);
     // A line of the table for each, with the same figure.
-    assert.match(ended.stdout, new RegExp(`^${row.mode} +4 +${row.subject} +${qps.toFixed(0)} `, 'm'));
+    const first = rateFirst ? (row.rowsPerSecond ?? qps).toFixed(0) : `${row.p99Ratio!.toFixed(2)} x`;
+    assert.match(ended.stdout, new RegExp(`^${row.mode} +4 +${row.subject} +${first} `, 'm'));
   }
   return report;
 }
@@ -114,6 +121,39 @@ test('my-point on MariaDB', { skip: mariadb }, async (t) => {
   );
   checkReport(ended, json, subjects, ['text']);
 });
+
+/** Every scenario of the rest in its shortest form; what it measures is checked as above. */
+for (const { name, mode, skip, more } of [
+  { name: 'pg-rows', mode: 'extended', skip: postgres, more: [] },
+  { name: 'pg-copy', mode: 'simple', skip: postgres, more: [] },
+  { name: 'my-rows', mode: 'text', skip: mariadb, more: ['--server', 'mariadb'] },
+  { name: 'neighbours', mode: 'simple', skip: postgres, more: [] },
+]) {
+  test(name, { skip }, async (t) => {
+    const folder = folderFor(t);
+    const json = join(folder, 'out.json');
+    const ended = await bench(
+      ...[name, '--mode', mode, '--clients', '4', '--seconds', '1', '--rounds', '1', '--scale', '1'],
+      ...['--subjects', 'direct,scheelite', '--json', json, ...more],
+    );
+    const report = checkReport(ended, json, ['direct', 'scheelite'], [mode], name !== 'neighbours');
+    for (const row of report.rows) {
+      const all = JSON.stringify(row);
+      if (name === 'neighbours') {
+        assert.ok(row.alone!.p99Ms! > 0 && row.p99Ratio! > 0, all);
+        continue;
+      }
+      assert.equal(report.rowsPerStatement, 250_000);
+      assert.ok(Math.abs(row.rowsPerSecond! / (row.qps! * 250_000) - 1) < 0.01, all);
+      // Counted over the whole run, so that a second is enough.
+      const cpu = row.cpuSecondsPerMillionRows!;
+      assert.ok(cpu.client > 0 && cpu.server > 0, all);
+      assert.equal(cpu.proxy > 0, row.subject === 'scheelite', all);
+    }
+    // The chart stands beside the JSON.
+    assert.match(readFileSync(join(folder, 'out.svg'), 'utf8'), /^<svg /);
+  });
+}
 
 test('idle-memory', { skip: postgres }, async (t) => {
   const json = join(folderFor(t), 'out.json');

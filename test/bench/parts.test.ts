@@ -4,12 +4,16 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { ProcessTable } from '../../bench/cpu.js';
+import { besideHeavy } from '../../bench/heavy.js';
 import { distinct, LoadFailed, type LoadTool, type Run, runLoad } from '../../bench/load.js';
+import { parseOptions } from '../../bench/options.js';
 import { figures as pgbenchFigures } from '../../bench/pgbench.js';
 import { profileLines } from '../../bench/profile.js';
-import { type Cell, failed, type Report, rowsOf, tableOf } from '../../bench/report.js';
+import { type Cell, failed, leftOutOf, type Report, rowsOf } from '../../bench/report.js';
 import { histogramPercentile, median, percentile } from '../../bench/statistics.js';
 import { figures as sysbenchFigures } from '../../bench/sysbench.js';
+import { barsOf, tableOf } from '../../bench/table.js';
+import type { TestCluster } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 
 test('medians and percentiles', () => {
@@ -41,6 +45,7 @@ test('pgbench: statements a second, and every kind of failure', () => {
   const times = Float64Array.of(1, 2, 3);
   assert.deepEqual(pgbenchFigures({ stdout: PGBENCH, stderr: '' }, times, 7), {
     qps: 14_000,
+    statements: 28_000,
     p50Ms: 2,
     p95Ms: 3,
     p99Ms: 3,
@@ -78,11 +83,16 @@ SQL statistics:
     queries:                             2000   (990.50 per sec.)
     ignored errors:                      2      (1.00 per sec.)
     reconnects:                          0      (0.00 per sec.)
+
+General statistics:
+    total time:                          2.5000s
 `;
 
 test('sysbench: the histogram, and every kind of failure', () => {
   assert.deepEqual(sysbenchFigures({ stdout: SYSBENCH, stderr: '' }), {
-    qps: 990.5,
+    // By the total time: the rate has two decimals only.
+    qps: 800,
+    statements: 2_000,
     p50Ms: 1,
     p95Ms: 2,
     p99Ms: 2,
@@ -104,7 +114,7 @@ function script(text: string): LoadTool {
     args: ['-c', text],
     env: {},
     progress: () => null,
-    figures: () => ({ qps: 1, p50Ms: 1, p95Ms: 1, p99Ms: 1, deadlocks: 0 }),
+    figures: () => ({ qps: 1, statements: 1, p50Ms: 1, p95Ms: 1, p99Ms: 1, deadlocks: 0 }),
   };
 }
 
@@ -135,9 +145,14 @@ test('errors of many clients are told once', () => {
   );
 });
 
+const REPORT: Report = {
+  ...{ scenario: 'pg-select', server: 'postgres', seconds: 1, rounds: 2, scale: 1, rowsPerStatement: null },
+  ...{ startedAt: '', machine: '', loadAverages: [0, 0], rows: [], absent: [], leftOut: [], complaints: [] },
+};
+
 test('a row with a failed round has no figures, and the report says why', () => {
   const run: Run = {
-    ...{ qps: 100, p50Ms: 1, p95Ms: 2, p99Ms: 3, deadlocks: 0 },
+    ...{ qps: 100, statements: 500, p50Ms: 1, p95Ms: 2, p99Ms: 3, deadlocks: 0 },
     cpu: { client: 0.1, proxy: 0.2, server: 0.3, nodes: { node1: 0.3 } },
   };
   const cell = (subject: Cell['subject'], runs: Run[], failures: string[]): Cell => ({
@@ -157,11 +172,7 @@ test('a row with a failed round has no figures, and the report says why', () => 
       [null, null],
     ],
   );
-  const report: Report = {
-    ...{ scenario: 'pg-select', server: 'postgres', seconds: 1, rounds: 2, scale: 1 },
-    ...{ startedAt: '', machine: '', loadAverages: [0, 0], absent: [], complaints: [] },
-    rows,
-  };
+  const report: Report = { ...REPORT, rows };
   assert.equal(failed(report), true);
   const table = tableOf(report).join('\n');
   assert.match(table, /^simple +4 +haproxy +FAILED/m);
@@ -170,6 +181,83 @@ test('a row with a failed round has no figures, and the report says why', () => 
   const absent = [{ subject: 'pgpool', reason: 'not installed' } as const];
   assert.equal(failed({ ...report, rows: [], absent }), true);
   assert.match(tableOf({ ...report, absent }).join('\n'), /^NOT MEASURED pgpool: not installed$/m);
+});
+
+test('many rows: rates and processor time are by rows', () => {
+  const run: Run = {
+    ...{ qps: 2, statements: 4, p50Ms: 500, p95Ms: 600, p99Ms: 700, deadlocks: 0 },
+    // A second of the client for each statement of 500,000 rows.
+    cpu: { client: 10_000, proxy: 5_000, server: 20_000, nodes: { node1: 20_000 } },
+  };
+  const cell: Cell = { mode: 'simple', clients: 1, subject: 'direct', runs: [run], failures: [] };
+  const rows = rowsOf([cell], 500_000);
+  assert.equal(rows[0]!.qps, 2);
+  assert.equal(rows[0]!.rowsPerSecond, 1_000_000);
+  assert.deepEqual(rows[0]!.cpuSecondsPerMillionRows, {
+    ...{ client: 2, proxy: 1, server: 4 },
+    nodes: { node1: 4 },
+  });
+  const report = { ...REPORT, scenario: 'pg-rows', rowsPerStatement: 500_000, rows };
+  const table = tableOf(report).join('\n');
+  assert.match(table, /rows\/s/);
+  assert.match(table, /^simple +1 +direct +1000000 .* 2\.000 +1\.000 +4\.000 +100 %$/m);
+  assert.equal(barsOf(report).bars[0]!.value, 1_000_000);
+});
+
+test('neighbours: the ratio of p99 is by round, and what is told is beside the heavy client', () => {
+  const run = (p99Ms: number, alone: number): Run => {
+    const figures = { qps: 100, statements: 100, p50Ms: 1, p95Ms: 2, p99Ms, deadlocks: 0 };
+    return {
+      ...figures,
+      cpu: { client: 1, proxy: 0, server: 1, nodes: {} },
+      neighbours: { alone: { ...figures, qps: 200, p99Ms: alone }, heavyQps: 3 },
+    };
+  };
+  const runs = [run(12, 10), run(40, 20), run(90, 30)];
+  const rows = rowsOf([{ mode: 'simple', clients: 64, subject: 'scheelite', runs, failures: [] }]);
+  const { p99Ms, alone, p99Ratio, heavyQps } = rows[0]!;
+  assert.deepEqual([p99Ms, alone?.p99Ms, alone?.qps, p99Ratio, heavyQps], [40, 20, 200, 2, 3]);
+  const table = tableOf({ ...REPORT, scenario: 'neighbours', rows }).join('\n');
+  assert.match(
+    table,
+    /^simple +64 +scheelite +2\.00 x +1\.00 +2\.00 +40\.00 +100 +1\.00 +2\.00 +20\.00 +200 +3\.00$/m,
+  );
+});
+
+test('what needs too many server connections is left out and said, and has not failed', () => {
+  const leftOut = leftOutOf({ clients: [16, 10_000] }, ['direct', 'scheelite', 'pgbouncer', 'haproxy']);
+  assert.deepEqual(
+    leftOut.map(({ clients, subject }) => [clients, subject]),
+    [
+      [10_000, 'direct'],
+      [10_000, 'haproxy'],
+    ],
+  );
+  const report = { ...REPORT, leftOut };
+  assert.equal(failed(report), false);
+  assert.match(tableOf(report).join('\n'), /^LEFT OUT 10000 clients, haproxy: it needs a server connection/m);
+});
+
+test('a heavy client that fails, fails the run', async () => {
+  const refused = { host: '127.0.0.1', port: 1 };
+  const cluster = {
+    kind: 'postgres',
+    user: { user: 'nobody', password: '', database: 'none' },
+    binaries: { pgbench: '/bin/false' },
+  } as unknown as TestCluster;
+  const work = () => assert.fail('nothing is measured beside it');
+  await assert.rejects(
+    besideHeavy(cluster, refused, 'simple', 600_000, work),
+    /ended before the others began/,
+  );
+});
+
+test('options: what depends on the server, and the chart beside the JSON', () => {
+  assert.deepEqual(parseOptions(['neighbours']).modes, ['simple']);
+  const options = parseOptions(['neighbours', '--server', 'mysql', '--json', 'a/out.json']);
+  assert.deepEqual([options.modes, options.json, options.chart], [['text'], 'a/out.json', 'a/out.svg']);
+  assert.ok(!options.subjects.includes('pgbouncer') && options.subjects.includes('mysqlrouter'));
+  assert.throws(() => parseOptions(['neighbours', '--mode', 'text']), /one of simple, extended, prepared/);
 });
 
 test("a process's time includes that of its children, living and ended", async (t) => {

@@ -126,6 +126,8 @@ export interface PgbouncerOptions {
   readonly mode?: 'session' | 'transaction' | 'statement';
   /** 1.18 is Debian 12's and the default; 1.26 knows prepared statements in transaction mode. */
   readonly version?: '1.18' | '1.26';
+  /** At least, and 5,000 at least. */
+  readonly maxClients?: number;
 }
 
 /** In front of one node, for all users of the cluster, with SCRAM on both sides. */
@@ -153,7 +155,7 @@ auth_type = scram-sha-256
 auth_file = users.txt
 pool_mode = ${options.mode ?? 'transaction'}
 default_pool_size = ${options.poolSize ?? 20}
-max_client_conn = 5000
+max_client_conn = ${Math.max(5_000, options.maxClients ?? 0)}
 ignore_startup_parameters = extra_float_digits,options
 log_connections = 0
 log_disconnections = 0
