@@ -29,14 +29,12 @@ function print(lines: readonly string[]): void {
 
 function start({ scenario, server, clients, subjects }: Options): Promise<TestCluster> {
   const { kind, ...version } = SERVERS[server];
-  const each = subjects.filter(connectsEachClient);
-  const most = Math.max(
-    0,
-    ...clients.filter((count) => each.some((name) => tooManyClients(name, count) === null)),
-  );
-  // Those of the run before may still be ending, and Pgpool-II keeps one for each client. The rest is for monitors,
-  // pools and us; never less than the servers have by default.
-  const connections = 2 * most + (each.includes('pgpool') ? most : 0) + 350;
+  const most = (names: readonly SubjectName[]) =>
+    Math.max(0, ...names.flatMap((name) => clients.filter((count) => tooManyClients(name, count) === null)));
+  // Those of the run before may still be ending, and Pgpool-II keeps its own. The rest is for monitors, pools and us;
+  // never less than the servers have by default.
+  const each = subjects.filter((name) => name !== 'pgpool' && connectsEachClient(name));
+  const connections = 2 * most(each) + 2 * most(subjects.filter((name) => name === 'pgpool')) + 350;
   const settings =
     kind === 'postgres'
       ? {
@@ -70,11 +68,13 @@ async function load(
   cluster: TestCluster,
 ): Promise<{ report: Report; profiles: CpuProfile[]; windows: readonly Window[] }> {
   const { found, absent } = present(options.subjects);
-  const maxClients = Math.max(...options.clients);
   const startedAt = new Date().toISOString();
   await fill(cluster, scenario, options.scale);
   const subjects: Subject[] = [];
   for (const name of found) {
+    const able = options.clients.filter((count) => tooManyClients(name, count) === null);
+    if (able.length === 0) continue;
+    const maxClients = Math.max(...able);
     try {
       subjects.push(await startSubject(name, cluster, { maxClients, profile: options.profile }));
     } catch (error) {

@@ -46,8 +46,10 @@ export function missing(name: SubjectName): string | null {
   return there.available ? null : there.reason;
 }
 
-/** Of these a server has a process or a thread for each, and slots for twice as many: those of the run before may still be ending. */
-export const MOST_DIRECT_CLIENTS = 2_000;
+/** Of these a server has a process or thread for each, and room for twice as many: the last run's may still be ending. */
+const MOST_DIRECT_CLIENTS = 2_000;
+/** It keeps a process and a connection of every server for each, all the while: more would slow the others' runs. */
+const MOST_PGPOOL_CLIENTS = 256;
 
 /** Whether each client of the subject is a connection of a server as well. */
 export function connectsEachClient(name: SubjectName): boolean {
@@ -56,8 +58,9 @@ export function connectsEachClient(name: SubjectName): boolean {
 
 /** Why the subject is left out with so many clients; null if it is not. */
 export function tooManyClients(name: SubjectName, clients: number): string | null {
-  if (!connectsEachClient(name) || clients <= MOST_DIRECT_CLIENTS) return null;
-  return `it needs a server connection for each client, and the servers here take ${MOST_DIRECT_CLIENTS}`;
+  if (!connectsEachClient(name)) return null;
+  const most = name === 'pgpool' ? MOST_PGPOOL_CLIENTS : MOST_DIRECT_CLIENTS;
+  return clients <= most ? null : `it needs a server connection for each client; up to ${most} are measured`;
 }
 
 function peer(name: SubjectName, running: RunningPeer): Subject {

@@ -225,17 +225,18 @@ test('neighbours: the ratio of p99 is by round, and what is told is beside the h
 });
 
 test('what needs too many server connections is left out and said, and has not failed', () => {
-  const leftOut = leftOutOf({ clients: [16, 10_000] }, ['direct', 'scheelite', 'pgbouncer', 'haproxy']);
+  const leftOut = leftOutOf({ clients: [16, 1_000, 10_000] }, ['direct', 'scheelite', 'pgbouncer', 'pgpool']);
   assert.deepEqual(
     leftOut.map(({ clients, subject }) => [clients, subject]),
     [
+      [1_000, 'pgpool'],
       [10_000, 'direct'],
-      [10_000, 'haproxy'],
+      [10_000, 'pgpool'],
     ],
   );
   const report = { ...REPORT, leftOut };
   assert.equal(failed(report), false);
-  assert.match(tableOf(report).join('\n'), /^LEFT OUT 10000 clients, haproxy: it needs a server connection/m);
+  assert.match(tableOf(report).join('\n'), /^LEFT OUT 10000 clients, direct: it needs a server connection/m);
 });
 
 test('a heavy client that fails, fails the run', async () => {
