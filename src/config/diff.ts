@@ -37,6 +37,7 @@ const LISTENER: Effects<Omit<ListenerConfig, 'name'>> = {
   maxClients: 'live',
   loginTimeoutMs: 'live',
   hints: 'live',
+  autoPrepare: 'live',
   auth: 'live',
 };
 const NODE: Effects<Omit<NodeConfig, 'name'>> = {
@@ -72,6 +73,11 @@ const ROUTING: Effects<ClusterConfig['routing']> = {
   readFunctions: 'live',
   writeFunctions: 'live',
   foreignTablesAreReads: 'live',
+};
+const AUTO_PREPARE: Effects<ClusterConfig['autoPrepare']> = {
+  enabled: 'live',
+  threshold: 'live',
+  maxStatements: 'live',
 };
 const CONSISTENCY: Effects<ClusterConfig['consistency']> = { level: 'live', maxLagMs: 'live' };
 const FAILOVER: Effects<ClusterConfig['failover']> = {
@@ -121,6 +127,7 @@ function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string):
     ...of('monitor.', before.monitor, after.monitor, MONITOR),
     ...of('pool.', before.pool, after.pool, POOL),
     ...of('routing.', before.routing, after.routing, ROUTING),
+    ...of('autoPrepare.', before.autoPrepare, after.autoPrepare, AUTO_PREPARE),
     ...of('consistency.', before.consistency, after.consistency, CONSISTENCY),
     ...of('failover.', before.failover, after.failover, FAILOVER),
     ...diffUsers(before, after, name),

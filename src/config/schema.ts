@@ -51,6 +51,12 @@ export const listenerSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether leading comments /* scheelite: ... */ are obeyed. Default: true.'),
+  autoPrepare: z
+    .strictObject({
+      enabled: z.boolean().describe('Whether recurring unnamed statements of its clients are prepared.'),
+    })
+    .optional()
+    .describe('In place of the switch of the cluster (PostgreSQL). Default: as the cluster.'),
   auth: z
     .enum(AUTH_METHODS)
     .default('auto')
@@ -151,6 +157,21 @@ export const routingSchema = z.strictObject({
     .describe('Whether a read of a foreign table (PostgreSQL) may go to a replica. Default: false.'),
 });
 
+export const autoPrepareSchema = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether unnamed statements whose text recurs run as prepared statements (PostgreSQL). Default: true.',
+    ),
+  threshold: count(1)
+    .default(5)
+    .describe('How often a text must have come before it is prepared. Default: 5.'),
+  maxStatements: count(1, 10_000)
+    .default(200)
+    .describe('Statements prepared in this way on one server connection. Default: 200.'),
+});
+
 export const CONSISTENCY_LEVELS = ['session', 'eventual', 'primary'] as const;
 const LATER_LEVELS: readonly unknown[] = ['bounded', 'strong'];
 
@@ -227,6 +248,9 @@ export const clusterSchema = z.strictObject({
   monitor: monitorSchema.prefault({}).describe('How the nodes are probed.'),
   pool: poolSchema.prefault({}).describe('Server connections, for each node.'),
   routing: routingSchema.prefault({}).describe('What goes where.'),
+  autoPrepare: autoPrepareSchema
+    .prefault({})
+    .describe('Preparing of unnamed statements that recur, for PostgreSQL.'),
   consistency: consistencySchema.prefault({}).describe('How fresh a replica must be.'),
   failover: failoverSchema.prefault({}).describe('What happens when the primary dies.'),
   users: z
@@ -315,6 +339,7 @@ export type MonitorConfig = DeepReadonly<
 >;
 export type PoolConfig = DeepReadonly<z.output<typeof poolSchema>>;
 export type RoutingConfig = DeepReadonly<z.output<typeof routingSchema>>;
+export type AutoPrepareConfig = DeepReadonly<z.output<typeof autoPrepareSchema>>;
 export type BalancePolicy = RoutingConfig['balance'];
 export type ConsistencyConfig = DeepReadonly<z.output<typeof consistencySchema>>;
 export type ConsistencyLevel = ConsistencyConfig['level'];
@@ -339,6 +364,7 @@ export interface ClusterConfig {
   readonly monitor: MonitorConfig;
   readonly pool: PoolConfig;
   readonly routing: RoutingConfig;
+  readonly autoPrepare: AutoPrepareConfig;
   readonly consistency: ConsistencyConfig;
   readonly failover: FailoverConfig;
   /** Null: verifiers are read from the primary. */

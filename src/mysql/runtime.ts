@@ -158,6 +158,10 @@ export class MysqlRuntime implements ProtocolRuntime {
     });
   }
 
+  get autoPrepareStats(): null {
+    return null;
+  }
+
   get classificationStats(): { hits: number; misses: number; entries: number } {
     return this.classifier.stats;
   }

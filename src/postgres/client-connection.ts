@@ -8,8 +8,10 @@ import type { ClientConnection, SessionHost } from '../protocol/client-connectio
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
-import type { Classified, StatementClass } from '../sql/statement.js';
+import type { Classified } from '../sql/statement.js';
+import { AutoPrepareSession } from './auto-prepare-session.js';
 import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
+import { noteDiscards } from './discards.js';
 import { ExtendedBatch } from './extended-batch.js';
 import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
 import { ClientStatements } from './prepared-statements.js';
@@ -75,6 +77,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   /** Why, until the client has been told. */
   #loss: ProxyError | null = null;
   readonly #session = new SessionSettings();
+  readonly #auto: AutoPrepareSession;
   readonly #told = new ToldParameters();
   #lastServer: PostgresServerConnection | null = null;
 
@@ -88,6 +91,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#settings = settings;
     this.#runtime = runtime;
     this.#host = createHost(this);
+    this.#auto = new AutoPrepareSession(runtime.autoPrepare, settings.autoPrepare);
     this.#startup = new ClientStartup(socket, this.#framer, settings, runtime, this.#host, {
       loggedIn: (login) => this.#onLoggedIn(login),
       failed: (error) => this.terminate(error),
@@ -238,10 +242,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     switch (type) {
       case FRONTEND.parse: {
         const fields = parseParse(buffer, start, end);
-        // A copy: a few bytes must not keep the whole chunk alive while the client idles.
-        const body = Buffer.from(buffer.subarray(fields.textStart, end));
-        const text =
-          fields.name === '' ? { serverName: '', body } : this.#runtime.texts.intern(body, this.stateDigest);
+        // Copied where it is kept: a few bytes must not keep the whole chunk alive while the client idles.
+        const texts = fields.name === '' ? this.#auto : this.#runtime.texts;
+        const text = texts.intern(buffer.subarray(fields.textStart, end), this.stateDigest);
         batch.add({ kind: 'parse', name: fields.name, text, bytes });
         break;
       }
@@ -375,9 +378,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     server: PostgresServerConnection,
     options: ExecuteOptions,
     done: (outcome: Outcome) => void,
+    mayPrepare = true,
   ): void {
     this.#server = server;
-    const written = unit.kind === 'batch' ? unit.batch.writeFor(server) : null;
+    const auto = mayPrepare ? this.#auto.begin(unit, server, options.onReplica) : null;
+    const written = unit.kind === 'batch' ? unit.batch.writeFor(server, 0, auto) : null;
     const run: Run = {
       sink: this,
       steps: written?.steps ?? null,
@@ -385,7 +390,13 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       onReplica: options.onReplica,
       isSimple: unit.kind === 'simple',
       isOpen: unit.open,
-      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, done),
+      healUntil: auto?.healUntil ?? -1,
+      heal: (error) => {
+        if (this.#phase !== 'closed') this.#start(unit, server, options, done, false);
+        else done({ kind: 'answered', transaction: server.transaction, error, position: null });
+      },
+      serviceMs: 0,
+      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run.serviceMs, done),
     };
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
@@ -434,6 +445,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     server: PostgresServerConnection,
     outcome: Outcome,
     tag: string,
+    serviceMs: number,
     done: (outcome: Outcome) => void,
   ): void {
     if (outcome.kind === 'answered') {
@@ -443,7 +455,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       const known = this.#session.unitEnded(unit.statement, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
       this.#transaction = transaction;
-      if (!failed) this.#noteDiscards(unit.statement, server);
+      if (!failed && noteDiscards(unit.statement, server, this.#host)) this.#names.clear();
+      this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
       this.#run = null;
       this.#server = null;
@@ -463,24 +476,6 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#copySync = false;
     this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
-  }
-
-  #noteDiscards(statement: StatementClass, server: PostgresServerConnection): void {
-    const { prepared } = statement;
-    const discardsAll = statement.session.some(
-      (effect) => effect.kind === 'discard' && effect.what === 'all',
-    );
-    if (discardsAll || (prepared?.kind === 'deallocate' && prepared.name === null)) {
-      this.#names.clear();
-      server.prepared.clear();
-      this.#host.unpin('sql-prepare');
-    }
-    if (discardsAll) this.#host.unpin('all');
-    for (const effect of statement.session) {
-      if (effect.kind === 'unlisten-all') this.#host.unpin('listen');
-      else if (effect.kind === 'discard' && effect.what === 'temp') this.#host.unpin('temporary-table');
-      else if (effect.kind === 'discard' && effect.what === 'sequences') this.#host.unpin('sequence-state');
-    }
   }
 
   next(): void {

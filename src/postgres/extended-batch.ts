@@ -3,6 +3,8 @@
 // It opens no socket; what is written and what is expected come out together.
 
 import type { Classified } from '../sql/statement.js';
+import type { AutoPrepareSession } from './auto-prepare-session.js';
+import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText } from './prepared-statements.js';
 import { SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
 import type { Step } from './run.js';
@@ -60,6 +62,7 @@ export class ExtendedBatch {
     this.messages.push(message);
     this.bytes += message.bytes.length + OBJECT_BYTES;
     if (message.kind === 'parse') {
+      this.#noted = null;
       this.#note(message.text);
       this.#names.set(message.name, message.text);
     } else if (message.kind === 'bind') {
@@ -86,9 +89,14 @@ export class ExtendedBatch {
     return this.#clientNames.get(name);
   }
 
-  /** Writes `messages` from index `from` on for this server connection. Statements that it lacks are parsed first. */
-  writeFor(server: PostgresServerConnection, from = 0): Written {
+  /**
+   * Writes `messages` from index `from` on for this server connection. Statements that it lacks are parsed first. `auto`:
+   * recurring unnamed statements run as named ones.
+   */
+  writeFor(server: PostgresServerConnection, from = 0, auto: AutoPrepareSession | null = null): Written {
     const out: Written = { messages: [], steps: [] };
+    /** What the unnamed statement runs as; undefined: nothing in this batch has asked. */
+    let unnamedAs: HeldText | null | undefined;
     if (from === 0) this.#undo();
     const names = this.#namesBefore(from);
     const lookUp = (name: string): PreparedText | undefined => {
@@ -99,12 +107,24 @@ export class ExtendedBatch {
       const message = this.messages[i]!;
       switch (message.kind) {
         case 'parse':
-          this.#writeParse(server, message, lookUp(message.name), out);
+          if (message.name === '') unnamedAs = this.#take(auto, message.text, i);
+          if (message.name === '' && unnamedAs != null) this.#writeAutoParse(auto!, message, unnamedAs, out);
+          else this.#writeParse(server, message, lookUp(message.name), out);
           names.set(message.name, message.text);
           break;
         case 'bind': {
           const text = lookUp(message.fields.statement);
-          if (text === undefined) this.#writeForeignBind(message, out);
+          if (auto !== null && message.fields.statement === '' && text !== undefined) {
+            if (unnamedAs === undefined) {
+              unnamedAs = this.#take(auto, text, i - 1);
+              if (unnamedAs !== null && !auto.isHit) parseAuto(auto, unnamedAs, out, 'drop', null);
+            }
+            if (unnamedAs !== null) {
+              writeAutoBind(auto, message, unnamedAs, out);
+              break;
+            }
+          }
+          if (text === undefined) this.#writeForeignBind(server, message, out);
           else this.#writeBind(server, message, text, out);
           break;
         }
@@ -118,6 +138,7 @@ export class ExtendedBatch {
         case 'execute':
           out.messages.push(message.bytes);
           out.steps.push(step('execute', 'forward', null));
+          auto?.executed();
           break;
         case 'sync':
         case 'flush':
@@ -185,6 +206,32 @@ export class ExtendedBatch {
     out.steps.push(step('parse', 'forward', text, completed));
   }
 
+  /** Null: as it came. Described, or only parsed, it has to be what a Parse of this moment makes of it. */
+  #take(auto: AutoPrepareSession | null, text: PreparedText, from: number): HeldText | null {
+    if (auto === null) return null;
+    let isBound = false;
+    for (let i = from + 1; i < this.messages.length; i++) {
+      const message = this.messages[i]!;
+      if (message.kind === 'parse' && message.name === '') break;
+      if (message.kind === 'bind' && message.fields.statement === '') isBound = true;
+      const isOfStatement =
+        (message.kind === 'describe' || message.kind === 'close') && message.fields.kind === 'statement';
+      if (isOfStatement && message.fields.name === '') return null;
+    }
+    return isBound ? auto.take(text) : null;
+  }
+
+  #writeAutoParse(
+    auto: AutoPrepareSession,
+    message: BatchMessage & { kind: 'parse' },
+    held: HeldText,
+    out: Written,
+  ): void {
+    const completed = (): void => this.#setName('', message.text);
+    if (auto.isHit) out.steps.push(step('parse', 'fake', null, completed));
+    else parseAuto(auto, held, out, 'forward', completed);
+  }
+
   #writeBind(
     server: PostgresServerConnection,
     message: BatchMessage & { kind: 'bind' },
@@ -200,8 +247,13 @@ export class ExtendedBatch {
     out.steps.push(step('bind', 'forward', text));
   }
 
-  #writeForeignBind(message: BatchMessage & { kind: 'bind' }, out: Written): void {
+  #writeForeignBind(
+    server: PostgresServerConnection,
+    message: BatchMessage & { kind: 'bind' },
+    out: Written,
+  ): void {
     const name = foreignName(message.fields.statement);
+    if (name === '') closeUnnamed(server, out);
     out.messages.push(
       name === message.fields.statement
         ? message.bytes
@@ -221,8 +273,10 @@ export class ExtendedBatch {
       out.steps.push(step('describe-portal', 'forward', null));
       return;
     }
-    if (text === undefined) out.messages.push(buildDescribe('statement', foreignName(message.fields.name)));
-    else {
+    if (text === undefined) {
+      if (message.fields.name === '') closeUnnamed(server, out);
+      out.messages.push(buildDescribe('statement', foreignName(message.fields.name)));
+    } else {
       ensure(server, text, out);
       out.messages.push(buildDescribe('statement', text.serverName));
     }
@@ -279,6 +333,40 @@ function hold(server: PostgresServerConnection, text: PreparedText, out: Written
   if (surplus === null) return;
   out.messages.push(buildClose('statement', surplus.serverName));
   out.steps.push(step('close', 'drop', surplus));
+}
+
+/** The client has none: another client's that is still there must not be taken for it. */
+function closeUnnamed(server: PostgresServerConnection, out: Written): void {
+  server.unnamed = null;
+  out.messages.push(buildClose('statement', ''));
+  out.steps.push(step('close', 'drop', null));
+}
+
+/** Parses it under its name, and closes what has to make room for it. */
+function parseAuto(
+  auto: AutoPrepareSession,
+  held: HeldText,
+  out: Written,
+  verb: Step['verb'],
+  completed: (() => void) | null,
+): void {
+  for (const surplus of auto.closes) {
+    out.messages.push(buildClose('statement', surplus.serverName));
+    out.steps.push(step('close', 'drop', surplus));
+  }
+  out.messages.push(parseOf(held));
+  out.steps.push({ ...step('parse', verb, held, completed), alias: held.alias });
+}
+
+function writeAutoBind(
+  auto: AutoPrepareSession,
+  { bytes, fields }: BatchMessage & { kind: 'bind' },
+  held: HeldText,
+  out: Written,
+): void {
+  out.messages.push(renameBind(bytes, 0, bytes.length, fields, held.serverName));
+  auto.bound(out.steps.length);
+  out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias: held.alias });
 }
 
 function parseOf(text: PreparedText): Buffer {

@@ -1,6 +1,8 @@
 // Prepared statements as text: one object for each distinct (text, parameter types), whoever prepares it under whatever name.
 // It knows no connection; server connections remember which of these objects they hold.
 
+import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
+
 /** Behind this prefix server connections hold the clients' named statements. */
 export const SERVER_NAME_PREFIX = 'scheelite_';
 
@@ -51,6 +53,8 @@ export class PreparedTexts {
 
 /** What one server connection holds; the least recently used falls out. */
 export class PreparedOnServer {
+  /** They have a bound of their own: no number of recurring texts pushes out what clients have prepared. */
+  readonly auto = new AutoPreparedOnServer();
   readonly #held = new Set<PreparedText>();
   readonly #maxHeld: number;
 
@@ -73,12 +77,20 @@ export class PreparedOnServer {
     return oldest;
   }
 
+  /** Its Close has been skipped: it is still there. */
+  notClosed(text: PreparedText): void {
+    if (text instanceof HeldText) this.auto.notClosed(text);
+    else this.#held.add(text);
+  }
+
   delete(text: PreparedText): void {
-    this.#held.delete(text);
+    if (text instanceof HeldText) this.auto.delete(text);
+    else this.#held.delete(text);
   }
 
   clear(): void {
     this.#held.clear();
+    this.auto.clear();
   }
 }
 

@@ -1,7 +1,7 @@
 // One run of one unit on a server connection: what is written, which replies are expected, and what becomes of each.
 // It knows no socket; the server connection feeds it replies in order.
 
-import type { Outcome } from '../protocol/unit.js';
+import type { Outcome, ServerError } from '../protocol/unit.js';
 import type { PreparedText } from './prepared-statements.js';
 
 /** What a reply is answered to; the words of the protocol. */
@@ -50,6 +50,14 @@ export interface Run {
   readonly isSimple: boolean;
   /** More messages follow before Sync. */
   isOpen: boolean;
+  /**
+   * An error of a Bind up to this step may come from a statement that was prepared for an unnamed one and is outdated:
+   * nothing is forwarded before, and `heal` is called at the end in place of `done`, to run the unit again without. -1: none.
+   */
+  readonly healUntil: number;
+  readonly heal: (error: ServerError) => void;
+  /** Milliseconds that the node took, not counting those in which it was busy with what stands before it here. */
+  serviceMs: number;
   /** Called once, behind the last forwarded byte. `tag`: of the last CommandComplete. */
   readonly done: (outcome: Outcome, tag: string) => void;
 }

@@ -2,10 +2,16 @@
 // It knows no node and no session.
 
 import type { Socket } from 'node:net';
-import type { RoutingConfig } from '../config/schema.js';
+import type { AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
+import { monotonicMs } from '../lib/clock.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { NodeControl } from '../protocol/node-control.js';
-import type { ListenerSettings, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
+import type {
+  AutoPrepareStats,
+  ListenerSettings,
+  ProtocolRuntime,
+  RuntimeOptions,
+} from '../protocol/protocol.js';
 import {
   buildPostgresCatalog,
   type CatalogRow,
@@ -16,6 +22,7 @@ import {
 import { createPostgresClassifier } from '../sql/postgres/classifier.js';
 import type { Classifier, PostgresLexSettings } from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
+import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
 import { PostgresClientConnection } from './client-connection.js';
 import { connectPostgres } from './connect.js';
@@ -34,6 +41,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   readonly connect = connectPostgres;
   readonly cancelKeys = new CancelKeys();
   readonly texts = new PreparedTexts();
+  readonly autoPrepare: AutoPrepare;
   readonly log: Log;
   serverVersion = '';
   readonly #options: RuntimeOptions;
@@ -46,6 +54,7 @@ export class PostgresRuntime implements ProtocolRuntime {
     this.#options = options;
     this.log = options.log;
     this.#routing = options.routing;
+    this.autoPrepare = new AutoPrepare(options.autoPrepare);
   }
 
   accept(socket: Socket, settings: ListenerSettings, host: (client: ClientConnection) => SessionHost): void {
@@ -74,14 +83,16 @@ export class PostgresRuntime implements ProtocolRuntime {
 
   forgetCatalog(): void {
     this.#generation++;
+    this.autoPrepare.schemaChanged(monotonicMs());
     for (const entry of this.#databases.values()) {
       entry.catalog = null;
       entry.classifier.catalogChanged();
     }
   }
 
-  reconfigure(routing: RoutingConfig): void {
+  reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void {
     this.#routing = routing;
+    this.autoPrepare.configure(autoPrepare);
     for (const entry of this.#databases.values())
       entry.classifier = this.#createClassifier(() => entry.catalog);
   }
@@ -108,6 +119,10 @@ export class PostgresRuntime implements ProtocolRuntime {
         await control.close();
       }
     }
+  }
+
+  get autoPrepareStats(): AutoPrepareStats {
+    return this.autoPrepare.stats;
   }
 
   get classificationStats(): { hits: number; misses: number; entries: number } {

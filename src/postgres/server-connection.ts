@@ -7,6 +7,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ServerError, TransactionStatus } from '../protocol/unit.js';
+import { hearNotice, isHealable } from './auto-heal.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
@@ -18,9 +19,9 @@ import {
   parseErrorResponse,
   parseParameterStatus,
   parseReadyForQuery,
-  type ServerErrorFields,
+  renameInError,
 } from './wire/backend.js';
-import { BIND_COMPLETE, CLOSE_COMPLETE, errorResponse, PARSE_COMPLETE } from './wire/backend-messages.js';
+import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
@@ -36,7 +37,8 @@ interface Expectation {
   /** After an error the server skips everything up to Sync. */
   failed: boolean;
   error: ServerError | null;
-  withheld: 'elsewhere' | 'primary' | null;
+  /** `again`: it runs again here, without what the proxy has prepared for it. */
+  withheld: 'elsewhere' | 'primary' | 'again' | null;
   /** Statements whose plans no longer fit. */
   stale: readonly PreparedText[] | null;
   /** Something behind the headers has been forwarded: rows, a result, an error. */
@@ -48,6 +50,7 @@ interface Expectation {
   tag: string;
   /** The client's view of the parameters is compared before its first reply. */
   tellParameters: boolean;
+  readonly startedMs: number;
 }
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
@@ -91,6 +94,7 @@ export class PostgresServerConnection implements ServerConnection {
   #closedReason: string | null = null;
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
+  #lastReadyMs = 0;
   /** FATAL: the node says why it closes. */
   #farewell: string | null = null;
 
@@ -213,6 +217,7 @@ export class PostgresServerConnection implements ServerConnection {
       cut: false,
       tag: '',
       tellParameters,
+      startedMs: monotonicMs(),
     });
   }
 
@@ -262,7 +267,8 @@ export class PostgresServerConnection implements ServerConnection {
         return;
       }
       case BACKEND.noticeResponse:
-        if (head?.run != null) this.#forward(head, buffer, start, end);
+        if (head?.run != null && hearNotice(head.run.steps, head.step))
+          this.#forward(head, buffer, start, end);
         return;
       case BACKEND.notificationResponse:
         if (head?.run != null) this.#forward(head, buffer, start, end);
@@ -345,6 +351,11 @@ export class PostgresServerConnection implements ServerConnection {
         isOurs = true;
       }
     }
+    if (!head.committed && isHealable(run, head.step, error.code)) {
+      head.withheld = 'again';
+      this.#discardSlices();
+      return;
+    }
     if (run.withhold && !head.committed) {
       const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
       const retryOn = isOurs ? 'elsewhere' : fromReplica;
@@ -360,7 +371,7 @@ export class PostgresServerConnection implements ServerConnection {
       this.#forward(head, buffer, start, end);
     } else {
       this.#endSlice();
-      this.#slices.push(renamedError(fields, alias));
+      this.#slices.push(renameInError(buffer, start, end, alias.server, alias.client));
     }
     head.committed = true;
   }
@@ -372,7 +383,7 @@ export class PostgresServerConnection implements ServerConnection {
       const step = run.steps[i]!;
       if (step.text === null || step.verb === 'fake') continue;
       // A skipped Close has left there what it was to take away.
-      if (step.kind === 'close') this.prepared.add(step.text);
+      if (step.kind === 'close') this.prepared.notClosed(step.text);
       if (step.kind !== 'parse') continue;
       this.prepared.delete(step.text);
       if (this.unnamed === step.text) this.unnamed = null;
@@ -393,6 +404,9 @@ export class PostgresServerConnection implements ServerConnection {
     this.#transaction = parseReadyForQuery(buffer, start, end);
     this.#expectations.shift();
     const run = head.run;
+    const nowMs = monotonicMs();
+    if (run !== null) run.serviceMs = nowMs - Math.max(head.startedMs, this.#lastReadyMs);
+    this.#lastReadyMs = nowMs;
     if (run === null) {
       head.ownDone?.(head.error);
       return;
@@ -400,6 +414,11 @@ export class PostgresServerConnection implements ServerConnection {
     // Of an open batch more may have been skipped since the error came.
     if (head.failed) this.#forgetUnprepared(head, run);
     if (head.stale !== null) this.#closeStale(head.stale);
+    if (head.withheld === 'again') {
+      this.#discardSlices();
+      run.heal(head.error!);
+      return;
+    }
     if (head.withheld !== null) {
       this.#discardSlices();
       run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld }, head.tag);
@@ -446,6 +465,7 @@ export class PostgresServerConnection implements ServerConnection {
   #flush(head: Expectation | undefined): void {
     if (head === undefined || head.run === null) return;
     if (head.run.withhold && !head.committed) return;
+    if (head.step <= head.run.healUntil && !head.committed) return;
     this.#endSlice();
     if (this.#slices.length === 0) return;
     const slices = this.#slices;
@@ -511,12 +531,6 @@ function boundTexts(run: Run): PreparedText[] {
   for (const { kind, text } of run.steps ?? [])
     if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
   return texts;
-}
-
-/** The client's own name for the statement, in place of the one that it has here. */
-function renamedError(fields: ServerErrorFields, alias: NonNullable<Step['alias']>): Buffer {
-  const message = fields.message.replaceAll(alias.server, Buffer.from(alias.client, 'latin1').toString());
-  return errorResponse({ severity: 'ERROR', code: fields.code, message });
 }
 
 const FAKES: Partial<Record<Step['kind'], Buffer>> = {

@@ -2,7 +2,7 @@
 // Types only; built by src/postgres/protocol.ts and src/mysql/protocol.ts, chosen in src/proxy/compose.ts.
 
 import type { Socket } from 'node:net';
-import type { AuthMethod, RoutingConfig } from '../config/schema.js';
+import type { AuthMethod, AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
 import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
 import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
@@ -22,6 +22,8 @@ export interface ListenerSettings {
   readonly maxClientBufferBytes: number;
   readonly hints: boolean;
   readonly auth: AuthMethod;
+  /** Null: as the cluster. */
+  readonly autoPrepare: boolean | null;
   /** Null; or the limit that this client is over: it is told so instead of a login (too-many-clients). */
   readonly full: number | null;
 }
@@ -38,11 +40,22 @@ export interface ProtocolRuntime {
   refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void>;
   /** The schema has changed: until the next refresh nothing is concluded from the catalog. */
   forgetCatalog(): void;
-  /** What the configuration says of functions and tables has changed. */
-  reconfigure(routing: RoutingConfig): void;
+  /** What the configuration says of functions and tables, or of statements to prepare, has changed. */
+  reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void;
   /** The version text that clients are told, from the primary's probe. */
   serverVersion: string;
+  /** Null: the protocol prepares nothing by itself. */
+  readonly autoPrepareStats: AutoPrepareStats | null;
   readonly classificationStats: { readonly hits: number; readonly misses: number; readonly entries: number };
+}
+
+/** Counts since the start. */
+export interface AutoPrepareStats {
+  /** Executions bound to a statement that was there already. */
+  hits: number;
+  parses: number;
+  /** Texts that were slower prepared. */
+  takenOut: number;
 }
 
 export interface RuntimeOptions {
@@ -51,6 +64,7 @@ export interface RuntimeOptions {
   /** A catalog that has not been read yet is needed. */
   readonly catalogWanted: () => void;
   readonly routing: RoutingConfig;
+  readonly autoPrepare: AutoPrepareConfig;
 }
 
 export interface Protocol {

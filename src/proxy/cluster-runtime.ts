@@ -152,7 +152,7 @@ export class ClusterRuntime {
     this.#config = config;
     this.#settings = settingsOf(config);
     this.users.configure(config.users);
-    this.protocol.reconfigure(config.routing);
+    this.protocol.reconfigure(config.routing, config.autoPrepare);
     this.#balancer = this.#createBalancer();
     this.#openPools();
     this.hold.resumeAll();

@@ -23,6 +23,7 @@ function collectCluster(runtime: ClusterRuntime): void {
   counters.cacheHits = hits;
   counters.cacheMisses = misses;
   counters.cacheEntries = entries;
+  Object.assign(counters.autoPrepare, protocol.autoPrepareStats);
   counters.holding = runtime.hold.size;
   counters.epoch = snapshot.epoch;
   for (const node of snapshot.nodes) {

@@ -174,6 +174,7 @@ class ComposedProxy implements RunningProxy {
         cluster: config.name,
         log,
         routing: config.routing,
+        autoPrepare: config.autoPrepare,
         catalogWanted: () => queueMicrotask(() => runtime.catalogWanted()),
       }),
       positions: protocol.positions,

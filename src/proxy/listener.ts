@@ -121,7 +121,7 @@ export class Listener {
   }
 
   #settings(): ListenerSettings {
-    const { name, loginTimeoutMs, hints, auth, maxClients } = this.#config;
+    const { name, loginTimeoutMs, hints, auth, maxClients, autoPrepare } = this.#config;
     const { maxUnitBytes, maxStatementBytesClassified, maxClientBufferBytes } = this.#limits;
     return {
       name,
@@ -132,6 +132,7 @@ export class Listener {
       maxClientBufferBytes: Math.max(maxClientBufferBytes, getDefaultHighWaterMark(false)),
       hints,
       auth,
+      autoPrepare: autoPrepare?.enabled ?? null,
       full: this.#sockets.size > maxClients ? maxClients : null,
     };
   }

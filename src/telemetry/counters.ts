@@ -95,6 +95,8 @@ export interface ClusterCounters {
   cacheHits: number;
   cacheMisses: number;
   cacheEntries: number;
+  /** Statements that the proxy prepared for recurring unnamed ones. */
+  readonly autoPrepare: { hits: number; parses: number; takenOut: number };
   readonly failovers: Record<FailoverOutcome, number>;
   epoch: number;
 }
@@ -160,6 +162,7 @@ function newCluster(): ClusterCounters {
     cacheHits: 0,
     cacheMisses: 0,
     cacheEntries: 0,
+    autoPrepare: { hits: 0, parses: 0, takenOut: 0 },
     failovers: zeros(FAILOVER_OUTCOMES),
     epoch: 0,
   };

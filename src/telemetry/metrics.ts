@@ -222,6 +222,24 @@ const ROWS: readonly Row[] = [
     'Statements whose class is kept.',
     (c) => c.cacheEntries,
   ),
+  byCluster(
+    'counter',
+    'auto_prepared_executions_total',
+    'Executions of unnamed statements that were bound to a statement prepared before.',
+    (c) => c.autoPrepare.hits,
+  ),
+  byCluster(
+    'counter',
+    'auto_prepare_parses_total',
+    'Unnamed statements that were parsed under a name, to be used again.',
+    (c) => c.autoPrepare.parses,
+  ),
+  byCluster(
+    'counter',
+    'auto_prepare_taken_out_total',
+    'Texts that were taken out because they are slower prepared.',
+    (c) => c.autoPrepare.takenOut,
+  ),
   byClusterAnd('outcome', 'failovers_total', 'Failovers, by how they ended.', (c) => c.failovers),
   byCluster('gauge', 'epoch', 'Counts promotions.', (c) => c.epoch),
 

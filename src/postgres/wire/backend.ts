@@ -3,7 +3,7 @@
 //
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
-import { endOfString, int16At, int32At, malformed } from './bytes.js';
+import { endOfString, int16At, int32At, MessageWriter, malformed } from './bytes.js';
 import { CANCEL_KEY_MAX_BYTES, CANCEL_KEY_MIN_BYTES } from './startup.js';
 
 export const BACKEND = {
@@ -115,6 +115,23 @@ export function parseErrorResponse(buffer: Buffer, start: number, end: number): 
     hint: all.get('H') ?? null,
     all,
   };
+}
+
+/** Fields that are for people: message, detail, hint, context. */
+const PROSE: readonly number[] = [0x4d, 0x44, 0x48, 0x57];
+
+/** The same ErrorResponse with a name replaced in its prose; every other field stays byte by byte. */
+export function renameInError(buffer: Buffer, start: number, end: number, from: string, to: string): Buffer {
+  const writer = new MessageWriter().begin(buffer[start]!);
+  let offset = start + HEADER_BYTES;
+  while (offset < end && buffer[offset] !== 0) {
+    const valueEnd = endOfString(buffer, offset + 1, end, 'ErrorResponse');
+    const value = buffer.toString('latin1', offset + 1, valueEnd);
+    const isProse = PROSE.includes(buffer[offset]!);
+    writer.int8(buffer[offset]!).cstring(isProse ? value.replaceAll(from, to) : value, 'latin1');
+    offset = valueEnd + 1;
+  }
+  return writer.int8(0).end().finish();
 }
 
 /** Only the SQLSTATE, for decisions about whether a unit runs again; no map, no other string. */

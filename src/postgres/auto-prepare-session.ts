@@ -1,0 +1,240 @@
+// Auto-prepare for one client: which of its unnamed statements run as named ones now, so that nobody can tell.
+// It knows no bytes and no socket; extended-batch.ts asks it for each unnamed statement that it writes.
+
+import { monotonicMs } from '../lib/clock.js';
+import type { TransactionStatus } from '../protocol/unit.js';
+import type { Classified, StatementClass } from '../sql/statement.js';
+import { type AutoPrepare, MAX_AGE_MS } from './auto-prepare.js';
+import { HeldText } from './auto-prepared.js';
+import type { PreparedText } from './prepared-statements.js';
+import { RecurringText } from './recurring-texts.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import type { PostgresUnit } from './unit.js';
+
+/** What PostgreSQL plans; all else gains nothing, and some of it means something else under a name. */
+const PLANNED_VERBS: ReadonlySet<string> = new Set([
+  'SELECT',
+  'VALUES',
+  'TABLE',
+  'WITH',
+  'INSERT',
+  'UPDATE',
+  'DELETE',
+  'MERGE',
+]);
+/** In a session with these the same text may be about something else than the tracked settings say. */
+const UNTRACKED_PINS: ReadonlySet<string> = new Set([
+  'temporary-table',
+  'set-config',
+  'untracked-setting',
+  'load',
+]);
+/** Where it came less than a moment ago it is worth parsing again under a name. */
+const OFTEN_MS = MAX_AGE_MS / 4;
+const NOTHING: readonly HeldText[] = [];
+
+let nextEra = 1;
+
+export interface UnitEnding {
+  readonly transaction: TransactionStatus;
+  readonly failed: boolean;
+  /** False: what holds in the session now is only known to its server connection. */
+  readonly known: boolean;
+  readonly serviceMs: number;
+}
+
+export class AutoPrepareSession {
+  readonly #auto: AutoPrepare;
+  /** What the listener says; null: as the cluster. */
+  readonly #enabled: boolean | null;
+  /** The session has what no tracked setting tells. */
+  #isUntracked = false;
+  /** The transaction has done what makes the same text another statement. */
+  #isOffInTransaction = false;
+  /** Of the open transaction, or of the batch outside one: what it has bound stays locked until its end. */
+  #era = 0;
+  /** What has come once in the era. */
+  readonly #seen = new Set<RecurringText>();
+
+  // Of the batch that is being written.
+  #server: PostgresServerConnection | null = null;
+  #onReplica = false;
+  #nowMs = 0;
+  /** An error can no longer be healed by running the batch again. */
+  #isRestricted = false;
+  #takes = 0;
+  #timed: RecurringText | null = null;
+  #timedAs: 'plain' | 'prepared' | 'parse' = 'plain';
+
+  /** Of the last `take`: the server connection holds it already. */
+  isHit = false;
+  /** Of the last `take`: what has to be closed before it. */
+  closes: readonly HeldText[] = NOTHING;
+  /** The last step whose error is healed by running the batch again with unnamed statements; -1: none. */
+  healUntil = -1;
+  #isHealable = false;
+
+  constructor(auto: AutoPrepare, enabled: boolean | null) {
+    this.#auto = auto;
+    this.#enabled = enabled;
+  }
+
+  get #isOn(): boolean {
+    return this.#enabled ?? this.#auto.config.enabled;
+  }
+
+  /** The text of a Parse without a name: `body` is copied where it is not known. */
+  intern(body: Buffer, settings: string): PreparedText {
+    const { texts, config } = this.#auto;
+    const known = this.#isOn ? texts.seen(body, settings, config.threshold) : null;
+    return known ?? { serverName: '', body: Buffer.from(body) };
+  }
+
+  /** Before a batch is written from its beginning. Null: it is written as it came. */
+  begin(unit: PostgresUnit, server: PostgresServerConnection, onReplica: boolean): this | null {
+    this.healUntil = -1;
+    this.#timed = null;
+    this.#takes = 0;
+    const { transaction } = server;
+    if (transaction === 'idle') this.#newEra();
+    if (!this.#isOn || this.#isUntracked || this.#isOffInTransaction) return null;
+    // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
+    if (unit.kind !== 'batch' || unit.open || transaction === 'failed') return null;
+    if (!unit.batch.classified.every(isPlanned)) return null;
+    this.#server = server;
+    this.#onReplica = onReplica;
+    this.#nowMs = monotonicMs();
+    this.#isRestricted = transaction !== 'idle';
+    return this;
+  }
+
+  /** The named statement in place of this unnamed one; null: none. */
+  take(text: PreparedText): HeldText | null {
+    if (!(text instanceof RecurringText)) return null;
+    this.#timed = this.#takes++ === 0 ? text : null;
+    this.#timedAs = 'plain';
+    if (!text.isAdmitted || text.needsParse || text.watch.isOut(this.#nowMs)) return null;
+    const held = this.#server!.prepared.auto.get(text);
+    const isSound = held !== undefined && !held.isDoubtful;
+    // Bound before in this transaction: nobody can have changed what it stands on.
+    if (isSound && held.era === this.#era) return this.#hit(held, false);
+    if (this.#onReplica && this.#auto.isReplaying(this.#nowMs)) return null;
+    if (this.#isRestricted) {
+      // An error could not be healed: the first time it is parsed as it came.
+      if (this.#seen.has(text)) return this.#parse(text);
+      this.#seen.add(text);
+      return null;
+    }
+    if (held === undefined) return this.#parse(text);
+    if (text.nextIsSample()) return null;
+    const isFresh = held.generation === this.#auto.generation && this.#nowMs - held.parsedAtMs < MAX_AGE_MS;
+    if (isSound && isFresh) return this.#hit(held, true);
+    const cameOften = this.#nowMs - held.usedAtMs < OFTEN_MS;
+    held.usedAtMs = this.#nowMs;
+    return cameOften || !isSound ? this.#parse(text) : null;
+  }
+
+  #hit(held: HeldText, isHealable: boolean): HeldText {
+    held.era = this.#era;
+    held.usedAtMs = this.#nowMs;
+    this.isHit = true;
+    this.#isHealable = isHealable;
+    this.#timedAs = 'prepared';
+    this.closes = NOTHING;
+    return held;
+  }
+
+  #parse(text: RecurringText): HeldText | null {
+    const held = new HeldText(text, this.#nowMs, this.#auto.generation);
+    const { maxStatements } = this.#auto.config;
+    const closes = this.#server!.prepared.auto.add(held, maxStatements, this.#nowMs - MAX_AGE_MS);
+    if (closes === null) return null;
+    held.era = this.#era;
+    this.isHit = false;
+    this.#isHealable = false;
+    this.#timedAs = 'parse';
+    this.closes = closes;
+    this.#auto.stats.parses++;
+    return held;
+  }
+
+  /** The step that binds what `take` gave. */
+  bound(step: number): void {
+    if (!this.isHit) return;
+    this.#auto.stats.hits++;
+    if (this.#isHealable) this.healUntil = step;
+    this.#isHealable = false;
+  }
+
+  /** What follows in this batch runs behind something that may have been answered. */
+  executed(): void {
+    this.#isRestricted = true;
+  }
+
+  /** Of every unit of the client, also of those that were written as they came. */
+  ended(unit: PostgresUnit, { transaction, failed, known, serviceMs }: UnitEnding): void {
+    const { statement } = unit;
+    if (statement.session.some((effect) => effect.kind === 'discard' && effect.what === 'all'))
+      this.#isUntracked = false;
+    if (!known || (statement.pin !== null && UNTRACKED_PINS.has(statement.pin))) this.#isUntracked = true;
+    if (transaction === 'idle') this.#isOffInTransaction = false;
+    else if (!isPlannedUnit(unit)) {
+      // A ROLLBACK TO gives locks back.
+      this.#newEra();
+      if (!isHarmlessUnit(unit)) this.#isOffInTransaction = true;
+    }
+    const timed = this.#timed;
+    this.#timed = null;
+    if (timed !== null && !failed) this.#note(timed, serviceMs);
+  }
+
+  #note(text: RecurringText, serviceMs: number): void {
+    if (this.#timedAs === 'plain') text.watch.ranPlain(serviceMs);
+    else if (this.#timedAs === 'prepared' && text.watch.ranPrepared(serviceMs, this.#nowMs))
+      this.#auto.stats.takenOut++;
+  }
+
+  #newEra(): void {
+    this.#era = nextEra++;
+    if (this.#seen.size > 0) this.#seen.clear();
+  }
+}
+
+function isPlanned({ statement }: Classified): boolean {
+  return isPlannedStatement(statement);
+}
+
+function isPlannedStatement(statement: StatementClass): boolean {
+  return (
+    PLANNED_VERBS.has(statement.verb) &&
+    (statement.route === 'replica' || statement.route === 'primary') &&
+    statement.statements === 1 &&
+    statement.pin === null &&
+    statement.transaction === null &&
+    statement.prepared === null &&
+    !statement.ddl &&
+    statement.session.length === 0 &&
+    !statement.reasons.some(setsSomething)
+  );
+}
+
+/** Inside a larger SELECT it is no effect of the session. */
+function setsSomething(reason: string): boolean {
+  return reason.startsWith('set_config');
+}
+
+function isPlannedUnit(unit: PostgresUnit): boolean {
+  return unit.kind === 'batch' ? unit.batch.classified.every(isPlanned) : isPlannedStatement(unit.statement);
+}
+
+/** Transaction control by itself changes no meaning. */
+function isHarmlessUnit(unit: PostgresUnit): boolean {
+  if (unit.kind === 'simple') return unit.statement.statements <= 1 && isControl(unit.statement);
+  return unit.batch.classified.every(
+    ({ statement }) => isControl(statement) || isPlannedStatement(statement),
+  );
+}
+
+function isControl(statement: StatementClass): boolean {
+  return statement.transaction !== null && statement.session.length === 0;
+}

@@ -1,0 +1,581 @@
+// Auto-prepare on a real server: what a client is answered is, byte by byte, what the server answers it without a proxy.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { ConfigInput } from '../../src/config/schema.js';
+import { type ProxyUnderTest, startProxyFor } from '../proxy/proxy-under-test.js';
+import { available, skipWithout } from '../servers/available.js';
+import { startCluster, type TestCluster } from '../servers/cluster.js';
+import { until } from '../servers/poll.js';
+import { autoPrepareCounts, msg, RawClient, run, Twin } from './twin.js';
+
+const LISTENER = { name: 'test', host: '127.0.0.1', port: 0, auth: 'trust' } as const;
+
+async function front(
+  t: TestContext,
+  cluster: TestCluster,
+  changes: Partial<ConfigInput['clusters'][number]> = {},
+  listener: Partial<ConfigInput['listeners'][number]> = {},
+): Promise<ProxyUnderTest> {
+  // One server connection, so that what one client leaves there meets the next one.
+  const one = { pool: { maxServerConnections: 1 }, ...changes };
+  const proxy = await startProxyFor(cluster, one, { listeners: [{ ...LISTENER, ...listener }] });
+  t.after(() => proxy.stop());
+  return proxy;
+}
+
+export function autoPrepareSuite(version: number): void {
+  test(`auto-prepare, PostgreSQL ${version}`, {
+    skip: skipWithout(available('postgres', version)),
+  }, async (t) => {
+    const cluster = await startCluster('postgres', { version, replicas: 1 });
+    t.after(() => cluster.stop());
+    const app = { ...cluster, database: cluster.user.database };
+    const proxy = await front(t, cluster, { routing: { splitReads: false } });
+    const owner = await RawClient.open(t, cluster.primary, app.database);
+    const grantor = await startOwner(t, cluster);
+    await grantor.do('GRANT ALL ON SCHEMA public TO app_trust');
+    const twin = (t: TestContext) => Twin.open(t, cluster, proxy);
+    await owner.do(
+      'CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, i FROM generate_series(1, 50) i',
+    );
+
+    await t.test('a text that recurs is prepared, and answered the same', async (t) => {
+      const { both, counts } = await opened(twin(t));
+      const before = counts();
+      for (let i = 1; i <= 20; i++) await both(run('SELECT v FROM t WHERE id = $1', i));
+      const after = counts();
+      // The fifth is parsed under a name.
+      assert.equal(after.parses - before.parses, 1);
+      assert.equal(after.hits - before.hits, 15);
+      assert.equal(after.takenOut, 0);
+    });
+
+    await t.test('every kind of statement', async (t) => {
+      const two = await twin(t);
+      await owner.do('CREATE TABLE kinds (id serial, v int, w text)');
+      for (const [text, ...values] of [
+        ['SELECT count(*) FROM kinds WHERE id < $1', 0],
+        ['INSERT INTO kinds (v, w) VALUES ($1, $2) RETURNING v, w', 1, 'x'],
+        ['UPDATE kinds SET w = $1 WHERE id < $2 RETURNING *', 'y', 0],
+        ['DELETE FROM kinds WHERE id < $1', 0],
+        ['WITH a AS (SELECT $1::int AS n) SELECT n + 1 AS m FROM a', 41],
+        ['WITH a AS (INSERT INTO kinds (v) VALUES ($1) RETURNING v) SELECT * FROM a', 3],
+        ['VALUES ($1::text), ($2)', 'a', 'b'],
+        ['TABLE t'],
+        ['SELECT v FROM t WHERE id = $1 FOR UPDATE', 3],
+        ['MERGE INTO kinds USING (SELECT $1::int AS n) s ON kinds.id = s.n WHEN MATCHED THEN DELETE', -1],
+        ["SELECT $1 || 'x', $2::numeric, $3::bytea", 'ab', '1.50', '\\x00ff'],
+        ['SELECT $1::int', null],
+      ] as [string, ...unknown[]][]) {
+        const hits = await two.hitsOf(() => two.times(9, run(text, ...values)));
+        assert.equal(hits, 4, text);
+      }
+    });
+
+    await t.test('statements that are not planned are left alone', async (t) => {
+      const two = await twin(t);
+      const hits = await two.hitsOf(async () => {
+        for (const text of [
+          'SHOW work_mem',
+          'BEGIN',
+          'COMMIT',
+          'SET work_mem = 100',
+          'EXPLAIN (COSTS off) SELECT 1',
+          '',
+        ])
+          await two.times(7, run(text));
+      });
+      assert.equal(hits, 0);
+    });
+
+    await t.test('Parse, Describe, Bind and Execute in batches of their own', async (t) => {
+      const two = await twin(t);
+      const text = 'SELECT id, v FROM t WHERE id = $1 AND true';
+      const hits = await two.hitsOf(async () => {
+        for (let i = 1; i <= 12; i++) {
+          await two.both(msg.parse(text), msg.sync);
+          await two.both(msg.describeStatement, msg.sync);
+          await two.both(msg.bind(i), msg.describePortal, msg.execute, msg.sync);
+          await two.both(msg.bind(i + 1), msg.execute, msg.sync);
+          await two.both(msg.parse(text), msg.describeStatement, msg.bind(i), msg.execute, msg.sync);
+        }
+      });
+      assert.ok(hits > 0, 'later batches run prepared');
+    });
+
+    await t.test(
+      'the unnamed statement ends with a simple query, and another client has its own',
+      async (t) => {
+        const two = await twin(t);
+        const other = await twin(t);
+        const text = 'SELECT v FROM t WHERE id = $1 OR id = 0';
+        await two.times(8, run(text, 1));
+        await other.both(msg.bind(1), msg.execute, msg.sync);
+        await other.both(msg.describeStatement, msg.sync);
+        await other.times(3, run(text, 2));
+        await two.both(msg.bind(3), msg.execute, msg.sync);
+        await two.both(msg.query('SELECT 1'));
+        await two.both(msg.bind(3), msg.execute, msg.sync);
+        await other.both(msg.bind(4), msg.execute, msg.sync);
+      },
+    );
+
+    await t.test('errors, their fields and positions', async (t) => {
+      const two = await twin(t);
+      const text = 'SELECT 10 / id, v FROM t WHERE id = $1::int';
+      await two.times(8, run(text, 1));
+      for (const values of [[], [1, 2], ['x'], ['99999999999'], [null]]) await two.both(run(text, ...values));
+      await two.times(3, run(text, 1));
+      const zero = 'SELECT 1 / (id - $1) FROM t WHERE id = 7';
+      await two.times(8, run(zero, 1));
+      await two.times(3, run(zero, 7));
+      for (const bad of [
+        'SELECT nothing FROM t WHERE id = $1',
+        'SELEC $1',
+        'SELECT * FROM nowhere WHERE a = $1',
+      ])
+        await two.times(8, run(bad, 1));
+      const unique = 'INSERT INTO t VALUES ($1, $2)';
+      await two.times(9, run(unique, 1, 'twice'));
+      // In a transaction an error cannot be healed, only named right.
+      await two.do('BEGIN');
+      await two.times(4, run(text, 1));
+      await two.both(run(text, 1, 2));
+      await two.both(run(text, 1));
+      await two.do('ROLLBACK');
+      await two.both(run(text, 1));
+    });
+
+    await t.test(
+      'several statements in one batch, an error in the middle, several batches at once',
+      async (t) => {
+        const two = await twin(t);
+        const a = 'SELECT v FROM t WHERE id = $1 -- a';
+        const b = 'SELECT id / $1 FROM t WHERE id = 5 -- b';
+        const part = (text: string, ...values: unknown[]) =>
+          Buffer.concat([msg.parse(text), msg.bind(...values), msg.describePortal, msg.execute]);
+        await two.times(8, run(a, 1));
+        await two.times(8, run(b, 1));
+        const hits = await two.hitsOf(async () => {
+          await two.times(3, part(a, 1), part(b, 2), part(a, 3), part(b, 4), msg.sync);
+          await two.times(3, part(a, 1), part(b, 0), part(a, 3), msg.sync);
+          await two.times(3, part(a, 1), part(b, 'x'), part(a, 3), msg.sync);
+          await two.times(3, part(a, 'x'), part(b, 'x'), part(a, 3), msg.sync);
+          await two.times(3, run(a, 1), run(b, 0), run(a, 'x'), run(a, 2), run(b, 2));
+        });
+        assert.ok(hits > 0);
+      },
+    );
+
+    await schemaTests(t, { cluster, proxy, owner, twin });
+    await sessionTests(t, { cluster, proxy, owner, twin });
+    await boundTests(t, { cluster, proxy, owner, twin });
+  });
+}
+
+interface Scene {
+  readonly cluster: TestCluster;
+  readonly proxy: ProxyUnderTest;
+  /** Straight to the primary. */
+  readonly owner: RawClient;
+  readonly twin: (t: TestContext) => Promise<Twin>;
+}
+
+async function startOwner(t: TestContext, cluster: TestCluster) {
+  const { Client } = (await import('pg')).default;
+  const client = new Client({
+    host: cluster.primary.host,
+    port: cluster.primary.port,
+    database: cluster.user.database,
+    ...cluster.superuser,
+  });
+  client.on('error', () => {});
+  await client.connect();
+  t.after(() => client.end());
+  return { do: (sql: string) => client.query(sql) };
+}
+
+async function opened(twin: Promise<Twin>) {
+  const two = await twin;
+  return {
+    both: (...messages: readonly Buffer[]) => two.both(...messages),
+    counts: () => two.counts,
+  };
+}
+
+/** The state before, the statement, a change, and the statement again. */
+const CHANGES: readonly {
+  readonly name: string;
+  readonly before: string;
+  readonly text: string;
+  readonly values: readonly unknown[];
+  readonly change: string;
+  /** Other values behind the change. */
+  readonly later?: readonly unknown[];
+  /** Nothing tells of it but a new Parse: it is noticed at once only when it comes through the proxy. */
+  readonly silent?: true;
+}[] = [
+  {
+    name: 'a column more behind a star',
+    before: 'CREATE TABLE c (id int, v text); INSERT INTO c VALUES (1, 1)',
+    text: 'SELECT * FROM c WHERE id = $1',
+    values: [1],
+    change: 'ALTER TABLE c ADD COLUMN w int DEFAULT 5',
+  },
+  {
+    name: 'a column of another type in the result',
+    before: 'CREATE TABLE c (id int, v text); INSERT INTO c VALUES (1, 1)',
+    text: 'INSERT INTO c VALUES ($1, 2) RETURNING v',
+    values: [1],
+    change: 'ALTER TABLE c ALTER COLUMN v TYPE int USING v::int',
+  },
+  {
+    name: 'a parameter that was a number and is a text',
+    before: "CREATE TABLE c (id int, v text); INSERT INTO c VALUES (1, 'x')",
+    text: 'SELECT v FROM c WHERE id = $1',
+    values: [1],
+    change: 'ALTER TABLE c ALTER COLUMN id TYPE text',
+    later: ['one'],
+  },
+  {
+    name: 'a parameter of a larger type',
+    before: "CREATE TABLE c (id int, v text); INSERT INTO c VALUES (1, 'x')",
+    text: 'SELECT v FROM c WHERE id = $1',
+    values: [1],
+    change: 'ALTER TABLE c ALTER COLUMN id TYPE bigint',
+    later: ['5000000000'],
+  },
+  {
+    name: 'a parameter whose zone counts now',
+    before: "CREATE TABLE c (at timestamp); INSERT INTO c VALUES ('2020-01-01 00:00')",
+    text: 'SELECT count(*) FROM c WHERE at = $1',
+    values: ['2020-01-01 00:00+07'],
+    change: 'ALTER TABLE c ALTER COLUMN at TYPE timestamptz',
+    silent: true,
+  },
+  {
+    name: 'a table that is gone',
+    before: 'CREATE TABLE c (id int, v text)',
+    text: 'SELECT v, id FROM c WHERE id = $1',
+    values: [1],
+    change: 'DROP TABLE c',
+  },
+  {
+    name: 'another table of the same name',
+    before: 'CREATE TABLE c (id int, v text); INSERT INTO c VALUES (1, 1)',
+    text: 'SELECT v FROM c WHERE id = $1',
+    values: [1],
+    change: 'DROP TABLE c; CREATE TABLE c (id text, v int); INSERT INTO c VALUES (1, 2)',
+  },
+  {
+    name: 'another view of the same name',
+    before: 'CREATE TABLE c (id int, v text); CREATE VIEW cv AS SELECT 1 AS a',
+    text: 'SELECT a FROM cv WHERE a = $1',
+    values: [1],
+    change: "DROP VIEW cv; CREATE VIEW cv AS SELECT 'x'::text AS a",
+    later: ['x'],
+  },
+];
+const CLEAN = 'DROP VIEW IF EXISTS cv; DROP TABLE IF EXISTS c';
+
+async function schemaTests(t: TestContext, { owner, twin }: Scene): Promise<void> {
+  for (const way of ['through the proxy', 'past the proxy'] as const) {
+    await t.test(`the schema changes ${way}`, async (t) => {
+      for (const { name, before, text, values, change, later = values, silent } of CHANGES) {
+        if (silent && way === 'past the proxy') continue;
+        await t.test(name, async (t) => {
+          const two = await twin(t);
+          await two.proxied.do(CLEAN);
+          await two.proxied.do(before);
+          const hits = await two.hitsOf(() => two.times(9, run(text, ...values)));
+          assert.ok(hits >= 4);
+          await (way === 'through the proxy' ? two.proxied : owner).do(change);
+          await two.times(3, run(text, ...later));
+          await two.both(msg.parse(text), msg.describeStatement, msg.sync);
+          await two.times(9, run(text, ...later));
+        });
+      }
+    });
+  }
+
+  await t.test('a function that fits better', async (t) => {
+    const two = await twin(t);
+    await owner.do(
+      "CREATE FUNCTION fits(bigint) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'big'::text $$",
+    );
+    await two.times(9, run('SELECT fits(1), $1::int', 1));
+    await two.proxied.do(
+      "CREATE FUNCTION fits(int) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'int'::text $$",
+    );
+    await two.times(9, run('SELECT fits(1), $1::int', 1));
+  });
+
+  await t.test('what changed past the proxy, and shows in no error, is noticed within moments', async (t) => {
+    const two = await twin(t);
+    await owner.do("CREATE TABLE later (at timestamp); INSERT INTO later VALUES ('2020-01-01 00:00')");
+    const message = run('SELECT count(*) FROM later WHERE at = $1', '2020-01-01 00:00+07');
+    await two.times(9, message);
+    await owner.do('ALTER TABLE later ALTER COLUMN at TYPE timestamptz');
+    await until('a new Parse', async () => {
+      // Not only the one in so many that runs unprepared.
+      let same = true;
+      const hits = await two.hitsOf(async () => {
+        for (let i = 0; i < 4; i++) {
+          const [a, b] = [await two.proxied.talk(message), await two.bare.talk(message)];
+          same &&= JSON.stringify(a) === JSON.stringify(b);
+        }
+      });
+      return same && hits >= 2;
+    });
+  });
+
+  await t.test('a schema change in a transaction, kept and undone', async (t) => {
+    const two = await twin(t);
+    await owner.do('CREATE TABLE tx (id int, v int); INSERT INTO tx VALUES (1, 1)');
+    const message = run('SELECT * FROM tx WHERE id = $1', 1);
+    await two.times(9, message);
+    for (const end of ['ROLLBACK', 'COMMIT']) {
+      await two.proxied.do('BEGIN');
+      for (let i = 0; i < 5; i++) await two.proxied.talk(message);
+      await two.proxied.do('ALTER TABLE tx ALTER COLUMN id TYPE text');
+      const lines = await two.proxied.talk(run('SELECT * FROM tx WHERE id = $1', 'x'));
+      assert.deepEqual(
+        lines.map((line) => line[0]),
+        ['1', '2', 'T', 'C', 'Z'],
+      );
+      await two.proxied.do(end);
+      await two.times(9, message);
+    }
+  });
+}
+
+async function sessionTests(t: TestContext, { owner, twin, cluster, proxy }: Scene): Promise<void> {
+  await t.test('search_path: SET, SET LOCAL, set_config, startup', async (t) => {
+    const two = await twin(t);
+    const admin = await startOwner(t, cluster);
+    await admin.do(`CREATE SCHEMA s1 AUTHORIZATION app_trust; CREATE SCHEMA s2 AUTHORIZATION app_trust`);
+    await owner.do("CREATE TABLE s1.p (id int, v text); INSERT INTO s1.p VALUES (1, 's1')");
+    await owner.do("CREATE TABLE s2.p (id text, v int); INSERT INTO s2.p VALUES ('1', 2), ('x', 3)");
+    const message = run('SELECT v FROM p WHERE id = $1', 1);
+    const letter = run('SELECT v FROM p WHERE id = $1', 'x');
+    const hits = await two.hitsOf(async () => {
+      for (let i = 0; i < 4; i++) {
+        await two.do('SET search_path = s1');
+        await two.times(4, message);
+        await two.both(letter);
+        await two.do('SET search_path = s2');
+        await two.times(4, message);
+        await two.both(letter);
+      }
+    });
+    assert.ok(hits > 0);
+    for (const local of ['SET LOCAL search_path = s1', "SELECT set_config('search_path', 's1', true)"]) {
+      await two.do('BEGIN');
+      await two.times(4, letter);
+      await two.do(local);
+      await two.times(4, message);
+      await two.do('COMMIT');
+      await two.times(4, letter);
+    }
+    await two.do('BEGIN');
+    await two.times(4, letter);
+    await two.both(run('SELECT set_config($1, $2, true)', 'search_path', 's1'));
+    await two.times(4, message);
+    await two.do('ROLLBACK');
+    await two.times(4, letter);
+    await two.do("SELECT set_config('search_path', 's1', false)");
+    await two.times(4, message);
+    await two.both(letter);
+  });
+
+  await t.test('SET ROLE: row security and rights are those of the role', async (t) => {
+    const two = await twin(t);
+    const admin = await startOwner(t, cluster);
+    await admin.do(`CREATE ROLE reader; GRANT reader TO app_trust; GRANT USAGE ON SCHEMA public TO reader;
+      CREATE TABLE secured (id int, v text); INSERT INTO secured VALUES (1, 'app_trust'), (2, 'reader');
+      GRANT SELECT ON secured TO app_trust, reader; ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+      CREATE POLICY own ON secured USING (v = current_user); CREATE TABLE hidden (id int); GRANT SELECT ON hidden TO app_trust`);
+    for (let i = 0; i < 3; i++) {
+      await two.times(6, run('SELECT * FROM secured WHERE id > $1', 0));
+      await two.times(6, run('SELECT * FROM hidden WHERE id > $1', 0));
+      await two.do('SET ROLE reader');
+      await two.times(6, run('SELECT * FROM secured WHERE id > $1', 0));
+      await two.times(6, run('SELECT * FROM hidden WHERE id > $1', 0));
+      await two.do('RESET ROLE');
+    }
+    await admin.do('REVOKE SELECT ON hidden FROM app_trust');
+    await two.both(run('SELECT * FROM hidden WHERE id > $1', 0));
+  });
+
+  await t.test('a temporary table in place of a table', async (t) => {
+    const two = await twin(t);
+    const message = run('SELECT v FROM t WHERE id = $1', 1);
+    await two.times(9, message);
+    await two.do('CREATE TEMPORARY TABLE t (id text, v int)');
+    await two.both(run("INSERT INTO t VALUES ('x', $1)", 7));
+    // Without a row description: it names the table by its number.
+    const letter = [msg.parse('SELECT v FROM t WHERE id = $1'), msg.bind('x'), msg.execute, msg.sync];
+    assert.equal(await two.hitsOf(() => two.times(9, ...letter)), 0);
+    await two.do('DROP TABLE pg_temp.t');
+    await two.times(9, message);
+  });
+
+  await t.test('a transaction: what recurs in it is prepared from its second time on', async (t) => {
+    const two = await twin(t);
+    const message = run('INSERT INTO t VALUES ($1, $2) ON CONFLICT DO NOTHING', 1, 'loop');
+    await two.times(7, message);
+    await two.do('BEGIN');
+    assert.equal(await two.hitsOf(() => two.times(10, message)), 8);
+    await two.do('SAVEPOINT a');
+    await two.times(3, message);
+    await two.both(run('SELECT 1 / $1::int', 0));
+    await two.both(message);
+    await two.do('ROLLBACK TO a');
+    await two.times(4, message);
+    await two.do('COMMIT');
+    await two.do('BEGIN');
+    await two.times(4, message);
+    await two.do('ROLLBACK');
+    await two.times(4, message);
+  });
+
+  await t.test('DEALLOCATE ALL, DISCARD ALL and DISCARD PLANS', async (t) => {
+    const two = await twin(t);
+    const other = await twin(t);
+    const message = run('SELECT v FROM t WHERE id = $1 AND 1 = 1', 2);
+    for (const sql of ['DEALLOCATE ALL', 'DISCARD ALL', 'DISCARD PLANS']) {
+      await two.times(9, message);
+      await other.do(sql);
+      await two.times(9, message);
+      await two.both(run(sql));
+      await two.times(9, message);
+      await other.times(3, message);
+    }
+    // By its name, as nobody should.
+    const name = await two.proxied.value(
+      "SELECT name FROM pg_prepared_statements WHERE name LIKE 'scheelite_auto%' LIMIT 1",
+    );
+    await two.proxied.wire.talk(msg.query('DEALLOCATE ALL; SELECT 1'));
+    await two.times(9, message);
+    assert.ok(name.startsWith('scheelite_auto_'));
+  });
+
+  await t.test('a literal that is settled when it is parsed', async (t) => {
+    const client = await RawClient.open(t, proxy, cluster.user.database);
+    const seen = new Set<string>();
+    for (let i = 0; i < 12; i++) {
+      const answer = await client.talk(run("SELECT 'now'::timestamptz::text, $1::int", 1));
+      seen.add(answer.find((line) => line.startsWith('D '))!);
+    }
+    assert.equal(seen.size, 12);
+  });
+
+  await t.test('what Parse warns of, it warns of each time', async (t) => {
+    const two = await twin(t);
+    const answers = await two.both(run(`SELECT $1::int AS ${'x'.repeat(70)}`, 1));
+    assert.ok(answers.some((line) => line.startsWith('N ')));
+    await two.times(12, run(`SELECT $1::int AS ${'x'.repeat(70)}`, 1));
+  });
+}
+
+async function boundTests(t: TestContext, { cluster, owner }: Scene): Promise<void> {
+  const split = { routing: { splitReads: false } };
+
+  await t.test('a flood of texts pushes out nothing, and is not prepared', async (t) => {
+    const proxy = await front(t, cluster, split);
+    const client = await RawClient.open(t, proxy, cluster.user.database);
+    const recurring = run('SELECT v FROM t WHERE id = $1', 1);
+    for (let i = 0; i < 7; i++) await client.talk(recurring);
+    const before = autoPrepareCounts(proxy);
+    for (let round = 0; round < 20; round++) {
+      const flood = [];
+      for (let i = 0; i < 250; i++) flood.push(run(`SELECT ${round * 1000 + i} + $1`, 1));
+      await client.talk(...flood);
+      await client.talk(recurring);
+    }
+    const after = autoPrepareCounts(proxy);
+    // Each text of the flood came once: what was parsed anew is the one that recurs, for its age.
+    assert.ok(after.hits > before.hits);
+    assert.ok(after.parses - before.parses <= 20, `${after.parses - before.parses} parses`);
+    const held = await client.value(
+      "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'scheelite_auto%'",
+    );
+    assert.equal(held, '1');
+  });
+
+  await t.test('the bound of a server connection', async (t) => {
+    const proxy = await front(t, cluster, { ...split, autoPrepare: { maxStatements: 3 } });
+    const client = await RawClient.open(t, proxy, cluster.user.database);
+    await client.wire.talk(Buffer.concat([msg.query('SELECT 1')]));
+    for (let i = 0; i < 12; i++) {
+      for (let text = 0; text < 10; text++) {
+        const answer = await client.talk(run(`SELECT ${text} + $1`, 1));
+        assert.ok(
+          answer.some((line) => line.endsWith(String(text + 1))),
+          answer.join(),
+        );
+      }
+    }
+    const held = await client.value(
+      "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'scheelite_auto%'",
+    );
+    assert.equal(held, '3');
+    assert.ok(autoPrepareCounts(proxy).hits > 0);
+  });
+
+  await t.test('off: by cluster, by listener, by a reload', async (t) => {
+    for (const [changes, listener, isOn] of [
+      [{ autoPrepare: { enabled: false } }, {}, false],
+      [{}, { autoPrepare: { enabled: false } }, false],
+      [{ autoPrepare: { enabled: false } }, { autoPrepare: { enabled: true } }, true],
+      [{ autoPrepare: { threshold: 2 } }, {}, true],
+    ] as const) {
+      const proxy = await front(t, cluster, { ...split, ...changes }, listener);
+      const client = await RawClient.open(t, proxy, cluster.user.database);
+      for (let i = 0; i < 9; i++) await client.talk(run('SELECT v FROM t WHERE id = $1', 1));
+      assert.equal(autoPrepareCounts(proxy).hits > 0, isOn, JSON.stringify([changes, listener]));
+      const [main] = proxy.config.clusters;
+      const enabled = !isOn;
+      const autoPrepare = { ...main!.autoPrepare, enabled };
+      proxy.proxy.reload({ ...proxy.config, clusters: [{ ...main!, autoPrepare }] });
+      if (Object.keys(listener).length > 0) continue;
+      const { hits } = autoPrepareCounts(proxy);
+      for (let i = 0; i < 9; i++) await client.talk(run('SELECT v FROM t WHERE id = $1', 1));
+      assert.equal(autoPrepareCounts(proxy).hits > hits, enabled);
+    }
+  });
+
+  await t.test('a text that is slower prepared is taken out', async (t) => {
+    await owner.do(`CREATE TABLE skewed (id int PRIMARY KEY, kind int, pad text);
+      INSERT INTO skewed SELECT i, CASE WHEN i <= 200000 THEN i % 2 ELSE 2 + i % 200 END, repeat('x', 20) FROM generate_series(1, 200200) i;
+      CREATE INDEX skewed_kind ON skewed (kind)`);
+    await owner.do('ANALYZE skewed');
+    const proxy = await front(t, cluster, split);
+    const client = await RawClient.open(t, proxy, cluster.user.database);
+    // With its value known an index gives the one row at once; without it the order looks cheaper: all rows are read.
+    const message = run('SELECT id, pad FROM skewed WHERE kind = $1 ORDER BY id LIMIT 1', 150);
+    await until('it is taken out', async () => {
+      for (let i = 0; i < 20; i++) await client.talk(message);
+      return autoPrepareCounts(proxy).takenOut === 1;
+    });
+    const { hits } = autoPrepareCounts(proxy);
+    for (let i = 0; i < 20; i++) await client.talk(message);
+    assert.equal(autoPrepareCounts(proxy).hits, hits);
+  });
+
+  await t.test('on a replica; and after a schema change replicas wait until they have it', async (t) => {
+    const proxy = await front(t, cluster, { consistency: { level: 'eventual' } });
+    const client = await RawClient.open(t, proxy, cluster.user.database);
+    const where = 'SELECT pg_is_in_recovery()';
+    assert.equal(await client.value(where), 'f', 'that is asked of the primary');
+    for (let i = 0; i < 12; i++) await client.talk(run('SELECT v FROM t WHERE id = $1', 1));
+    const { hits } = autoPrepareCounts(proxy);
+    assert.equal(hits, 7);
+    const units = proxy.proxy.counters().clusters.get('main')!.nodes.get(cluster.replicas[0]!.name)!.units;
+    assert.ok(units.replica >= 12);
+    await client.do('CREATE TABLE news (id int)');
+    for (let i = 0; i < 12; i++) await client.talk(run('SELECT v FROM t WHERE id = $1', 1));
+    assert.equal(autoPrepareCounts(proxy).hits, hits);
+  });
+}
