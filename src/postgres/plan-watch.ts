@@ -8,10 +8,11 @@ const MIN_PLAIN_RUNS = 3;
 const PLAIN_RUNS = 8;
 const SLOWER_RATIO = 1.5;
 const SLOWER_MS = 0.5;
-/** Noise makes one window slow; a plan makes them all slow. */
-const SLOW_WINDOWS = 2;
+/** A burst of something else falls into one or two of them; a plan makes all of them slow. */
+const SLOW_WINDOWS = 3;
 const SAMPLE_EVERY = 64;
-const SAMPLE_EVERY_IN_DOUBT = 8;
+/** After a slow window: other times, other load. It is compared again, with unprepared runs in between. */
+const SAMPLE_EVERY_IN_DOUBT = 4;
 /** The data, and what is asked of them, may be others by then. */
 const OUT_MS = 600_000;
 
@@ -30,8 +31,7 @@ export class PlanWatch {
 
   /** One run in so many is to be an unprepared one. */
   get sampleEvery(): number {
-    const inDoubt = this.#plainRuns < MIN_PLAIN_RUNS || this.#slowWindows > 0;
-    return inDoubt ? SAMPLE_EVERY_IN_DOUBT : SAMPLE_EVERY;
+    return this.#slowWindows > 0 || this.#plainRuns < MIN_PLAIN_RUNS ? SAMPLE_EVERY_IN_DOUBT : SAMPLE_EVERY;
   }
 
   ranPlain(ms: number): void {
@@ -48,6 +48,8 @@ export class PlanWatch {
     this.#windowRuns = 0;
     this.#windowMs = 0;
     const isSlow = mean > this.#plainMs * SLOWER_RATIO && mean - this.#plainMs > SLOWER_MS;
+    // What it is compared with has to be of the same time.
+    if (isSlow && this.#slowWindows === 0) this.#plainRuns = 0;
     this.#slowWindows = isSlow ? this.#slowWindows + 1 : 0;
     if (this.#slowWindows < SLOW_WINDOWS || this.isOut(nowMs)) return false;
     this.#slowWindows = 0;

@@ -52,6 +52,7 @@ test('a listener and one node are enough', async (t) => {
           writeFunctions: [],
           foreignTablesAreReads: false,
         },
+        autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
         consistency: { level: 'session', maxLagMs: 10_000 },
         failover: {
           mode: 'off',

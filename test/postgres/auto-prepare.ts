@@ -317,6 +317,7 @@ async function schemaTests(t: TestContext, { owner, twin }: Scene): Promise<void
     const message = run('SELECT count(*) FROM later WHERE at = $1', '2020-01-01 00:00+07');
     await two.times(9, message);
     await owner.do('ALTER TABLE later ALTER COLUMN at TYPE timestamptz');
+    const { takenOut } = two.counts;
     await until('a new Parse', async () => {
       // Not only the one in so many that runs unprepared.
       let same = true;
@@ -326,7 +327,8 @@ async function schemaTests(t: TestContext, { owner, twin }: Scene): Promise<void
           same &&= JSON.stringify(a) === JSON.stringify(b);
         }
       });
-      return same && hits >= 2;
+      // Noise may take it out; then it is parsed each time.
+      return same && (hits >= 2 || two.counts.takenOut > takenOut);
     });
   });
 
