@@ -4,15 +4,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PlanWatch } from '../../src/postgres/plan-watch.js';
 
-/** Runs `count` times, some of them unprepared as it asks for; how often it was taken out. */
-function runs(watch: PlanWatch, count: number, plainMs: number, preparedMs: (i: number) => number): number {
+type Ms = (i: number) => number;
+
+/** Runs `count` times, a millisecond apart, some of them unprepared as it asks for; how often it was taken out. */
+function runs(watch: PlanWatch, count: number, plainMs: Ms, preparedMs: Ms): number {
   let out = 0;
   for (let i = 1; i <= count; i++) {
-    if (i % watch.sampleEvery === 0) watch.ranPlain(plainMs);
-    else if (watch.ranPrepared(preparedMs(i), 0)) out++;
+    if (i % watch.sampleEvery === 0) watch.ranPlain(plainMs(i));
+    else if (watch.ranPrepared(preparedMs(i), i)) out++;
+    if (out > 0) return out;
   }
   return out;
 }
+
+const ms =
+  (value: number): Ms =>
+  () =>
+    value;
 
 function watched(plainMs: number): PlanWatch {
   const watch = new PlanWatch();
@@ -20,14 +28,29 @@ function watched(plainMs: number): PlanWatch {
   return watch;
 }
 
+/** The same numbers each time: a burst of load now and then, whatever runs. */
+function noisy(): Ms {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const chance = state / 2 ** 32;
+    return chance < 0.1 ? 20 * chance * 10 + 5 : 0.3 + chance;
+  };
+}
+
 test('clearly slower: out, for a while', () => {
   const watch = watched(1);
+  assert.equal(runs(watch, 100, ms(1), ms(3)), 1);
+  assert.equal(watch.isOut(1000), true);
+  assert.equal(watch.isOut(700_000), false);
+});
+
+test('slower for some values only: out', () => {
+  const watch = watched(1);
   assert.equal(
-    runs(watch, 150, 1, () => 3),
+    runs(watch, 2000, ms(1), (i) => (i % 7 === 0 ? 60 : 1)),
     1,
   );
-  assert.equal(watch.isOut(1000), true);
-  assert.equal(watch.isOut(600_001), false);
 });
 
 test('faster, as fast, a little slower, or slower by next to nothing: it stays', () => {
@@ -38,29 +61,33 @@ test('faster, as fast, a little slower, or slower by next to nothing: it stays',
     [0.1, 0.5],
   ] as const) {
     const watch = watched(plain);
-    assert.equal(
-      runs(watch, 2000, plain, () => prepared),
-      0,
-      `${plain} ${prepared}`,
-    );
-    assert.equal(watch.isOut(0), false);
+    assert.equal(runs(watch, 5000, ms(plain), ms(prepared)), 0, `${plain} ${prepared}`);
   }
 });
 
-test('a slow time for both is no reason', () => {
+test('another load than at the beginning is no reason', () => {
+  const watch = watched(1);
+  assert.equal(runs(watch, 1000, ms(5), ms(5)), 0);
+});
+
+test('one slow time is no reason', () => {
   const watch = watched(1);
   assert.equal(
-    runs(watch, 400, 5, () => 5),
+    runs(watch, 1000, ms(1), (i) => (i < 35 ? 40 : 0.8)),
     0,
   );
 });
 
-test('one slow window is no reason', () => {
-  const watch = watched(1);
-  assert.equal(
-    runs(watch, 400, 1, (i) => (i < 25 ? 40 : 0.8)),
-    0,
-  );
+test('noise is no reason, and costs little', () => {
+  const noise = noisy();
+  const watch = watched(0.3);
+  let samples = 0;
+  const plain: Ms = (i) => {
+    samples++;
+    return noise(i);
+  };
+  assert.equal(runs(watch, 200_000, plain, noise), 0);
+  assert.ok(samples < 10_000, `${samples} unprepared runs`);
 });
 
 test('without unprepared runs to compare with nothing is concluded', () => {
