@@ -53,8 +53,8 @@ export class AutoPrepareSession {
   #isOffInTransaction = false;
   /** Of the open transaction, or of the batch outside one: what it has bound stays locked until its end. */
   #era = 0;
-  /** What has come once in the era. */
-  readonly #seen = new Set<RecurringText>();
+  /** What has come once in the era; null: nothing, and an idle client keeps nothing. */
+  #seen: Set<RecurringText> | null = null;
 
   // Of the batch that is being written.
   #server: PostgresServerConnection | null = null;
@@ -90,14 +90,22 @@ export class AutoPrepareSession {
     return known ?? { serverName: '', body: Buffer.from(body) };
   }
 
-  /** Before a batch is written from its beginning. Null: it is written as it came. */
-  begin(unit: PostgresUnit, server: PostgresServerConnection, onReplica: boolean): this | null {
+  /**
+   * Before a unit is written from its beginning. Null: it is written as it came. `isAgain`: it has to be, its first run
+   * is being healed.
+   */
+  begin(
+    unit: PostgresUnit,
+    server: PostgresServerConnection,
+    onReplica: boolean,
+    isAgain: boolean,
+  ): this | null {
     this.healUntil = -1;
     this.#timed = null;
     this.#takes = 0;
     const { transaction } = server;
     if (transaction === 'idle') this.#newEra();
-    if (!this.#isOn || this.#isUntracked || this.#isOffInTransaction) return null;
+    if (isAgain || !this.#isOn || this.#isUntracked || this.#isOffInTransaction) return null;
     // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
     if (unit.kind !== 'batch' || unit.open || transaction === 'failed') return null;
     if (!unit.batch.classified.every(isPlanned)) return null;
@@ -121,7 +129,8 @@ export class AutoPrepareSession {
     if (this.#onReplica && this.#auto.isReplaying(this.#nowMs)) return null;
     if (this.#isRestricted) {
       // An error could not be healed: the first time it is parsed as it came.
-      if (this.#seen.has(text)) return this.#parse(text);
+      if (this.#seen?.has(text) === true) return this.#parse(text);
+      this.#seen ??= new Set();
       this.#seen.add(text);
       return null;
     }
@@ -196,7 +205,7 @@ export class AutoPrepareSession {
 
   #newEra(): void {
     this.#era = nextEra++;
-    if (this.#seen.size > 0) this.#seen.clear();
+    this.#seen = null;
   }
 }
 

@@ -378,10 +378,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     server: PostgresServerConnection,
     options: ExecuteOptions,
     done: (outcome: Outcome) => void,
-    mayPrepare = true,
+    isAgain = false,
   ): void {
     this.#server = server;
-    const auto = mayPrepare ? this.#auto.begin(unit, server, options.onReplica) : null;
+    const auto = this.#auto.begin(unit, server, options.onReplica, isAgain);
     const written = unit.kind === 'batch' ? unit.batch.writeFor(server, 0, auto) : null;
     const run: Run = {
       sink: this,
@@ -392,7 +392,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       isOpen: unit.open,
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
-        if (this.#phase !== 'closed') this.#start(unit, server, options, done, false);
+        if (this.#phase !== 'closed') this.#start(unit, server, options, done, true);
         else done({ kind: 'answered', transaction: server.transaction, error, position: null });
       },
       serviceMs: 0,

@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import pg, { type Client } from 'pg';
 import type { ConfigInput } from '../../src/config/schema.js';
 import { type ProxyUnderTest, startProxyFor } from '../proxy/proxy-under-test.js';
 import { available, skipWithout } from '../servers/available.js';
@@ -170,6 +171,7 @@ export function autoPrepareSuite(version: number): void {
 
     await schemaTests(t, { cluster, proxy, owner, twin });
     await sessionTests(t, { cluster, proxy, owner, twin });
+    await crowdTests(t, { cluster, proxy, owner, twin });
     await boundTests(t, { cluster, proxy, owner, twin });
   });
 }
@@ -183,8 +185,7 @@ interface Scene {
 }
 
 async function startOwner(t: TestContext, cluster: TestCluster) {
-  const { Client } = (await import('pg')).default;
-  const client = new Client({
+  const client = new pg.Client({
     host: cluster.primary.host,
     port: cluster.primary.port,
     database: cluster.user.database,
@@ -478,6 +479,60 @@ async function sessionTests(t: TestContext, { owner, twin, cluster, proxy }: Sce
     const answers = await two.both(run(`SELECT $1::int AS ${'x'.repeat(70)}`, 1));
     assert.ok(answers.some((line) => line.startsWith('N ')));
     await two.times(12, run(`SELECT $1::int AS ${'x'.repeat(70)}`, 1));
+  });
+}
+
+/** Until `isOver`: reads, alone and in transactions, each of which must be answered its own row. */
+async function reader(client: Client, number: number, isOver: () => boolean): Promise<number> {
+  let count = 0;
+  const read = async (text: string, name: string) => {
+    const { rows } = await client.query(text, [number, `${number} ${++count}`]);
+    assert.deepEqual([rows[0].id, rows[0][name]], [number, `${number} ${count}`]);
+  };
+  while (!isOver()) {
+    await read('SELECT *, $2::text AS mark FROM moving WHERE id = $1', 'mark');
+    await read('UPDATE moving SET n = n + 1 WHERE id = $1 RETURNING *, $2::text AS mark', 'mark');
+    if (count % 10 !== 0) continue;
+    await client.query('BEGIN');
+    for (let i = 0; i < 5; i++) await read('SELECT *, $2::text AS said FROM moving WHERE id = $1', 'said');
+    await client.query('COMMIT');
+  }
+  return count;
+}
+
+async function crowdTests(t: TestContext, { cluster, owner }: Scene): Promise<void> {
+  await t.test('many clients on few server connections, while the schema changes both ways', async (t) => {
+    await owner.do(
+      'CREATE TABLE moving (id int PRIMARY KEY, n int NOT NULL); INSERT INTO moving SELECT i, 0 FROM generate_series(1, 12) i',
+    );
+    const proxy = await front(t, cluster, {
+      routing: { splitReads: false },
+      pool: { maxServerConnections: 4 },
+    });
+    const clients: Client[] = [];
+    for (let i = 0; i < 12; i++) {
+      const { host, port } = proxy;
+      const client = new pg.Client({ host, port, user: 'app_trust', database: cluster.user.database });
+      client.on('error', () => {});
+      await client.connect();
+      t.after(() => client.end());
+      clients.push(client);
+    }
+    let isOver = false;
+    const readers = clients.map((client, i) => reader(client, i + 1, () => isOver));
+    const through = await RawClient.open(t, proxy, cluster.user.database);
+    for (let i = 0; i < 12; i++) {
+      const by = i % 2 === 0 ? through : owner;
+      await by.do(`ALTER TABLE moving ADD COLUMN extra${i} int DEFAULT ${i}`);
+      if (i > 3) await by.do(`ALTER TABLE moving DROP COLUMN extra${i - 2}`);
+      const { hits } = autoPrepareCounts(proxy);
+      await until('prepared runs between the changes', () => autoPrepareCounts(proxy).hits > hits + 50);
+    }
+    isOver = true;
+    const counts = await Promise.all(readers);
+    const sum = counts.reduce((a, b) => a + b, 0);
+    const hits = autoPrepareCounts(proxy).hits;
+    assert.ok(hits > sum / 2, `${hits} of ${sum} were prepared`);
   });
 }
 
