@@ -300,6 +300,33 @@ async function schemaTests(t: TestContext, { owner, twin }: Scene): Promise<void
     });
   }
 
+  await t.test('the schema changes past the proxy where an error could not be healed', async (t) => {
+    const two = await twin(t);
+    await owner.do('CREATE TABLE past (id int, v int); INSERT INTO past VALUES (1, 1)');
+    const part = (text: string) =>
+      Buffer.concat([msg.parse(text), msg.bind(1), msg.describePortal, msg.execute]);
+    const text = 'SELECT * FROM past WHERE id = $1';
+    const first = 'SELECT v FROM t WHERE id = $1 AND 2 = 2';
+    await two.times(9, run(first, 1));
+    const change = async (i: number) => {
+      await two.times(9, run(text, 1));
+      await owner.do(`ALTER TABLE past ADD COLUMN w${i} int DEFAULT ${i}`);
+    };
+    await change(1);
+    await two.do('BEGIN');
+    await two.times(4, run(text, 1));
+    await two.do('COMMIT');
+    await change(2);
+    await two.both(part(first), part(text), part(text), part(text), msg.sync);
+    await change(3);
+    await two.both(run('BEGIN'), run(text, 1), run('COMMIT'));
+    await change(4);
+    await two.both(part(text), part(first), msg.sync);
+    await change(5);
+    await two.both(msg.parse(text), msg.sync);
+    await two.both(msg.bind(1), msg.describePortal, msg.execute, msg.sync);
+  });
+
   await t.test('a function that fits better', async (t) => {
     const two = await twin(t);
     await owner.do(
