@@ -79,7 +79,10 @@ const ROUTES: ReadonlyMap<string, Route> = new Map([
       },
     },
   ],
-  ['/api/v1/status', { method: 'GET', needsToken: false, answer: (source) => json(200, source.status()) }],
+  [
+    '/api/v1/status',
+    { method: 'GET', needsToken: false, answer: async (source) => json(200, await source.status()) },
+  ],
   [
     '/api/v1/reload',
     {

@@ -69,11 +69,25 @@ export interface ListenerStatus {
   readonly maxClients: number;
 }
 
+export interface WorkerStatus {
+  readonly worker: number;
+  /** Null while it is being replaced. */
+  readonly pid: number | null;
+  readonly state: 'running' | 'starting' | 'replacing';
+  /** How often it has been replaced since the start. */
+  readonly restarts: number;
+  readonly clients: number;
+  /** Why the last one ended; null without one. */
+  readonly lastEnd: string | null;
+}
+
 /** What the data path and the monitor know. */
 export interface ProxyStatus {
   readonly state: 'running' | 'draining';
   readonly listeners: readonly ListenerStatus[];
   readonly clusters: readonly ClusterStatus[];
+  /** Absent: one process does everything. */
+  readonly workers?: readonly WorkerStatus[];
 }
 
 /** How one attempt to take a new configuration ended. */
@@ -115,7 +129,7 @@ export interface ProxyState {
 
 /** All that the admin server needs; `serve` adds process and configuration to the proxy's share. */
 export interface AdminSource {
-  status(): StatusReport;
+  status(): StatusReport | Promise<StatusReport>;
   ready(): Readiness;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
   /** Reads the configuration file again; never rejects. */

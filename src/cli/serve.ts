@@ -12,6 +12,7 @@ import { describeError } from '../lib/errors.js';
 import type { RunningProxy } from '../proxy/running-proxy.js';
 import { type Log, type OpenLog, openLog } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { surviveErrors } from '../telemetry/uncaught.js';
 import { type Command, EXIT, UsageError } from './command.js';
 import { packageVersion } from './version.js';
 
@@ -54,7 +55,12 @@ async function runServer(loaded: Loaded & { config: Config }): Promise<number> {
   try {
     // Loaded now: the data path brings PostgreSQL's grammar, which help and a wrong configuration do not need.
     const { startProxy } = await import('../proxy/compose.js');
-    proxy = await startProxy({ config: loaded.config, configPath: loaded.path, log });
+    proxy = await startProxy({
+      config: loaded.config,
+      configPath: loaded.path,
+      log,
+      writeLog: opened.writeLines,
+    });
   } catch (error) {
     log.fatal(`cannot start: ${describeError(error)}`);
     await opened.flush();
@@ -103,9 +109,10 @@ function createReloader(
   return new Reloader({
     path: loaded.path,
     loaded,
-    apply: (next) => {
+    apply: async (next) => {
       const result = proxy.reload(next);
       if (result.ok) setLevel(next.log.level);
+      await proxy.refresh();
       return result;
     },
     onReload: ({ trigger, outcome, lines, warnings }) => {
@@ -131,8 +138,8 @@ async function startAdmin(
     facts: { version, revision: reloader.revision, reloads: reloader.counts },
   }));
   const source: AdminSource = {
-    status: () => ({
-      ...proxy.admin.status(),
+    status: async () => ({
+      ...(await refreshed(proxy)).admin.status(),
       version,
       pid: process.pid,
       startedAt: new Date(startedAtMs).toISOString(),
@@ -140,7 +147,10 @@ async function startAdmin(
       config: { path: reloader.path, revision: reloader.revision, lastReload: reloader.lastReload },
     }),
     ready: () => proxy.admin.ready(),
-    metrics: () => metrics.text(),
+    metrics: async () => {
+      await proxy.refresh();
+      return metrics.text();
+    },
     reload: () => reloader.reload('api'),
   };
   return startAdminServer({
@@ -150,6 +160,11 @@ async function startAdmin(
     source,
     onError: (error) => log.error({ err: error }, 'the admin server failed to answer'),
   });
+}
+
+async function refreshed(proxy: RunningProxy): Promise<RunningProxy> {
+  await proxy.refresh();
+  return proxy;
 }
 
 /** Resolves with the first signal to stop; the second ends the process at once. */
@@ -168,20 +183,4 @@ function stopSignal(opened: OpenLog): Promise<'SIGINT' | 'SIGTERM'> {
       });
     }
   });
-}
-
-/**
- * An error that reached nobody belongs to one connection or one task, whose owner has lost it; ending the process
- * would make it everybody's.
- */
-function surviveErrors(log: Log): void {
-  process.on('uncaughtException', (error) => log.fatal({ err: error }, 'uncaught error'));
-  process.on('unhandledRejection', (error) => {
-    log.fatal(
-      { err: error instanceof Error ? error : new Error(describeError(error)) },
-      'unhandled rejection',
-    );
-  });
-  // A reader of the log that has gone.
-  process.stdout.on('error', () => {});
 }

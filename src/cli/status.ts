@@ -1,6 +1,6 @@
 // scheelite status: nodes, roles, lag and pools of a running proxy, as its admin server tells them.
 
-import type { ClusterStatus, NodeStatus, StatusReport } from '../admin/source.js';
+import type { ClusterStatus, NodeStatus, StatusReport, WorkerStatus } from '../admin/source.js';
 import { hostPort } from '../lib/address.js';
 import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
 import { type Command, EXIT } from './command.js';
@@ -40,7 +40,22 @@ export function statusText(report: StatusReport): string {
       `${listener.clients}/${listener.maxClients}`,
     ]),
   );
-  return [`${head}${reloadText}`, listeners, ...report.clusters.map(clusterText)].join('\n\n');
+  const workers = report.workers === undefined ? [] : [workersText(report.workers)];
+  return [`${head}${reloadText}`, listeners, ...workers, ...report.clusters.map(clusterText)].join('\n\n');
+}
+
+function workersText(workers: readonly WorkerStatus[]): string {
+  return table(
+    ['WORKER', 'PROCESS', 'STATE', 'CLIENTS', 'RESTARTS', 'LAST END'],
+    workers.map(({ worker, pid, state, clients, restarts, lastEnd }) => [
+      String(worker),
+      pid === null ? '-' : String(pid),
+      state,
+      String(clients),
+      String(restarts),
+      lastEnd ?? '-',
+    ]),
+  );
 }
 
 function clusterText(cluster: ClusterStatus): string {

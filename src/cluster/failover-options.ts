@@ -22,4 +22,6 @@ export interface FailoverOptions {
   readonly clock: Clock;
   readonly log: Log;
   readonly audit: Audit;
+  /** Resolves once everybody who could write to a node has acted on the present snapshot; absent: they do at once. */
+  readonly settled?: () => Promise<void>;
 }

@@ -50,6 +50,8 @@ export class FailoverSteps {
     const stopped = new Map<string, Position>();
     let candidate: StoppedReplica;
     try {
+      // Nobody may write to the old primary any more before another one is made.
+      await this.#options.settled?.();
       await this.#stopReceiving(old, stopped);
       this.#assertStillGone(old.name, startedMs);
       candidate = await this.#choose(stopped);

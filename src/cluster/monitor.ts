@@ -24,6 +24,8 @@ export interface ClusterMonitorOptions {
   readonly log: Log;
   /** For the metrics: how each probe ended, null when it was answered. */
   readonly onProbe?: (node: string, failure: ProbeFailureKind | null) => void;
+  /** Resolves once every data path has acted on the present snapshot; absent: they do while they are told. */
+  readonly settled?: () => Promise<void>;
 }
 
 export type SnapshotListener = (snapshot: ClusterSnapshot, previous: ClusterSnapshot) => void;
@@ -84,6 +86,7 @@ export class ClusterMonitor {
       clock: options.clock,
       log: options.log,
       audit: new Audit(options.config.name, () => this.#config.auditFile, options.log),
+      ...(options.settled === undefined ? {} : { settled: options.settled }),
     });
   }
 

@@ -17,7 +17,7 @@ export type Effect = 'live' | 'restart';
 
 export interface Change {
   readonly kind: 'added' | 'removed' | 'changed';
-  readonly scope: 'listener' | 'cluster' | 'node' | 'user' | 'admin' | 'log' | 'limits';
+  readonly scope: 'listener' | 'cluster' | 'node' | 'user' | 'admin' | 'log' | 'limits' | 'workers';
   /** Of the listener or cluster; `cluster/node` and `cluster/user`; "" for the rest. */
   readonly name: string;
   /** As in `pool.maxWaiting`; "" when the whole thing came or went. */
@@ -108,7 +108,14 @@ export function diffConfig(before: Config, after: Config): Change[] {
     ...settings('admin', '', '', before.admin, after.admin, ADMIN),
     ...settings('log', '', '', before.log, after.log, LOG),
     ...settings('limits', '', '', before.limits, after.limits, LIMITS),
+    ...workers(before, after),
   ];
+}
+
+function workers(before: Config, after: Config): Change[] {
+  if (before.workers === after.workers) return [];
+  const text = `workers ${before.workers} -> ${after.workers}`;
+  return [{ kind: 'changed', scope: 'workers', name: '', setting: '', effect: 'restart', text }];
 }
 
 function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string): Change[] {

@@ -110,6 +110,7 @@ class Resolver {
       admin: { ...parsed.admin, token: this.#secret(parsed.admin.token, ['admin', 'token']) },
       log: parsed.log,
       limits: parsed.limits,
+      workers: parsed.workers,
     };
   }
 

@@ -306,6 +306,12 @@ export const configSchema = z
     admin: adminSchema.prefault({}).describe('The HTTP server for metrics, health and status.'),
     log: logSchema.prefault({}).describe('What is logged, and how.'),
     limits: limitsSchema.prefault({}).describe('Bounds that hold for every client connection.'),
+    workers: z
+      .union([count(1, 64), z.literal('auto')])
+      .default(1)
+      .describe(
+        'Processes that serve clients: 1 is everything in one, "auto" as many as there are cores. Limits hold over all of them. Default: 1.',
+      ),
   })
   .describe('Configuration of Scheelite.');
 
@@ -383,6 +389,7 @@ export interface Config {
   readonly admin: AdminConfig;
   readonly log: LogConfig;
   readonly limits: LimitsConfig;
+  readonly workers: number | 'auto';
 }
 
 /** The JSON Schema that proxy.config.schema.json holds; a property that has a default is not required. */

@@ -18,12 +18,14 @@ export interface ReloadOutcome {
   readonly warnings: readonly string[];
 }
 
+type Applied = { readonly ok: true } | { readonly ok: false; readonly problems: readonly string[] };
+
 export interface ReloaderOptions {
   readonly path: string;
   /** What `path` gave at the start. */
   readonly loaded: Loaded & { readonly config: Config };
   /** Takes over a configuration in which only live settings differ; not ok: nothing was changed. */
-  readonly apply: (next: Config) => { ok: true } | { ok: false; problems: readonly string[] };
+  readonly apply: (next: Config) => Applied | Promise<Applied>;
   /** Told of every attempt. */
   readonly onReload: (outcome: ReloadOutcome) => void;
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -115,7 +117,7 @@ export class Reloader {
       return { outcome: 'refused', lines, warnings };
     }
     if (changes.length === 0) return { outcome: 'unchanged', lines: [], warnings };
-    const result = apply(loaded.config);
+    const result = await apply(loaded.config);
     if (!result.ok) return { outcome: 'refused', lines: result.problems, warnings };
     this.#config = loaded.config;
     this.#files = loaded.files;

@@ -200,6 +200,15 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#host.answeredLocally();
   }
 
+  answerLater(bytes: Promise<Buffer>): void {
+    this.#phase = 'waiting';
+    void bytes.then((answer) => {
+      if (this.#phase !== 'waiting') return;
+      this.answer(answer);
+      this.next();
+    });
+  }
+
   get heldServer(): MysqlServerConnection | null {
     return this.#host.server as MysqlServerConnection | null;
   }

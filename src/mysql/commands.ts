@@ -7,6 +7,7 @@ import { killTarget } from '../sql/mysql/kill.js';
 import type { Classified, MysqlLexSettings } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { ClientStatement } from './client-statements.js';
+import type { Kill, KillResult } from './connection-ids.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
@@ -41,6 +42,8 @@ export interface CommandContext {
   readonly heldServer: MysqlServerConnection | null;
   submit(unit: MysqlUnit): void;
   answer(bytes: Buffer): void;
+  /** Nothing is read until the answer is there. */
+  answerLater(bytes: Promise<Buffer>): void;
   quit(): void;
   changeUser(change: ChangeUser): void;
 }
@@ -116,7 +119,7 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
       submit(client, 'command', 'definitions', commandClass('replica', 'FIELD LIST'), frame);
       return;
     case COM.PROCESS_KILL:
-      client.answer(kill(client, frame, 'connection', payload.length >= 5 ? payload.readUInt32LE(1) : 0));
+      kill(client, frame, 'connection', payload.length >= 5 ? payload.readUInt32LE(1) : 0);
       return;
     case COM.PROCESS_INFO:
     case COM.REFRESH:
@@ -152,7 +155,9 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const classified = effective(client, trackedClass(classify(client, sql, settings)));
   const { statement } = classified;
   if (statement.route === 'proxy') {
-    client.answer(ownAnswer(client, frame, sql, settings, classified));
+    const target = killTarget(sql, settings);
+    if (target !== null) kill(client, frame, target.what, target.id ?? client.connectionId);
+    else client.answer(ownAnswer(client, frame, sql, classified));
     return;
   }
   if (
@@ -219,15 +224,7 @@ function lexSettings(client: CommandContext): MysqlLexSettings {
 
 // --- answers of the proxy's own -------------------------------------------------------------------------------
 
-function ownAnswer(
-  client: CommandContext,
-  frame: Buffer,
-  sql: Buffer,
-  settings: MysqlLexSettings,
-  { statement }: Classified,
-): Buffer {
-  const target = killTarget(sql, settings);
-  if (target !== null) return kill(client, frame, target.what, target.id ?? client.connectionId);
+function ownAnswer(client: CommandContext, frame: Buffer, sql: Buffer, { statement }: Classified): Buffer {
   if (statement.verb === 'SELECT') {
     const name = sql.toString('utf8').replace(/;\s*$/, '').trim().slice(6).trim();
     return oneValue(client, frame, name, String(client.connectionId));
@@ -236,19 +233,23 @@ function ownAnswer(
   throw new ProxyError('unsupported-feature', { feature: `${statement.verb} ${names.join(', ')}` });
 }
 
-function kill(client: CommandContext, frame: Buffer, what: 'connection' | 'query', id: number): Buffer {
-  const sequence = sequenceAfter(frame);
-  const target = client.runtime.ids.find(id);
-  if (target === undefined)
-    return buildErr({ errno: 1094, sqlState: 'HY000', message: `Unknown thread id: ${id}` }, sequence);
-  if (target.user !== client.session.user) {
-    const message = `You are not owner of thread ${id}`;
-    return buildErr({ errno: 1095, sqlState: 'HY000', message }, sequence);
+function kill(client: CommandContext, frame: Buffer, what: Kill['what'], id: number): void {
+  const { user } = client.session;
+  if (id === client.connectionId) {
+    client.answer(buildProxyError(new ProxyError('cancelled'), sequenceAfter(frame)));
+    return;
   }
-  if (id === client.connectionId) return buildProxyError(new ProxyError('cancelled'), sequence);
-  if (what === 'query') target.killQuery();
-  else target.killConnection();
-  return ok(client, frame);
+  const answerTo = (result: KillResult): Buffer => {
+    if (result === 'done') return ok(client, frame);
+    const error =
+      result === 'unknown'
+        ? { errno: 1094, message: `Unknown thread id: ${id}` }
+        : { errno: 1095, message: `You are not owner of thread ${id}` };
+    return buildErr({ ...error, sqlState: 'HY000' }, sequenceAfter(frame));
+  };
+  const result = client.runtime.ids.kill({ what, id, user });
+  if (typeof result === 'string') client.answer(answerTo(result));
+  else client.answerLater(result.then(answerTo));
 }
 
 /** A result set of one row and one column. */

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import type { RoutingConfig } from '../config/schema.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { NodeControl } from '../protocol/node-control.js';
-import type { ListenerSettings, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
+import type { ListenerSettings, PeerRequest, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
 import {
   buildMysqlCatalog,
   MYSQL_CATALOG_QUERIES,
@@ -35,7 +35,7 @@ const UTF8MB4_GENERAL_CI = 45;
 
 export class MysqlRuntime implements ProtocolRuntime {
   readonly connect = connectMysql;
-  readonly ids = new ConnectionIds();
+  readonly ids: ConnectionIds;
   readonly texts = new PreparedTexts();
   readonly log: Log;
   /** Counts catalogs: what was concluded from an older one is concluded again. */
@@ -53,6 +53,7 @@ export class MysqlRuntime implements ProtocolRuntime {
 
   constructor(options: RuntimeOptions) {
     this.log = options.log;
+    this.ids = new ConnectionIds(options.peers);
     this.#routing = options.routing;
     this.#catalogWanted = options.catalogWanted;
     this.classifier = this.#createClassifier();
@@ -160,6 +161,10 @@ export class MysqlRuntime implements ProtocolRuntime {
 
   get autoPrepareStats(): null {
     return null;
+  }
+
+  answerPeer(request: PeerRequest): string {
+    return this.ids.answerPeer(request);
   }
 
   get classificationStats(): { hits: number; misses: number; entries: number } {

@@ -19,7 +19,7 @@ export interface PoolLimits {
   maxLifetimeMs: number;
   connectTimeoutMs: number;
   /** Server connections of this node for single users. */
-  maxByUser?: ReadonlyMap<string, number>;
+  maxByUser?: { get(user: string): number | undefined };
 }
 
 /** Somebody who wants a server connection, and then has it. */
@@ -95,6 +95,10 @@ export class NodePool {
   /** Of connections that have ended. */
   #endedBytesReceived = 0;
   #endedBytesSent = 0;
+  /** A limit keeps a waiter from a server connection: the node's (null), or that of a user. Set by whoever shares limits out. */
+  onShort: ((user: string | null) => void) | null = null;
+  /** There are fewer server connections than before. */
+  onFewer: (() => void) | null = null;
   /** Server connections of each user: leased, idle and coming. */
   readonly #byUser = new Map<string, number>();
 
@@ -144,9 +148,29 @@ export class NodePool {
     return this.#leased.size + this.#waits.length;
   }
 
+  /** Idle ones above the limits are closed at once, others when they come back. */
   set limits(limits: PoolLimits) {
     this.#limits = limits;
+    for (const idle of [...this.#idle]) {
+      if (this.#total() <= limits.maxServerConnections && !this.#isUserOver(idle.server.key.user)) continue;
+      const at = this.#idle.indexOf(idle);
+      if (at >= 0) this.#idle.splice(at, 1);
+      idle.server.close('over the limit');
+    }
     this.#openForWaits();
+  }
+
+  /** Server connections there are or are being opened, of all users or of one. */
+  open(user: string | null): number {
+    return user === null ? this.#total() : (this.#byUser.get(user) ?? 0);
+  }
+
+  /** How many it would use now if it could. */
+  wanted(user: string | null): number {
+    if (user === null) return this.#leased.size + this.#connecting + this.#waits.length;
+    const idle = this.#idle.filter(({ server }) => server.key.user === user).length;
+    const waits = this.#waits.filter(({ key }) => key.user === user).length;
+    return (this.#byUser.get(user) ?? 0) - idle + waits;
   }
 
   /**
@@ -210,7 +234,7 @@ export class NodePool {
       return;
     }
     const tooOld = monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs;
-    const overLimit = this.#total() >= this.#limits.maxServerConnections;
+    const overLimit = this.#total() >= this.#limits.maxServerConnections || this.#isUserOver(server.key.user);
     if (!server.reusable || tooOld || overLimit || this.#closed) {
       server.close(tooOld ? 'maximum lifetime' : overLimit ? 'over the limit' : reason);
       this.#openForWaits();
@@ -364,8 +388,14 @@ export class NodePool {
       const waits = (waitsByKey.get(keyText) ?? 0) + 1;
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
-      if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) continue;
-      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) return;
+      if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
+        this.onShort?.(key.user);
+        continue;
+      }
+      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) {
+        this.onShort?.(null);
+        return;
+      }
       this.#open(wait);
     }
   }
@@ -378,6 +408,11 @@ export class NodePool {
   #isUserFull(user: string): boolean {
     const limit = this.#limits.maxByUser?.get(user);
     return limit !== undefined && (this.#byUser.get(user) ?? 0) >= limit;
+  }
+
+  #isUserOver(user: string): boolean {
+    const limit = this.#limits.maxByUser?.get(user);
+    return limit !== undefined && (this.#byUser.get(user) ?? 0) > limit;
   }
 
   #countUser(user: string, change: number): void {
@@ -429,6 +464,7 @@ export class NodePool {
         this.#attemptEnded(wait.keyText);
         this.counts.openFailures++;
         this.#countUser(wait.key.user, -1);
+        this.onFewer?.();
         this.#attemptFailed(wait, toProxyError(cause, this.node));
         this.#openForWaits();
       },
@@ -467,6 +503,7 @@ export class NodePool {
     if (at >= 0) this.#idle.splice(at, 1);
     const holder = this.#leased.get(server);
     this.#leased.delete(server);
+    this.onFewer?.();
     holder?.lost(server, reason);
     this.#openForWaits();
   }

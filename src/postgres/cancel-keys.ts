@@ -1,7 +1,8 @@
-// The cancel keys that clients were given: which client connection a CancelRequest means.
+// The cancel keys that clients were given: which client connection a CancelRequest means, and in which worker it is.
 // It knows neither sockets nor sessions.
 
 import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
+import type { PeerRequest, Peers } from '../protocol/protocol.js';
 import type { CancelKey } from './client-startup.js';
 
 export interface Cancellable {
@@ -13,10 +14,17 @@ const MAX_PROCESS_ID = 2 ** 31 - 1;
 
 export class CancelKeys {
   readonly #byProcessId = new Map<number, { readonly target: Cancellable; readonly secretKey: Buffer }>();
+  readonly #peers: Peers | null;
 
+  constructor(peers: Peers | null = null) {
+    this.#peers = peers;
+  }
+
+  /** A process id tells its worker: the remainder of its division by their number. */
   register(target: Cancellable, keyBytes: number): CancelKey {
+    const { index, count } = this.#peers ?? { index: 0, count: 1 };
     let processId: number;
-    do processId = randomInt(1, MAX_PROCESS_ID);
+    do processId = randomInt(1, Math.floor(MAX_PROCESS_ID / count)) * count + index;
     while (this.#byProcessId.has(processId));
     const secretKey = randomBytes(keyBytes);
     this.#byProcessId.set(processId, { target, secretKey });
@@ -28,9 +36,25 @@ export class CancelKeys {
   }
 
   /** Null for a key that does not fit, without telling why. */
-  find(processId: number, secretKey: Buffer): Cancellable | null {
+  find(processId: number, secretKey: Uint8Array): Cancellable | null {
     const entry = this.#byProcessId.get(processId);
     if (entry === undefined || entry.secretKey.length !== secretKey.length) return null;
     return timingSafeEqual(entry.secretKey, secretKey) ? entry.target : null;
+  }
+
+  /** Cancels wherever the client is; null: that is done, else it is once the promise resolves. */
+  cancel(processId: number, secretKey: Buffer): Promise<unknown> | null {
+    const peers = this.#peers;
+    if (peers !== null && processId >= 0 && processId % peers.count !== peers.index)
+      return peers.ask(processId % peers.count, { processId, secretKey });
+    this.find(processId, secretKey)?.cancel();
+    return null;
+  }
+
+  /** What another worker's `cancel` asks. */
+  answerPeer({ processId, secretKey }: PeerRequest): string {
+    if (typeof processId === 'number' && secretKey instanceof Uint8Array)
+      this.find(processId, secretKey)?.cancel();
+    return '';
   }
 }

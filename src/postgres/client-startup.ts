@@ -130,13 +130,20 @@ export class ClientStartup {
         this.#socket.write(ENCRYPTION_REFUSED);
         return;
       case 'cancel':
-        this.#runtime.cancelKeys.find(packet.processId, packet.secretKey)?.cancel();
-        this.stop();
-        this.#events.ended('a cancel request');
+        this.#onCancel(packet.processId, packet.secretKey);
         return;
       case 'startup':
         this.#onStartup(packet);
     }
+  }
+
+  /** The end of the connection tells the client that the cancel has been passed on. */
+  #onCancel(processId: number, secretKey: Buffer): void {
+    this.stop();
+    const ended = (): void => this.#events.ended('a cancel request');
+    const asked = this.#runtime.cancelKeys.cancel(processId, Buffer.from(secretKey));
+    if (asked === null) ended();
+    else void asked.then(ended);
   }
 
   #onStartup(message: StartupMessage): void {

@@ -9,6 +9,7 @@ import type { NodeControl } from '../protocol/node-control.js';
 import type {
   AutoPrepareStats,
   ListenerSettings,
+  PeerRequest,
   ProtocolRuntime,
   RuntimeOptions,
 } from '../protocol/protocol.js';
@@ -39,7 +40,7 @@ const MAX_DATABASES = 1000;
 
 export class PostgresRuntime implements ProtocolRuntime {
   readonly connect = connectPostgres;
-  readonly cancelKeys = new CancelKeys();
+  readonly cancelKeys: CancelKeys;
   readonly texts = new PreparedTexts();
   readonly autoPrepare: AutoPrepare;
   readonly log: Log;
@@ -53,6 +54,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   constructor(options: RuntimeOptions) {
     this.#options = options;
     this.log = options.log;
+    this.cancelKeys = new CancelKeys(options.peers);
     this.#routing = options.routing;
     this.autoPrepare = new AutoPrepare(options.autoPrepare);
   }
@@ -123,6 +125,10 @@ export class PostgresRuntime implements ProtocolRuntime {
 
   get autoPrepareStats(): AutoPrepareStats {
     return this.autoPrepare.stats;
+  }
+
+  answerPeer(request: PeerRequest): string {
+    return this.cancelKeys.answerPeer(request);
   }
 
   get classificationStats(): { hits: number; misses: number; entries: number } {

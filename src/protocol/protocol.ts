@@ -28,6 +28,18 @@ export interface ListenerSettings {
   readonly full: number | null;
 }
 
+/** What one worker asks of another about a client that is there: a cancel key, a connection id. Plain data. */
+export type PeerRequest = Readonly<Record<string, string | number | Uint8Array>>;
+
+/** The workers of this proxy, of which this process is one. */
+export interface Peers {
+  /** This one's: from 0 to `count - 1`. */
+  readonly index: number;
+  readonly count: number;
+  /** What the runtime of the same cluster answers there; null: that worker is not there now. Never rejects. */
+  ask(index: number, request: PeerRequest): Promise<string | null>;
+}
+
 /** What clients of one cluster share, made once for each cluster and process; opaque to everybody else. */
 export interface ProtocolRuntime {
   readonly connect: Connect;
@@ -42,6 +54,8 @@ export interface ProtocolRuntime {
   forgetCatalog(): void;
   /** What the configuration says of functions and tables, or of statements to prepare, has changed. */
   reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void;
+  /** Another worker asks about a client that may be here. */
+  answerPeer(request: PeerRequest): string;
   /** The version text that clients are told, from the primary's probe. */
   serverVersion: string;
   /** Null: the protocol prepares nothing by itself. */
@@ -65,6 +79,8 @@ export interface RuntimeOptions {
   readonly catalogWanted: () => void;
   readonly routing: RoutingConfig;
   readonly autoPrepare: AutoPrepareConfig;
+  /** Null: this process is the only one. */
+  readonly peers: Peers | null;
 }
 
 export interface Protocol {

@@ -9,7 +9,7 @@ import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
 import type { LoginCallback } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
-import type { NodeControl } from '../protocol/node-control.js';
+import type { StoredVerifier } from '../protocol/node-control.js';
 import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
@@ -24,6 +24,7 @@ import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { HoldQueue } from './hold.js';
 import type { Session } from './session.js';
 import { Users } from './users.js';
+import { limitsByUser } from './workers/limits.js';
 
 /** The part of the monitor that the data path uses. */
 export interface ClusterMonitorPort {
@@ -34,14 +35,22 @@ export interface ClusterMonitorPort {
   reportFailure(node: string, error: Error): void;
   /** A position of the primary that is asked for after `afterMs` is wanted soon. */
   requestPosition(afterMs: number): void;
-  /** Control connections of the nodes that answer, the primary's first. */
-  controls(): NodeControl[];
+  /** A user's stored password, from the primary or, while there is none, from a node that has its users by replication. */
+  verifier(user: string): Promise<StoredVerifier | null>;
   /** Opens control connections to single databases of the primary; null while there is none. */
   openOnPrimary(): OpenControl | null;
+  /** DDL has passed through this process: others that read the same catalog are told. */
+  schemaChanged(): void;
+}
+
+/** Where the cluster's limits hold over several processes: what this one may use of them. */
+export interface PoolAllowance {
+  limits(node: string, whole: PoolLimits): PoolLimits;
+  /** The pool tells it what it uses from now on. */
+  adopt(node: string, pool: NodePool): void;
 }
 
 const RESUME_INTERVAL_MS = 100;
-const VERIFIER_TIMEOUT_MS = 5000;
 
 export class ClusterRuntime {
   readonly name: string;
@@ -55,9 +64,12 @@ export class ClusterRuntime {
   readonly sessions = new Set<Session>();
   readonly users: Users;
   readonly #monitor: ClusterMonitorPort;
+  readonly #allowance: PoolAllowance | null;
   readonly #pools = new Map<string, NodePool>();
   readonly #catalog: CatalogRefresh;
   #config: ClusterConfig;
+  /** Of each node's pool. */
+  #limits: PoolLimits;
   #settings: RoutingSettings;
   #balancer: Balancer;
   #snapshot: ClusterSnapshot;
@@ -72,6 +84,7 @@ export class ClusterRuntime {
     monitor: ClusterMonitorPort;
     counters: ClusterCounters;
     log: Log;
+    allowance?: PoolAllowance | null;
   }) {
     this.name = parts.config.name;
     this.protocol = parts.protocol;
@@ -80,9 +93,11 @@ export class ClusterRuntime {
     this.log = parts.log;
     this.#config = parts.config;
     this.#monitor = parts.monitor;
+    this.#allowance = parts.allowance ?? null;
     this.#snapshot = parts.monitor.snapshot;
-    this.users = new Users(parts.config.users, (user) => this.#readVerifier(user));
+    this.users = new Users(parts.config.users, (user) => parts.monitor.verifier(user));
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
+    this.#limits = poolLimits(parts.config);
     this.#settings = settingsOf(parts.config);
     this.#balancer = this.#createBalancer();
     this.#openPools();
@@ -143,13 +158,26 @@ export class ClusterRuntime {
 
   /** DDL has passed through: what was concluded from the catalog may be wrong until it has been read again. */
   schemaChanged(): void {
+    this.#monitor.schemaChanged();
+    this.forgetCatalog();
+  }
+
+  /** The same, elsewhere. */
+  forgetCatalog(): void {
     this.protocol.forgetCatalog();
     this.#catalog.soon();
+  }
+
+  /** What this process may use of the limits has changed. */
+  limitsChanged(node: string): void {
+    const pool = this.#pools.get(node);
+    if (pool !== undefined) pool.limits = this.#limitsOf(node);
   }
 
   /** Live settings and nodes; pools of nodes that are gone end with their units. */
   reconfigure(config: ClusterConfig): void {
     this.#config = config;
+    this.#limits = poolLimits(config);
     this.#settings = settingsOf(config);
     this.users.configure(config.users);
     this.protocol.reconfigure(config.routing, config.autoPrepare);
@@ -175,15 +203,16 @@ export class ClusterRuntime {
   }
 
   #openPools(): void {
-    const limits = poolLimits(this.#config);
     for (const node of this.#config.nodes) {
       const known = this.#pools.get(node.name);
       if (known?.isAt(node.host, node.port) === true) {
-        known.limits = limits;
+        known.limits = this.#limitsOf(node.name);
         continue;
       }
       known?.retire('its address has changed');
-      this.#pools.set(node.name, new NodePool(node, limits, this.protocol.connect));
+      const pool = new NodePool(node, this.#limitsOf(node.name), this.protocol.connect);
+      this.#pools.set(node.name, pool);
+      this.#allowance?.adopt(node.name, pool);
     }
     for (const [name, pool] of this.#pools) {
       if (this.#config.nodes.some((node) => node.name === name)) continue;
@@ -191,6 +220,10 @@ export class ClusterRuntime {
       this.counters.nodes.delete(name);
       pool.retire('its node is no longer configured');
     }
+  }
+
+  #limitsOf(node: string): PoolLimits {
+    return this.#allowance?.limits(node, this.#limits) ?? this.#limits;
   }
 
   #onSnapshot(snapshot: ClusterSnapshot): void {
@@ -214,10 +247,6 @@ export class ClusterRuntime {
     }
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
-    if (snapshot.epoch > before.epoch && before.lastPrimary !== null) this.counters.failovers.done++;
-    else if (before.phase === 'failing-over' && snapshot.phase !== 'failing-over')
-      this.counters.failovers.failed++;
-    if (snapshot.phase === 'blocked' && before.phase !== 'blocked') this.counters.failovers.refused++;
     this.#resumeHeld(snapshot.primary !== before.primary || snapshot.epoch !== before.epoch);
   }
 
@@ -234,27 +263,10 @@ export class ClusterRuntime {
     if (version != null) this.protocol.serverVersion = version;
     this.#catalog.soon();
   }
-
-  /** On the primary, or, while there is none, on a node that has its users by replication. */
-  async #readVerifier(user: string): Promise<Awaited<ReturnType<NodeControl['verifier']>>> {
-    let failure = new Error(`there is no node to ask: ${this.#snapshot.explanation}`);
-    for (const control of this.#monitor.controls()) {
-      try {
-        return await control.verifier(user, VERIFIER_TIMEOUT_MS);
-      } catch (cause) {
-        failure = cause instanceof Error ? cause : new Error(String(cause));
-      }
-    }
-    throw failure;
-  }
 }
 
 function poolLimits(config: ClusterConfig): PoolLimits {
-  const maxByUser = new Map<string, number>();
-  for (const user of config.users ?? []) {
-    if (user.maxServerConnections !== null) maxByUser.set(user.name, user.maxServerConnections);
-  }
-  return { ...config.pool, maxByUser };
+  return { ...config.pool, maxByUser: limitsByUser(config) };
 }
 
 function settingsOf(config: ClusterConfig): RoutingSettings {

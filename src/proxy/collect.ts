@@ -2,10 +2,10 @@
 // It counts nothing.
 
 import { passedOver } from '../routing/decide.js';
-import { type Counters, nodeCounters } from '../telemetry/counters.js';
+import { type ClusterCounters, type Counters, nodeCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Listener } from './listener.js';
-import { freshSession } from './status.js';
+import { type ClusterFacts, freshSession } from './status.js';
 
 export function collectStates(
   counters: Counters,
@@ -25,13 +25,9 @@ function collectCluster(runtime: ClusterRuntime): void {
   counters.cacheEntries = entries;
   Object.assign(counters.autoPrepare, protocol.autoPrepareStats);
   counters.holding = runtime.hold.size;
-  counters.epoch = snapshot.epoch;
+  collectSnapshot(counters, runtime);
   for (const node of snapshot.nodes) {
     const numbers = nodeCounters(counters, node.name);
-    numbers.up = node.health === 'up';
-    numbers.primary = snapshot.primary === node.name;
-    numbers.takesReads = passedOver(node, freshSession(runtime), runtime.positions) === null;
-    numbers.lagMs = node.lagMs;
     const pool = runtime.pool(node.name);
     if (pool === null) continue;
     numbers.poolIdle = pool.idle;
@@ -45,5 +41,21 @@ function collectCluster(runtime: ClusterRuntime): void {
     numbers.serverConnectionsClosed = pool.counts.closed;
     numbers.bytesReceived = pool.bytesReceived;
     numbers.bytesSent = pool.bytesSent;
+  }
+}
+
+/** What the monitor knows. */
+export function collectSnapshot(
+  counters: ClusterCounters,
+  facts: Pick<ClusterFacts, 'snapshot' | 'settings' | 'positions'>,
+): void {
+  const { snapshot } = facts;
+  counters.epoch = snapshot.epoch;
+  for (const node of snapshot.nodes) {
+    const numbers = nodeCounters(counters, node.name);
+    numbers.up = node.health === 'up';
+    numbers.primary = snapshot.primary === node.name;
+    numbers.takesReads = passedOver(node, freshSession(facts), facts.positions) === null;
+    numbers.lagMs = node.lagMs;
   }
 }

@@ -9,9 +9,19 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import { Session } from './session.js';
+import type { LimitUser } from './workers/allowances.js';
 
 /** Connections that the kernel keeps while the event loop is busy. */
 const BACKLOG = 4096;
+
+/** Where the limit of clients holds over several processes: how many of them may be here. */
+export interface Places {
+  allowed(): number;
+  /** There is a client too many: more are wanted, `LimitUser.allowed` tells whether there are any. */
+  short(): void;
+  fewer(): void;
+  adopt(user: LimitUser): void;
+}
 
 export class Listener {
   readonly name: string;
@@ -19,6 +29,11 @@ export class Listener {
   readonly #server: Server;
   readonly #counters: ListenerCounters;
   readonly #sockets = new Set<Socket>();
+  /** Null: the limit is this process's own. */
+  readonly #places: Places | null;
+  /** With places: those that have one, and those that wait to hear whether there is one. */
+  readonly #placed = new Set<Socket>();
+  readonly #waiting = new Set<Socket>();
   #config: ListenerConfig;
   #limits: LimitsConfig;
   /** Of clients that have left. */
@@ -30,12 +45,19 @@ export class Listener {
     limits: LimitsConfig,
     cluster: ClusterRuntime,
     counters: ListenerCounters,
+    places: Places | null = null,
   ) {
     this.name = config.name;
     this.cluster = cluster;
     this.#config = config;
     this.#limits = limits;
     this.#counters = counters;
+    this.#places = places;
+    places?.adopt({
+      held: () => this.#placed.size,
+      wanted: () => this.#placed.size + this.#waiting.size,
+      allowed: (count, final) => this.#onAllowed(count, final),
+    });
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#onConnection(socket));
   }
 
@@ -112,15 +134,42 @@ export class Listener {
       this.#endedBytesReceived += socket.bytesRead;
       this.#endedBytesSent += socket.bytesWritten;
       this.#sockets.delete(socket);
+      this.#waiting.delete(socket);
+      if (this.#placed.delete(socket)) this.#places?.fewer();
     });
+    if (this.#places === null) this.#accept(socket, this.#sockets.size > this.#config.maxClients);
+    else if (this.#placed.size < this.#places.allowed()) this.#place(socket);
+    else {
+      // Nothing reads it yet, and nobody else would hear of its end.
+      socket.on('error', () => {});
+      this.#waiting.add(socket);
+      this.#places.short();
+    }
+  }
+
+  #onAllowed(count: number, final: boolean): void {
+    for (const socket of [...this.#waiting]) {
+      if (this.#placed.size >= count && !final) return;
+      this.#waiting.delete(socket);
+      if (this.#placed.size < count) this.#place(socket);
+      else this.#accept(socket, true);
+    }
+  }
+
+  #place(socket: Socket): void {
+    this.#placed.add(socket);
+    this.#accept(socket, false);
+  }
+
+  #accept(socket: Socket, isTooMany: boolean): void {
     this.cluster.protocol.accept(
       socket,
-      this.#settings(),
+      this.#settings(isTooMany),
       (client) => new Session(this.cluster, this.#counters, client),
     );
   }
 
-  #settings(): ListenerSettings {
+  #settings(isTooMany: boolean): ListenerSettings {
     const { name, loginTimeoutMs, hints, auth, maxClients, autoPrepare } = this.#config;
     const { maxUnitBytes, maxStatementBytesClassified, maxClientBufferBytes } = this.#limits;
     return {
@@ -133,7 +182,7 @@ export class Listener {
       hints,
       auth,
       autoPrepare: autoPrepare?.enabled ?? null,
-      full: this.#sockets.size > maxClients ? maxClients : null,
+      full: isTooMany ? maxClients : null,
     };
   }
 }

@@ -11,6 +11,8 @@ export interface StartOptions {
   /** Where it came from, for messages; null in the demo. */
   readonly configPath: string | null;
   readonly log: Logger;
+  /** Writes whole lines that workers have logged to where `log` writes; absent: to standard output. */
+  readonly writeLog?: (lines: string) => void;
 }
 
 export interface ListenerAddress {
@@ -30,9 +32,14 @@ export interface RunningProxy {
   /** For the admin server; process, configuration and reload are added by `serve`. */
   readonly admin: ProxyState;
   readonly listeners: readonly ListenerAddress[];
+  /** Asks the workers, where there are any, for what `admin` and `counters` are to tell. Never rejects. */
+  refresh(): Promise<void>;
   /** Called once a scrape; takes over what pools, caches and the monitor count by themselves. */
   counters(): Counters;
-  /** Takes over a valid configuration that differs from the running one only in live settings; synchronous, drops no connection. */
+  /**
+   * Takes over a valid configuration that differs from the running one only in live settings; synchronous, drops no connection.
+   * Workers have taken it over when the next `refresh` resolves.
+   */
   reload(next: Config): ReloadResult;
   /** No new clients; resolves once the last one has left or `limits.drainMs` is over. Idle clients are told and closed. */
   drain(): Promise<void>;

@@ -6,9 +6,18 @@ import type { NodeSnapshot } from '../cluster/snapshot.js';
 import { hostPort } from '../lib/address.js';
 import { monotonicMs } from '../lib/clock.js';
 import { passedOver, type SessionView } from '../routing/decide.js';
+import type { RoutingSettings } from '../routing/hint-settings.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
-export function clusterStatus(runtime: ClusterRuntime): ClusterStatus {
+/** A cluster of this process, or the sum of what the workers say of it. */
+export interface ClusterFacts extends Pick<ClusterRuntime, 'name' | 'config' | 'snapshot' | 'positions'> {
+  readonly settings: Pick<RoutingSettings, 'maxLagMs'>;
+  readonly counters: { readonly clients: number };
+  readonly hold: { readonly size: number };
+  pool(node: string): { readonly idle: number; readonly leased: number; readonly waiting: number } | null;
+}
+
+export function clusterStatus(runtime: ClusterFacts): ClusterStatus {
   const { snapshot, config } = runtime;
   const { phase, explanation } = snapshot;
   const alerts: string[] = [];
@@ -34,7 +43,7 @@ export function clusterStatus(runtime: ClusterRuntime): ClusterStatus {
   };
 }
 
-function nodeStatus(runtime: ClusterRuntime, node: NodeSnapshot): NodeStatus {
+function nodeStatus(runtime: ClusterFacts, node: NodeSnapshot): NodeStatus {
   const { upstream } = node;
   const pool = runtime.pool(node.name);
   const isPrimary = runtime.snapshot.primary === node.name;
@@ -77,7 +86,7 @@ function stateOf(node: NodeSnapshot): NodeStatus['state'] {
 }
 
 /** A session that has written and seen nothing yet: what any client may expect of a node. */
-export function freshSession(runtime: ClusterRuntime): SessionView {
+export function freshSession(runtime: Pick<ClusterFacts, 'settings'>): SessionView {
   return {
     consistency: 'eventual',
     maxLagMs: runtime.settings.maxLagMs,

@@ -101,9 +101,51 @@ export interface ClusterCounters {
   epoch: number;
 }
 
+export interface WorkerCounters {
+  running: boolean;
+  restarts: number;
+  residentBytes: number;
+  cpuSeconds: number;
+}
+
 export interface Counters {
   readonly listeners: Map<string, ListenerCounters>;
   readonly clusters: Map<string, ClusterCounters>;
+  /** By number; empty where one process does everything. */
+  readonly workers: Map<string, WorkerCounters>;
+}
+
+/** Numbers that say what is now: they end with the worker that said them. All others are counted on. */
+const PRESENT: ReadonlySet<string> = new Set([
+  'clients',
+  'holding',
+  'cacheEntries',
+  'poolIdle',
+  'poolLeased',
+  'poolWaiting',
+]);
+/** What the monitor knows; the workers' is a copy. */
+const MONITORED: ReadonlySet<string> = new Set(['epoch', 'lagMs']);
+
+/** Adds a worker's numbers to a sum. `ended`: it is gone, and only what it has counted stays. */
+export function addCounters(sum: Counters, part: Counters, ended: boolean): void {
+  for (const [name, listener] of part.listeners) addNumbers(listenerCounters(sum, name), listener, ended);
+  for (const [name, cluster] of part.clusters) {
+    const into = clusterCounters(sum, name);
+    addNumbers(into, cluster, ended);
+    for (const [node, numbers] of cluster.nodes) addNumbers(nodeCounters(into, node), numbers, ended);
+  }
+}
+
+function addNumbers(sum: object, part: object, ended: boolean): void {
+  const into = sum as Record<string, unknown>;
+  for (const [key, value] of Object.entries(part)) {
+    if (typeof value === 'number') {
+      if (!MONITORED.has(key) && !(ended && PRESENT.has(key))) into[key] = Number(into[key] ?? 0) + value;
+    } else if (typeof value === 'object' && value !== null && !(value instanceof Map)) {
+      addNumbers(into[key] as object, value, ended);
+    }
+  }
 }
 
 /** Every key at 0 from the start, so that a series exists before its first event. */
@@ -169,7 +211,7 @@ function newCluster(): ClusterCounters {
 }
 
 export function createCounters(): Counters {
-  return { listeners: new Map(), clusters: new Map() };
+  return { listeners: new Map(), clusters: new Map(), workers: new Map() };
 }
 
 function obtain<T>(map: Map<string, T>, name: string, create: () => T): T {

@@ -11,6 +11,8 @@ export interface OpenLog {
   readonly log: Log;
   /** Of the log and of all that were derived from it; by itself a derived one keeps the level of its birth. */
   setLevel(level: LogLevel): void;
+  /** Lines of another process's log, as they are. */
+  writeLines(lines: string): void;
   /** Resolves once everything logged so far has been handed to the operating system, or after 2 s. */
   flush(): Promise<void>;
 }
@@ -45,7 +47,11 @@ export function openLog(config: LogConfig, write?: (text: string) => void): Open
     redact: { paths: REDACTED_PATHS, censor: '[redacted]' },
     onChild: (child) => children.add(child),
   };
-  const open = (destination: pino.DestinationStream, flush: (done: () => void) => void): OpenLog => {
+  const open = (
+    destination: pino.DestinationStream,
+    writeLines: (lines: string) => void,
+    flush: (done: () => void) => void,
+  ): OpenLog => {
     const log = pino(options, destination);
     return {
       log,
@@ -53,18 +59,21 @@ export function openLog(config: LogConfig, write?: (text: string) => void): Open
         log.level = level;
         children.setLevel(level);
       },
+      writeLines,
       flush: () => withTimeout(flush),
     };
   };
-  if (write !== undefined) return open(lineStream(config, write), (done) => done());
+  if (write !== undefined) return open(lineStream(config, write), write, (done) => done());
   if (config.format === 'pretty') {
     const toStdout = lineStream(config, (text) => process.stdout.write(text));
-    return open(toStdout, (done) => void process.stdout.write('', () => done()));
+    const writeLines = (lines: string) => void process.stdout.write(lines);
+    return open(toStdout, writeLines, (done) => void process.stdout.write('', () => done()));
   }
   const destination = pino.destination({ dest: 1, sync: false, maxLength: MAX_WAITING_BYTES });
   // A reader that has gone (EPIPE) must not end the proxy.
   destination.on('error', () => {});
-  return open(destination, (done) => destination.flush(() => done()));
+  const writeLines = (lines: string) => void destination.write(lines);
+  return open(destination, writeLines, (done) => destination.flush(() => done()));
 }
 
 /** The derived logs that still exist. */

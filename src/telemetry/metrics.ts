@@ -2,7 +2,13 @@
 // It knows the data path only as numbers; names follow prometheus.io/docs/practices/naming: base units, `_total` for counters.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { ClusterCounters, Counters, ListenerCounters, NodeCounters } from './counters.js';
+import type {
+  ClusterCounters,
+  Counters,
+  ListenerCounters,
+  NodeCounters,
+  WorkerCounters,
+} from './counters.js';
 
 /** What the process around the proxy adds. */
 export interface ProcessFacts {
@@ -47,6 +53,24 @@ function byListener(
     labels: ['listener'],
     read: ({ counters }, emit) => {
       for (const [listener, numbers] of counters.listeners) emit({ listener }, value(numbers));
+    },
+  };
+}
+
+/** No series where one process does everything. */
+function byWorker(
+  type: Row['type'],
+  name: string,
+  help: string,
+  value: (worker: WorkerCounters) => number,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['worker'],
+    read: ({ counters }, emit) => {
+      for (const [worker, numbers] of counters.workers) emit({ worker }, value(numbers));
     },
   };
 }
@@ -164,6 +188,13 @@ const ROWS: readonly Row[] = [
       for (const [outcome, value] of Object.entries(facts.reloads)) emit({ outcome }, value);
     },
   },
+
+  byWorker('gauge', 'worker_running', '1: the worker serves clients; 0: it is being replaced.', (w) =>
+    Number(w.running),
+  ),
+  byWorker('counter', 'worker_restarts_total', 'How often the worker was replaced.', (w) => w.restarts),
+  byWorker('gauge', 'worker_resident_memory_bytes', 'Memory of the worker.', (w) => w.residentBytes),
+  byWorker('counter', 'worker_cpu_seconds_total', 'Processor time of the worker.', (w) => w.cpuSeconds),
 
   byListener('gauge', 'client_connections', 'Client connections now.', (l) => l.clients),
   byListener(

@@ -52,6 +52,13 @@ const CASES: readonly (readonly [string, Edit, readonly string[]])[] = [
     [],
   ],
   [
+    'workers',
+    (config) => {
+      config.workers = 'auto';
+    },
+    ['restart workers 1 -> auto'],
+  ],
+  [
     'tags',
     ({ clusters: [cluster] }) => {
       cluster.nodes[1]!.tags = { zone: 'y' };

@@ -73,6 +73,7 @@ test('a listener and one node are enough', async (t) => {
       maxClientBufferBytes: 1_048_576,
       drainMs: 30_000,
     },
+    workers: 1,
   });
 });
 

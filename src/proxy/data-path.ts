@@ -1,0 +1,178 @@
+// Listeners and clusters of one process: everything that clients touch, whoever watches the nodes.
+// It decides nothing by itself; monitoring, and its part of the limits, are given to it.
+
+import type { ClusterConfig, Config, Protocol as ProtocolName } from '../config/schema.js';
+import { systemClock } from '../lib/clock.js';
+import { ProxyError } from '../lib/errors.js';
+import type { Peers, Protocol } from '../protocol/protocol.js';
+import {
+  type ClusterCounters,
+  type Counters,
+  clusterCounters,
+  createCounters,
+  listenerCounters,
+} from '../telemetry/counters.js';
+import type { Log } from '../telemetry/log.js';
+import { ClusterRuntime, type PoolAllowance } from './cluster-runtime.js';
+import { collectStates } from './collect.js';
+import { Listener, type Places } from './listener.js';
+import type { Monitoring } from './monitoring.js';
+import type { ReloadResult, RunningProxy } from './running-proxy.js';
+import { clusterStatus } from './status.js';
+
+/** How often a drain looks for clients that have become idle. */
+const DRAIN_STEP_MS = 50;
+
+export interface DataPathOptions {
+  readonly config: Config;
+  readonly log: Log;
+  readonly protocols: Readonly<Record<ProtocolName, Protocol>>;
+  readonly monitoring: (config: ClusterConfig, protocol: Protocol, counters: ClusterCounters) => Monitoring;
+  /** Null: this process is the only one. */
+  readonly sharing: {
+    peers(cluster: string): Peers;
+    pools(cluster: string): PoolAllowance;
+    places(listener: string): Places;
+  } | null;
+}
+
+interface RunningCluster {
+  readonly monitoring: Monitoring;
+  readonly runtime: ClusterRuntime;
+}
+
+export class DataPath implements RunningProxy {
+  readonly #options: DataPathOptions;
+  readonly #counters: Counters = createCounters();
+  readonly #clusters = new Map<string, RunningCluster>();
+  readonly #listeners = new Map<string, Listener>();
+  #config: Config;
+  #state: 'running' | 'draining' | 'closed' = 'running';
+
+  constructor(options: DataPathOptions) {
+    const { config, sharing } = options;
+    this.#options = options;
+    this.#config = config;
+    for (const cluster of config.clusters) this.#clusters.set(cluster.name, this.#createCluster(cluster));
+    for (const listener of config.listeners) {
+      const { runtime } = this.#clusters.get(listener.cluster)!;
+      const counters = listenerCounters(this.#counters, listener.name);
+      const places = sharing?.places(listener.name) ?? null;
+      this.#listeners.set(listener.name, new Listener(listener, config.limits, runtime, counters, places));
+    }
+  }
+
+  readonly admin = {
+    status: () => ({
+      state: this.#state === 'running' ? ('running' as const) : ('draining' as const),
+      listeners: [...this.#listeners.values()].map((listener) => ({
+        name: listener.name,
+        host: listener.host,
+        port: listener.port,
+        cluster: listener.cluster.name,
+        clients: listener.clients,
+        maxClients: listener.maxClients,
+      })),
+      clusters: [...this.#clusters.values()].map(({ runtime }) => clusterStatus(runtime)),
+    }),
+    ready: () => {
+      const reasons = this.#state === 'running' ? [] : ['the proxy is draining'];
+      for (const { runtime } of this.#clusters.values()) {
+        const { snapshot } = runtime;
+        if (snapshot.primary === null)
+          reasons.push(`cluster ${runtime.name}: no primary; ${snapshot.explanation}`);
+      }
+      return { ok: reasons.length === 0, reasons };
+    },
+  };
+
+  cluster(name: string): ClusterRuntime | null {
+    return this.#clusters.get(name)?.runtime ?? null;
+  }
+
+  refresh(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  counters(): Counters {
+    const runtimes = [...this.#clusters.values()].map(({ runtime }) => runtime);
+    return collectStates(this.#counters, runtimes, [...this.#listeners.values()]);
+  }
+
+  get listeners(): { name: string; host: string; port: number }[] {
+    return [...this.#listeners.values()].map(({ name, host, port }) => ({ name, host, port }));
+  }
+
+  async open(): Promise<void> {
+    await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.start()));
+    for (const listener of this.#listeners.values()) await listener.open();
+  }
+
+  reload(next: Config): ReloadResult {
+    this.#config = next;
+    for (const config of next.clusters) {
+      const cluster = this.#clusters.get(config.name);
+      if (cluster === undefined) continue;
+      cluster.monitoring.configure(config);
+      cluster.runtime.reconfigure(config);
+    }
+    for (const config of next.listeners) this.#listeners.get(config.name)?.reconfigure(config, next.limits);
+    return { ok: true };
+  }
+
+  /** Idle clients go at once, the others when their unit or transaction has ended, all of them at the deadline. */
+  async drain(): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.#state = 'draining';
+    for (const listener of this.#listeners.values()) await listener.stopAccepting();
+    const deadlineMs = systemClock.now() + this.#config.limits.drainMs;
+    const error = new ProxyError('shutting-down');
+    while (this.#clientCount() > 0 && systemClock.now() < deadlineMs) {
+      for (const { runtime } of this.#clusters.values()) {
+        for (const session of [...runtime.sessions]) if (session.isIdle) session.terminate(error);
+      }
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    const error = new ProxyError('shutting-down');
+    for (const listener of this.#listeners.values()) await listener.stopAccepting();
+    for (const { runtime } of this.#clusters.values()) runtime.close(error);
+    await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.stop()));
+    for (const listener of this.#listeners.values()) listener.destroyAll();
+  }
+
+  #clientCount(): number {
+    let count = 0;
+    for (const listener of this.#listeners.values()) count += listener.clients;
+    return count;
+  }
+
+  #createCluster(config: ClusterConfig): RunningCluster {
+    const { sharing, protocols } = this.#options;
+    const protocol = protocols[config.protocol];
+    const log = this.#options.log.child({ cluster: config.name });
+    const counters = clusterCounters(this.#counters, config.name);
+    const monitoring = this.#options.monitoring(config, protocol, counters);
+    const runtime: ClusterRuntime = new ClusterRuntime({
+      config,
+      protocol: protocol.createRuntime({
+        cluster: config.name,
+        log,
+        routing: config.routing,
+        autoPrepare: config.autoPrepare,
+        catalogWanted: () => queueMicrotask(() => runtime.catalogWanted()),
+        peers: sharing?.peers(config.name) ?? null,
+      }),
+      positions: protocol.positions,
+      monitor: monitoring.port,
+      counters,
+      log,
+      allowance: sharing?.pools(config.name) ?? null,
+    });
+    return { monitoring, runtime };
+  }
+}

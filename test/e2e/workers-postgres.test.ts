@@ -1,0 +1,5 @@
+// Several workers before a PostgreSQL cluster.
+
+import { workersSuite } from './workers.js';
+
+workersSuite('postgres');
