@@ -8,10 +8,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
+import * as mysqlActivity from './mysql-activity.js';
+import * as postgresActivity from './postgres-activity.js';
 import { rejects, Stage } from './stage.js';
 import { isAlive, type Placed, WORKERS, WorkersFront } from './workers-stage.js';
 
 const CLIENTS = 10;
+/** For a row that somebody else holds: SLEEP() would answer a kill with a value. */
+const WAITING = 'UPDATE items SET name = name WHERE id = 1';
 
 export function workersSuite(kind: Kind): void {
   test(`${kind}: several workers`, { skip: skipWithout(available(kind)) }, async (t) => {
@@ -52,15 +56,19 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     assert.ok((await front.metric('probes_total', 'answered')) > 0);
   });
 
-  await t.test('a cancel reaches the worker of its client, wherever it comes in', async () => {
+  await t.test('a cancel reaches the worker of its client, wherever it comes in', async (t) => {
+    const holder = await stage.direct(t, cluster.primary);
+    await holder.query('BEGIN');
+    await holder.query("UPDATE items SET name = 'held' WHERE id = 1");
     for (let i = 0; i < 6; i++) {
       const victim = clients[i % 2]!;
       const canceller = clients.find((other) => other !== victim && other.worker === (i >> 1) % WORKERS)!;
-      const running = victim.query('SELECT pause(60)');
+      const running = victim.query(WAITING);
       const refused = assert.rejects(running, (error) => /57014|1317/.test(driver.codeOf(error)));
       await cancelOnceRunning(stage, front, victim, canceller);
       await refused;
     }
+    await holder.query('ROLLBACK');
     if (stage.kind === 'postgres') return;
     for (const client of clients.slice(0, 2))
       for (const id of [4_000_000, 4_000_001])
@@ -70,7 +78,8 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
   await t.test('a reload reaches all', async () => {
     const place = async (client: Placed) =>
       stage.nodeAt((await client.query('SELECT node_port() AS port'))[0]?.port);
-    for (const client of clients) assert.notEqual(await place(client), cluster.primary.name);
+    for (const client of clients)
+      await until('it reads from a replica', async () => (await place(client)) !== cluster.primary.name);
     assert.equal(await front.reload({ consistency: { level: 'primary' } }), 'applied');
     for (const client of clients) assert.equal(await place(client), cluster.primary.name);
     assert.equal(await front.reload({}), 'applied');
@@ -109,10 +118,8 @@ async function cancelOnceRunning(
   victim: Placed,
   canceller: Placed,
 ): Promise<void> {
-  await until('it runs', async () => {
-    const { nodes } = (await front.status()).clusters[0]!;
-    return nodes.some((node) => node.pool.leased > 0);
-  });
+  const activity = stage.kind === 'postgres' ? postgresActivity : mysqlActivity;
+  await until('it runs', async () => (await activity.running(stage, WAITING)) === 1);
   if (stage.kind !== 'postgres') {
     await canceller.query(`KILL QUERY ${victim.id}`);
     return;
@@ -165,7 +172,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
       }
     });
     await Promise.all(work);
-    assert.equal(most, maxServerConnections);
+    assert.ok(most <= maxServerConnections, `${most} at a time`);
   });
 
   await t.test('server connections: one worker gets what the others do not use', async () => {
@@ -183,6 +190,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
       await other.query('COMMIT');
     })();
     await until('it waits', async () => (await front.metric('pool_waiting_units')) === 1);
+    await until('all are seen at work', () => most === maxServerConnections);
     assert.equal(isServed, false);
     await mine[0]!.query('COMMIT');
     await waiting;
@@ -210,7 +218,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
       }
     });
     await Promise.all(work);
-    assert.equal(most, 2);
+    assert.ok(most >= 1 && most <= 2, `${most} at a time`);
   });
 }
 
