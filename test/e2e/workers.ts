@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { scheelite } from '../cli/run.js';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
@@ -85,6 +86,22 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     assert.equal(await front.reload({}), 'applied');
   });
 
+  if (stage.kind === 'postgres')
+    await t.test('DDL through one worker changes what the others know of the schema', async () => {
+      const [here, there] = [0, 1].map((worker) => clients.find((client) => client.worker === worker)!);
+      const define = (volatility: string) =>
+        here!.query(
+          `CREATE OR REPLACE FUNCTION where_am_i() RETURNS int ${volatility} LANGUAGE sql AS 'SELECT inet_server_port()'`,
+        );
+      const place = async () =>
+        stage.nodeAt((await there!.query('SELECT where_am_i() AS port'))[0]?.port) === cluster.primary.name;
+      await define('STABLE');
+      await until('it is a read for the other worker', async () => !(await place()));
+      await define('VOLATILE');
+      // Much sooner than the next reading of the catalog is due.
+      await until('it is a write for the other worker', place, 30_000);
+    });
+
   await t.test('a worker that is killed is replaced, and the others notice nothing', async (t) => {
     const accepted = await front.metric('client_connections_accepted_total');
     const [, victim] = await front.workers();
@@ -108,6 +125,20 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     for (const client of mine) assert.equal(client.broken(), false);
     const line = front.server.log().find(({ msg }) => msg === 'a worker has ended and is replaced');
     assert.equal(line?.worker, 2);
+  });
+
+  await t.test('workers that keep ending are replaced ever more slowly', async () => {
+    const deaths = () => front.server.log().filter(({ msg }) => msg === 'a worker has ended and is replaced');
+    const before = deaths().length;
+    for (let i = 1; i <= 3; i++) {
+      process.kill((await front.workers())[1]!.pid!, 'SIGKILL');
+      await until('its end is told', () => deaths().length === before + i);
+      await front.allRun();
+    }
+    const delays = deaths().map(({ nextInMs }) => Number(nextInMs));
+    for (let i = before + 1; i < delays.length; i++) assert.ok(delays[i]! > delays[i - 1]!, String(delays));
+    const shown = await scheelite(['status', '--admin', front.server.admin]);
+    assert.match(shown.stdout, new RegExp(`^2 +\\d+ +running +\\d+ +${before + 3} +SIGKILL`, 'm'));
   });
 }
 
@@ -318,7 +349,34 @@ async function failoverTest(t: TestContext, stage: Stage): Promise<void> {
   }
   assert.equal(new Set(clients.map(({ worker }) => worker)).size, WORKERS);
   assert.equal(await front.metric('failovers_total', 'done'), 1);
+  await t.test('a worker that does not follow is ended before anybody is promoted', (t) =>
+    frozenWorker(t, stage, primary!),
+  );
   t.diagnostic(`${total} acknowledged writes, ${lost} of them lost with the old primary`);
+}
+
+/** The second failover of the cluster, with one worker stopped: it could write to the old primary when it wakes up. */
+async function frozenWorker(t: TestContext, stage: Stage, primary: string): Promise<void> {
+  const failover = { mode: 'automatic', blockMs: 0 } as const;
+  const nodes = stage.cluster.nodes.filter(({ pid }) => pid !== undefined);
+  const front = await WorkersFront.open(t, stage, {
+    nodes: nodes.map(({ name, host, port }) => ({ name, host, port })),
+    failover,
+  });
+  const clients = await front.connectMany(t, 4);
+  for (const client of clients) await client.query('SELECT 1');
+  const pid = (await front.workers())[1]!.pid!;
+  process.kill(pid, 'SIGSTOP');
+  await nodes.find(({ name }) => name === primary)!.kill('SIGKILL');
+  const mine = clients.filter(({ worker }) => worker === 0);
+  for (const client of mine) await client.query(`INSERT INTO ledger VALUES (300, ${client.id})`);
+  const log = front.server.log();
+  const killed = log.findIndex(({ msg }) => msg === 'a worker does not follow a change of roles: killed');
+  const promoted = log.findIndex(({ msg, epoch }) => msg === 'cluster is normal' && epoch === 2);
+  assert.ok(killed >= 0 && killed < promoted, `killed: line ${killed}, promoted: line ${promoted}`);
+  assert.ok(!isAlive(pid));
+  await front.allRun();
+  for (const client of mine) assert.equal(client.broken(), false);
 }
 
 async function ledgerOf(node: TestNode): Promise<Set<string>> {
