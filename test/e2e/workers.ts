@@ -127,8 +127,22 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     assert.equal(line?.worker, 2);
   });
 
+  if (stage.kind === 'postgres')
+    await t.test('a worker that hangs is replaced', async () => {
+      const { pid, restarts } = (await front.workers())[0]!;
+      process.kill(pid!, 'SIGSTOP');
+      await until('it is replaced', async () => (await front.workers())[0]!.restarts > restarts, 120_000);
+      assert.ok(
+        front.server.log().some(({ msg, worker }) => msg === 'a worker hangs: killed' && worker === 1),
+      );
+      await front.allRun();
+    });
+
   await t.test('workers that keep ending are replaced ever more slowly', async () => {
-    const deaths = () => front.server.log().filter(({ msg }) => msg === 'a worker has ended and is replaced');
+    const deaths = () =>
+      front.server
+        .log()
+        .filter(({ msg, worker }) => msg === 'a worker has ended and is replaced' && worker === 2);
     const before = deaths().length;
     for (let i = 1; i <= 3; i++) {
       process.kill((await front.workers())[1]!.pid!, 'SIGKILL');

@@ -32,6 +32,7 @@ const REPORT_TIMEOUT_MS = 2_000;
 /** A worker that has not acted on a change of roles by then is killed: it might write to a node that was replaced. */
 const SETTLE_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 5_000;
+const LOOK_INTERVAL_MS = 1_000;
 
 export interface SupervisorOptions extends StartOptions {
   readonly workers: number;
@@ -56,7 +57,11 @@ export class Supervisor implements RunningProxy {
   #config: Config;
   #state: 'starting' | 'running' | 'draining' | 'closed' = 'starting';
   #startFailed: ((error: Error) => void) | null = null;
+  #onAllRunning: () => void = () => {};
+  /** Looked at whenever a worker has ended. */
+  readonly #watchers = new Set<() => void>();
   #refreshing: Promise<void> | null = null;
+  readonly #looks: NodeJS.Timeout;
 
   constructor(options: SupervisorOptions) {
     const { config, log, workers } = options;
@@ -76,6 +81,9 @@ export class Supervisor implements RunningProxy {
       lines: writeLog,
     };
     this.#workers = Array.from({ length: workers }, (_, index) => new WorkerHandle(index, events, log));
+    this.#looks = setInterval(() => {
+      for (const worker of this.#workers) worker.look();
+    }, LOOK_INTERVAL_MS).unref();
   }
 
   #watch(config: ClusterConfig): WatchedCluster {
@@ -116,8 +124,6 @@ export class Supervisor implements RunningProxy {
     this.#state = 'running';
   }
 
-  #onAllRunning: () => void = () => {};
-
   async drain(): Promise<void> {
     if (this.#state !== 'running') return;
     this.#state = 'draining';
@@ -128,6 +134,7 @@ export class Supervisor implements RunningProxy {
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
+    clearInterval(this.#looks);
     for (const worker of this.#workers) worker.last();
     this.#broadcast({ type: 'close' });
     // One that does not serve yet has nothing to close.
@@ -140,9 +147,6 @@ export class Supervisor implements RunningProxy {
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.stop()));
   }
 
-  readonly #watchers = new Set<() => void>();
-
-  /** Looked at whenever a worker has ended. */
   #until(condition: () => boolean): Promise<void> {
     return new Promise((resolve) => {
       const look = (): void => {
@@ -207,13 +211,8 @@ export class Supervisor implements RunningProxy {
     if (worker.report !== null) addCounters(this.#past, worker.report.counters, true);
     worker.report = null;
     this.#shares.leave(worker.index);
-    const { state } = this;
-    if (state === 'starting') this.#startFailed?.(new Error(`a worker has ended: ${worker.lastEnd}`));
+    if (this.#state === 'starting') this.#startFailed?.(new Error(`a worker has ended: ${worker.lastEnd}`));
     for (const look of [...this.#watchers]) look();
-  }
-
-  get state(): string {
-    return this.#state;
   }
 
   async #answer(call: SupervisorCall): Promise<unknown> {

@@ -36,6 +36,8 @@ const MOVES: Record<WorkerState, readonly WorkerState[]> = {
 const SOUND_AFTER_MS = 30_000;
 const FIRST_DELAY_MS = 50;
 const MAX_DELAY_MS = 10_000;
+/** A worker reports every second; one that is silent for so many looks does not serve its clients either. */
+const MAX_SILENT_LOOKS = 15;
 
 export interface WorkerEvents {
   message(worker: WorkerHandle, message: FromWorker): void;
@@ -57,6 +59,7 @@ export class WorkerHandle {
   #delayMs = FIRST_DELAY_MS;
   #timer: NodeJS.Timeout | null = null;
   #isLast = false;
+  #silentLooks = 0;
   restarts = 0;
   lastEnd: string | null = null;
   listeners: readonly ListenerAddress[] = [];
@@ -123,6 +126,16 @@ export class WorkerHandle {
     if (this.#state === 'replacing') this.#transition('ended');
   }
 
+  /**
+   * Called every second; ends a worker that hangs. Looks are counted, not time: when this process itself has been stopped, what
+   * workers have said meanwhile is heard before the next look.
+   */
+  look(): void {
+    if (this.#state !== 'running' || ++this.#silentLooks < MAX_SILENT_LOOKS) return;
+    this.#log.error({ pid: this.pid }, 'a worker hangs: killed');
+    this.kill();
+  }
+
   kill(): void {
     this.#process?.process.kill('SIGKILL');
   }
@@ -133,6 +146,7 @@ export class WorkerHandle {
   }
 
   #onMessage(message: FromWorker): void {
+    this.#silentLooks = 0;
     if (message.type === 'listening') {
       this.listeners = message.listeners;
       this.#transition('running');
