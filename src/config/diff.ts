@@ -67,6 +67,13 @@ const POOL: Effects<ClusterConfig['pool']> = {
   maxLifetimeMs: 'live',
   connectTimeoutMs: 'live',
 };
+const SHARING: Effects<ClusterConfig['sharing']> = {
+  enabled: 'live',
+  maxConnections: 'live',
+  growAtDepth: 'live',
+  maxDepth: 'live',
+  maxHeadMs: 'live',
+};
 const ROUTING: Effects<ClusterConfig['routing']> = {
   splitReads: 'live',
   balance: 'live',
@@ -133,6 +140,7 @@ function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string):
     ),
     ...of('monitor.', before.monitor, after.monitor, MONITOR),
     ...of('pool.', before.pool, after.pool, POOL),
+    ...of('sharing.', before.sharing, after.sharing, SHARING),
     ...of('routing.', before.routing, after.routing, ROUTING),
     ...of('autoPrepare.', before.autoPrepare, after.autoPrepare, AUTO_PREPARE),
     ...of('consistency.', before.consistency, after.consistency, CONSISTENCY),

@@ -130,6 +130,29 @@ export const poolSchema = z.strictObject({
     .describe('Time to connect and log in to a node, in milliseconds. Default: 5000.'),
 });
 
+export const sharingSchema = z.strictObject({
+  enabled: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether short reads of several clients are pipelined on one server connection. Default: true.',
+    ),
+  maxConnections: count(1, 1_000)
+    .default(4)
+    .describe('Shared server connections of a node for one user, database and session state. Default: 4.'),
+  growAtDepth: count(1, 10_000)
+    .default(4)
+    .describe('Another connection is shared too when so many units are under way on each. Default: 4.'),
+  maxDepth: count(2, 10_000)
+    .default(256)
+    .describe('Units under way on a shared server connection at a time. Default: 256.'),
+  maxHeadMs: duration(1, 10_000)
+    .default(10)
+    .describe(
+      'A read that runs longer makes nobody wait: those behind it run elsewhere, and its kind leaves sharing, in milliseconds. Default: 10.',
+    ),
+});
+
 export const BALANCE_POLICIES = ['round-robin', 'least-connections', 'weighted'] as const;
 
 const functionNames = () => z.array(z.string().min(1).max(127)).max(10_000).default([]);
@@ -247,6 +270,7 @@ export const clusterSchema = z.strictObject({
     .describe('The database servers; which one is the primary is found by asking them.'),
   monitor: monitorSchema.prefault({}).describe('How the nodes are probed.'),
   pool: poolSchema.prefault({}).describe('Server connections, for each node.'),
+  sharing: sharingSchema.prefault({}).describe('Pipelining of many clients on few server connections.'),
   routing: routingSchema.prefault({}).describe('What goes where.'),
   autoPrepare: autoPrepareSchema
     .prefault({})
@@ -344,6 +368,7 @@ export type MonitorConfig = DeepReadonly<
   Filled<z.output<typeof monitorSchema>, 'user' | 'password' | 'database', string>
 >;
 export type PoolConfig = DeepReadonly<z.output<typeof poolSchema>>;
+export type SharingConfig = DeepReadonly<z.output<typeof sharingSchema>>;
 export type RoutingConfig = DeepReadonly<z.output<typeof routingSchema>>;
 export type AutoPrepareConfig = DeepReadonly<z.output<typeof autoPrepareSchema>>;
 export type BalancePolicy = RoutingConfig['balance'];
@@ -369,6 +394,7 @@ export interface ClusterConfig {
   readonly nodes: readonly NodeConfig[];
   readonly monitor: MonitorConfig;
   readonly pool: PoolConfig;
+  readonly sharing: SharingConfig;
   readonly routing: RoutingConfig;
   readonly autoPrepare: AutoPrepareConfig;
   readonly consistency: ConsistencyConfig;

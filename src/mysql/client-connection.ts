@@ -329,7 +329,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#endUnit(unit);
     const err = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
     this.#write(buildErr(err, sequenceAfter(unit.frame)));
-    done({ kind: 'answered', transaction: server.transaction, error, position: null });
+    done({
+      kind: 'answered',
+      transaction: server.transaction,
+      error,
+      position: null,
+      serviceMs: 0,
+      replyBytes: 0,
+    });
   }
 
   #onDone(
@@ -365,6 +372,10 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (capture === null) return;
     const reply = Buffer.concat(capture);
     if (reply.length <= MAX_REPLY_BYTES && this.session.sharesReplies) unit.prepared!.text.reply = reply;
+  }
+
+  abandon(): boolean {
+    return false;
   }
 
   next(): void {

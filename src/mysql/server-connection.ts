@@ -130,6 +130,20 @@ export class MysqlServerConnection implements ServerConnection {
     this.#state = state;
   }
 
+  onDrained: (() => void) | null = null;
+  readonly headIsAbandoned = false;
+  readonly acceptsMore = false;
+
+  get depth(): number {
+    return this.#expectations.length;
+  }
+
+  headAgeMs(): number {
+    return 0;
+  }
+
+  evacuate(): void {}
+
   get isMariadb(): boolean {
     return isMariadb(this.greeting.serverVersion);
   }
@@ -499,7 +513,14 @@ export class MysqlServerConnection implements ServerConnection {
       return;
     }
     const position = head.position === null ? null : parsePosition(head.position);
-    run.done({ kind: 'answered', transaction: this.transaction, error: head.error, position });
+    run.done({
+      kind: 'answered',
+      transaction: this.transaction,
+      error: head.error,
+      position,
+      serviceMs: 0,
+      replyBytes: 0,
+    });
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------

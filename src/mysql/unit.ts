@@ -28,6 +28,7 @@ export type UnitKind =
 
 export class MysqlUnit implements Unit {
   readonly open = false;
+  readonly shareable: boolean = false;
   readonly kind: UnitKind;
   readonly statement: StatementClass;
   readonly hint: Hint | null;

@@ -5,6 +5,8 @@ import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import { IdleConnections } from './idle-connections.js';
+import { SharedConnections, type SharingLimits } from './shared-connections.js';
 
 export interface PoolLimits {
   /** Server connections of this node, of all users and databases together. */
@@ -18,6 +20,7 @@ export interface PoolLimits {
   /** Milliseconds after which one is closed when it comes back. */
   maxLifetimeMs: number;
   connectTimeoutMs: number;
+  sharing: SharingLimits;
   /** Server connections of this node for single users. */
   maxByUser?: { get(user: string): number | undefined };
 }
@@ -29,6 +32,10 @@ export interface PoolWaiter {
   refused(error: ProxyError): void;
   /** It may ask its last connection about its last statement (`reclaim`): others leave that one to it while they can. */
   readonly asksBack?: boolean;
+  /** It would also take a connection on which others' units are under way. */
+  readonly sharesNow: boolean;
+  /** In place of `granted`, when it would share: the connection is not its own. */
+  grantedShared(server: ServerConnection): void;
   /** The server connection that it has ended by itself; it is no longer the waiter's. */
   lost(server: ServerConnection, reason: string): void;
 }
@@ -42,14 +49,6 @@ interface Wait {
   readonly sinceMs: number;
 }
 
-interface Idle {
-  readonly server: ServerConnection;
-  readonly keyText: string;
-  sinceMs: number;
-}
-
-/** How many idle connections are looked at for one that already carries the session's state. */
-const STATE_SEARCH_DEPTH = 8;
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
@@ -71,8 +70,8 @@ export class NodePool {
   #port: number;
   #limits: PoolLimits;
   readonly #connect: Connect;
-  /** Most recently used last. */
-  readonly #idle: Idle[] = [];
+  readonly #idle = new IdleConnections();
+  readonly #shared: SharedConnections;
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
   readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
   readonly #keyTexts = new WeakMap<ServerConnection, string>();
@@ -107,13 +106,14 @@ export class NodePool {
     this.#host = node.host;
     this.#port = node.port;
     this.#limits = limits;
+    this.#shared = new SharedConnections(limits.sharing, (server, closed) => this.#onDrained(server, closed));
     this.#connect = connect;
     this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
     this.#sweep.unref();
   }
 
   get idle(): number {
-    return this.#idle.length;
+    return this.#idle.size;
   }
 
   get leased(): number {
@@ -134,8 +134,9 @@ export class NodePool {
 
   #sum(start: number, bytes: (server: ServerConnection) => number): number {
     let sum = start;
-    for (const idle of this.#idle) sum += bytes(idle.server);
+    for (const server of this.#idle.servers()) sum += bytes(server);
     for (const server of this.#leased.keys()) sum += bytes(server);
+    for (const server of this.#shared.servers()) sum += bytes(server);
     return sum;
   }
 
@@ -145,17 +146,30 @@ export class NodePool {
 
   /** Units under way or waiting: what balancing by least connections compares. */
   get outstanding(): number {
-    return this.#leased.size + this.#waits.length;
+    return this.#leased.size + this.#shared.depth + this.#waits.length;
+  }
+
+  /** Server connections that units of several clients are on. */
+  get shared(): number {
+    return this.#shared.size;
+  }
+
+  get sharedUnits(): number {
+    return this.#shared.counts.units;
+  }
+
+  get evacuations(): number {
+    return this.#shared.counts.evacuations;
   }
 
   /** Idle ones above the limits are closed at once, others when they come back. */
   set limits(limits: PoolLimits) {
     this.#limits = limits;
-    for (const idle of [...this.#idle]) {
-      if (this.#total() <= limits.maxServerConnections && !this.#isUserOver(idle.server.key.user)) continue;
-      const at = this.#idle.indexOf(idle);
-      if (at >= 0) this.#idle.splice(at, 1);
-      idle.server.close('over the limit');
+    this.#shared.limits = limits.sharing;
+    const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
+    for (const server of unused) {
+      if (this.#total() > limits.maxServerConnections || this.#isUserOver(server.key.user))
+        server.close('over the limit');
     }
     this.#openForWaits();
   }
@@ -167,8 +181,9 @@ export class NodePool {
 
   /** How many it would use now if it could. */
   wanted(user: string | null): number {
-    if (user === null) return this.#leased.size + this.#connecting + this.#waits.length;
-    const idle = this.#idle.filter(({ server }) => server.key.user === user).length;
+    if (user === null) return this.#leased.size + this.#shared.inUse + this.#connecting + this.#waits.length;
+    const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
+    const idle = unused.filter(({ key }) => key.user === user).length;
     const waits = this.#waits.filter(({ key }) => key.user === user).length;
     return (this.#byUser.get(user) ?? 0) - idle + waits;
   }
@@ -211,11 +226,46 @@ export class NodePool {
     return null;
   }
 
+  /**
+   * A server connection that already carries this state, with others' units under way on it or none; null: none takes
+   * one more now. It is nobody's: it comes back by itself when it is drained.
+   */
+  share(key: PoolKey, stateDigest: string): ServerConnection | null {
+    if (this.#closed) return null;
+    const keyText = keyTextOf(key);
+    const { server, mayGrow } = this.#shared.choose(keyText, stateDigest);
+    if (mayGrow && (server === null || server.depth >= this.#limits.sharing.growAtDepth)) {
+      const idle = this.#idle.takeExactly(keyText, stateDigest, this.#isUnasked);
+      if (idle !== null) {
+        this.#lastHolders.delete(idle);
+        this.#shared.add(idle, keyText, stateDigest);
+        return idle;
+      }
+    }
+    return server;
+  }
+
+  /** The unit has been written. */
+  queued(server: ServerConnection): void {
+    this.#shared.queued(server);
+  }
+
+  /** Nobody else is queued on this shared connection any more. */
+  isolate(server: ServerConnection): void {
+    this.#shared.isolate(server);
+  }
+
+  /** It stays shared, unless somebody waits for one, or it has to go. */
+  #onDrained(server: ServerConnection, closed: boolean): void {
+    if (!closed && this.#waits.length === 0 && server.reusable) return;
+    this.#shared.remove(server);
+    if (this.#closed || !server.reusable || this.#isSurplus(server)) server.close('not reusable');
+    else this.#offer(server);
+  }
+
   /** Takes back exactly this connection if nobody has used it since; for answers that only it can give. */
   reclaim(server: ServerConnection, holder: PoolWaiter): boolean {
-    const at = this.#idle.findIndex((idle) => idle.server === server);
-    if (at < 0 || this.#lastHolders.get(server) !== holder) return false;
-    this.#idle.splice(at, 1);
+    if (this.#lastHolders.get(server) !== holder || !this.#idle.remove(server)) return false;
     this.#lend(server, holder);
     return true;
   }
@@ -233,19 +283,27 @@ export class NodePool {
       server.close('its pool is gone');
       return;
     }
-    const tooOld = monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs;
-    const overLimit = this.#total() >= this.#limits.maxServerConnections || this.#isUserOver(server.key.user);
-    if (!server.reusable || tooOld || overLimit || this.#closed) {
-      server.close(tooOld ? 'maximum lifetime' : overLimit ? 'over the limit' : reason);
+    if (!server.reusable || this.#closed || this.#isSurplus(server)) {
+      server.close(server.reusable ? 'too old, or over the limit' : reason);
       this.#openForWaits();
       return;
     }
     this.#offer(server);
   }
 
+  /** Of a connection that has just been taken off its list. */
+  #isSurplus(server: ServerConnection): boolean {
+    return (
+      monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs ||
+      this.#total() >= this.#limits.maxServerConnections ||
+      this.#isUserOver(server.key.user)
+    );
+  }
+
   /** Closes a leased connection instead of giving it back. */
   discard(server: ServerConnection, reason: string): void {
     this.#leased.delete(server);
+    this.#shared.remove(server);
     if (!server.closed) server.close(reason);
     this.#openForWaits();
   }
@@ -265,7 +323,8 @@ export class NodePool {
 
   /** The node is gone: idle connections are of no use; leased ones notice by themselves. */
   closeIdle(reason: string): void {
-    for (const idle of this.#idle.splice(0)) idle.server.close(reason);
+    for (const server of this.#idle.takeAll()) server.close(reason);
+    for (const server of this.#shared.drainedSince(Number.POSITIVE_INFINITY)) server.close(reason);
   }
 
   /** The node has lost its role: whatever is under way there must not go on, and nobody waits for it any more. */
@@ -273,7 +332,7 @@ export class NodePool {
     const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
     for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
     this.closeIdle(reason);
-    for (const server of [...this.#leased.keys()]) server.close(reason);
+    for (const server of [...this.#leased.keys(), ...this.#shared.servers()]) server.close(reason);
   }
 
   /** Everything ends; waiters are refused. */
@@ -290,24 +349,12 @@ export class NodePool {
   }
 
   #total(): number {
-    return this.#idle.length + this.#leased.size + this.#connecting;
+    return this.#idle.size + this.#leased.size + this.#shared.size + this.#connecting;
   }
 
   #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
     if (waiter.asksBack === true) return this.#takeUnasked(keyText, stateDigest, user, waiter);
-    let chosen = -1;
-    let seen = 0;
-    for (let i = this.#idle.length - 1; i >= 0 && seen < STATE_SEARCH_DEPTH; i--) {
-      const idle = this.#idle[i]!;
-      if (idle.keyText !== keyText) continue;
-      if (idle.server.stateDigest === stateDigest) {
-        chosen = i;
-        break;
-      }
-      if (chosen < 0) chosen = i;
-      seen++;
-    }
-    return chosen < 0 ? null : this.#takeAt(chosen);
+    return this.#idle.take(keyText, stateDigest) ?? this.#shared.takeDrained(keyText, stateDigest);
   }
 
   /**
@@ -320,30 +367,18 @@ export class NodePool {
     user: string,
     waiter: PoolWaiter,
   ): ServerConnection | null {
-    let free = -1;
-    let oldest = -1;
-    for (let i = this.#idle.length - 1; i >= 0; i--) {
-      const idle = this.#idle[i]!;
-      if (idle.keyText !== keyText) continue;
-      const holder = this.#lastHolders.get(idle.server);
-      if (holder === waiter) return this.#takeAt(i);
-      oldest = i;
-      if (holder?.asksBack === true) continue;
-      if (
-        free < 0 ||
-        (idle.server.stateDigest === stateDigest && this.#idle[free]!.server.stateDigest !== stateDigest)
-      )
-        free = i;
-    }
-    if (free >= 0) return this.#takeAt(free);
+    const isOwn = (server: ServerConnection): boolean => this.#lastHolders.get(server) === waiter;
+    const free =
+      this.#idle.takeFree(keyText, stateDigest, isOwn, this.#isUnasked) ??
+      this.#shared.takeDrained(keyText, stateDigest);
+    if (free !== null) return free;
     const mayOpen = this.#total() < this.#limits.maxServerConnections && !this.#isUserFull(user);
-    return oldest < 0 || mayOpen ? null : this.#takeAt(oldest);
+    return mayOpen ? null : this.#idle.takeOldest(keyText);
   }
 
-  #takeAt(index: number): ServerConnection {
-    const [idle] = this.#idle.splice(index, 1);
-    return idle!.server;
-  }
+  /** Nobody may ask it back. */
+  readonly #isUnasked = (server: ServerConnection): boolean =>
+    this.#lastHolders.get(server)?.asksBack !== true;
 
   /** A free connection goes to whoever has waited longest and can use it, else on the idle list. */
   #offer(server: ServerConnection): void {
@@ -359,14 +394,30 @@ export class NodePool {
       // The connection in hand stands on no list.
       const isFull = this.#total() + 1 >= this.#limits.maxServerConnections;
       if (at >= 0 && !(headIsStarved && isFull)) {
+        if (this.#shareWithWaiters(server, keyText)) return;
         const [wait] = this.#waits.splice(at, 1);
         this.#lend(server, wait!.waiter);
         wait!.waiter.granted(server);
         return;
       }
     }
-    this.#idle.push({ server, keyText, sinceMs: monotonicMs() });
+    this.#idle.add(server, keyText);
     this.#openForWaits();
+  }
+
+  /** Under load nobody is idle: a connection that comes free serves all who would share it. */
+  #shareWithWaiters(server: ServerConnection, keyText: string): boolean {
+    const digest = server.stateDigest;
+    const fits = (wait: Wait): boolean =>
+      wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharesNow;
+    if (!this.#waits.some(fits) || !this.#shared.choose(keyText, digest).mayGrow) return false;
+    const waits = this.#waits.filter(fits).slice(0, this.#limits.sharing.maxDepth);
+    const taken = new Set(waits);
+    this.#waits = this.#waits.filter((wait) => !taken.has(wait));
+    this.#lastHolders.delete(server);
+    this.#shared.add(server, keyText, digest);
+    for (const wait of waits) wait.waiter.grantedShared(server);
+    return true;
   }
 
   /** Opens connections for waiters that have none coming, as far as the limits allow. Closing one to make room comes back here. */
@@ -389,15 +440,24 @@ export class NodePool {
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
+        this.#closeShared();
         this.onShort?.(key.user);
         continue;
       }
       if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) {
+        this.#closeShared();
         this.onShort?.(null);
         return;
       }
       this.#open(wait);
     }
+  }
+
+  /** Under load a shared connection is never drained by itself: some make room for those who need one to themselves. */
+  #closeShared(): void {
+    let wanted = -this.#shared.closing;
+    for (const { waiter } of this.#waits) if (!waiter.sharesNow) wanted++;
+    while (wanted > 0 && this.#shared.closeOne()) wanted--;
   }
 
   /** Connections being opened for this user and database; whoever waits longest gets the first. */
@@ -423,20 +483,20 @@ export class NodePool {
 
   /** A user at the limit, with idle connections to another database. */
   #evictIdleOf(user: string, keyText: string): boolean {
-    const at = this.#idle.findIndex((idle) => idle.keyText !== keyText && idle.server.key.user === user);
-    if (at < 0) return false;
-    const [idle] = this.#idle.splice(at, 1);
-    idle!.server.close('makes room for another database');
-    return true;
+    const server = this.#findUnused((itsKeyText, { key }) => itsKeyText !== keyText && key.user === user);
+    server?.close('makes room for another database');
+    return server !== null;
   }
 
   /** Makes room for another user's connection. */
   #evictIdle(keyText: string): boolean {
-    const at = this.#idle.findIndex((idle) => idle.keyText !== keyText);
-    if (at < 0) return false;
-    const [idle] = this.#idle.splice(at, 1);
-    idle!.server.close('makes room for another user');
-    return true;
+    const server = this.#findUnused((itsKeyText) => itsKeyText !== keyText);
+    server?.close('makes room for another user');
+    return server !== null;
+  }
+
+  #findUnused(fits: (keyText: string, server: ServerConnection) => boolean): ServerConnection | null {
+    return this.#idle.find(fits) ?? this.#shared.findDrained(fits);
   }
 
   #open(wait: Wait): void {
@@ -484,12 +544,11 @@ export class NodePool {
     if (at < 0) return;
     this.#waits.splice(at, 1);
     // One that somebody might have asked back is better than none.
-    const idle = this.#idle.findIndex(({ keyText }) => keyText === attempt.keyText);
-    if (idle < 0) {
+    const server = this.#idle.takeOldest(attempt.keyText);
+    if (server === null) {
       attempt.waiter.refused(error);
       return;
     }
-    const server = this.#takeAt(idle);
     this.#lend(server, attempt.waiter);
     attempt.waiter.granted(server);
   }
@@ -499,8 +558,8 @@ export class NodePool {
     this.#endedBytesReceived += server.bytesReceived;
     this.#endedBytesSent += server.bytesSent;
     this.#countUser(server.key.user, -1);
-    const at = this.#idle.findIndex((idle) => idle.server === server);
-    if (at >= 0) this.#idle.splice(at, 1);
+    this.#idle.remove(server);
+    this.#shared.remove(server);
     const holder = this.#leased.get(server);
     this.#leased.delete(server);
     this.onFewer?.();
@@ -510,12 +569,13 @@ export class NodePool {
 
   #onSweep(): void {
     const now = monotonicMs();
-    for (let i = this.#idle.length - 1; i >= 0; i--) {
-      const idle = this.#idle[i]!;
-      if (now - idle.sinceMs <= this.#limits.idleTimeoutMs) continue;
-      this.#idle.splice(i, 1);
-      idle.server.close('idle for too long');
-    }
+    this.#shared.closeOlderThan(now - this.#limits.maxLifetimeMs);
+    const unusedSinceMs = now - this.#limits.idleTimeoutMs;
+    for (const server of [
+      ...this.#idle.unusedSince(unusedSinceMs),
+      ...this.#shared.drainedSince(unusedSinceMs),
+    ])
+      server.close('idle for too long');
     const late = this.#waits.filter((wait) => now - wait.sinceMs > this.#limits.waitTimeoutMs);
     if (late.length === 0) return;
     this.#waits = this.#waits.filter((wait) => !late.includes(wait));

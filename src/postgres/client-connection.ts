@@ -3,6 +3,7 @@
 // It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
+import { writeTogether } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -12,9 +13,9 @@ import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
 import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
 import { noteDiscards } from './discards.js';
-import { ExtendedBatch } from './extended-batch.js';
+import { ExtendedBatch, readExtended } from './extended-batch.js';
 import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
-import { ClientStatements } from './prepared-statements.js';
+import { ClientStatements, type PreparedText } from './prepared-statements.js';
 import type { ReplySink, Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
@@ -29,7 +30,7 @@ import {
   readyForQuery,
 } from './wire/backend-messages.js';
 import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
-import { FRONTEND, parseBind, parseClose, parseDescribe, parseParse, parseQuery } from './wire/frontend.js';
+import { FRONTEND, parseQuery } from './wire/frontend.js';
 
 /**
  * - `startup`: before the login is complete
@@ -238,31 +239,13 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
     const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
     this.#batch = batch;
-    const bytes = buffer.subarray(start, end);
-    switch (type) {
-      case FRONTEND.parse: {
-        const fields = parseParse(buffer, start, end);
-        // Copied where it is kept: a few bytes must not keep the whole chunk alive while the client idles.
-        const texts = fields.name === '' ? this.#auto : this.#runtime.texts;
-        const text = texts.intern(buffer.subarray(fields.textStart, end), this.stateDigest);
-        batch.add({ kind: 'parse', name: fields.name, text, bytes });
-        break;
-      }
-      case FRONTEND.bind:
-        batch.add({ kind: 'bind', fields: parseBind(bytes, 0, bytes.length), bytes });
-        break;
-      case FRONTEND.describe:
-        batch.add({ kind: 'describe', fields: parseDescribe(bytes, 0, bytes.length), bytes });
-        break;
-      case FRONTEND.close:
-        batch.add({ kind: 'close', fields: parseClose(bytes, 0, bytes.length), bytes });
-        break;
-      default:
-        batch.add({ kind: 'execute', bytes });
-    }
+    batch.add(readExtended(type, buffer, start, end, this.#intern));
     if (batch.bytes > this.#settings.maxUnitBytes)
       throw new ProxyError('message-too-large', { bytes: batch.bytes, limit: this.#settings.maxUnitBytes });
   }
+
+  readonly #intern = (name: string, body: Buffer): PreparedText =>
+    (name === '' ? this.#auto : this.#runtime.texts).intern(body, this.stateDigest);
 
   #onFlush(bytes: Buffer): void {
     if (this.#batch === null || this.#batch.messages.length === this.#written) return;
@@ -393,7 +376,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, true);
-        else done({ kind: 'answered', transaction: server.transaction, error, position: null });
+        else done(answeredByUs(server.transaction, error));
       },
       serviceMs: 0,
       done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run.serviceMs, done),
@@ -437,7 +420,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
     if (wasOpen) this.#skipping = true;
     else this.write(readyForQuery('idle'));
-    done({ kind: 'answered', transaction: 'idle', error, position: null });
+    done(answeredByUs('idle', error));
   }
 
   #onDone(
@@ -476,6 +459,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#copySync = false;
     this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
+  }
+
+  abandon(): boolean {
+    const wasHead = this.#run !== null && this.#server?.abandon(this.#run) === true;
+    this.#endUnit();
+    return wasHead;
   }
 
   next(): void {
@@ -545,6 +534,14 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
   }
 
+  writeAll(slices: readonly Buffer[]): boolean {
+    if (this.#phase === 'closed' || !this.#socket.writable) return true;
+    let bytes = 0;
+    for (const slice of slices) bytes += slice.length;
+    writeTogether(this.#socket, slices, bytes);
+    return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
+  }
+
   #onDrain(): void {
     this.#server?.resumeReading();
     if (this.#phase !== 'collecting') return;
@@ -592,4 +589,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
 function uncork(socket: Socket): void {
   socket.uncork();
+}
+
+function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
+  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0 };
 }

@@ -15,6 +15,11 @@ import {
   buildDescribe,
   buildParse,
   type DescribeFields,
+  FRONTEND,
+  parseBind,
+  parseClose,
+  parseDescribe,
+  parseParse,
   renameBind,
 } from './wire/frontend.js';
 
@@ -38,6 +43,31 @@ function foreignName(name: string): string {
 
 /** What a message costs beside its own bytes: a flood of tiny ones is bounded by this. */
 const OBJECT_BYTES = 256;
+
+/** The fields of one message of a batch. `intern` copies what it keeps: a few bytes must not keep the whole chunk alive. */
+export function readExtended(
+  type: number,
+  buffer: Buffer,
+  start: number,
+  end: number,
+  intern: (name: string, body: Buffer) => PreparedText,
+): BatchMessage {
+  const bytes = buffer.subarray(start, end);
+  switch (type) {
+    case FRONTEND.parse: {
+      const { name, textStart } = parseParse(buffer, start, end);
+      return { kind: 'parse', name, text: intern(name, buffer.subarray(textStart, end)), bytes };
+    }
+    case FRONTEND.bind:
+      return { kind: 'bind', fields: parseBind(bytes, 0, bytes.length), bytes };
+    case FRONTEND.describe:
+      return { kind: 'describe', fields: parseDescribe(bytes, 0, bytes.length), bytes };
+    case FRONTEND.close:
+      return { kind: 'close', fields: parseClose(bytes, 0, bytes.length), bytes };
+    default:
+      return { kind: 'execute', bytes };
+  }
+}
 
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];

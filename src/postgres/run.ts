@@ -29,6 +29,8 @@ export interface Step {
 export interface ReplySink {
   /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
   write(bytes: Buffer): boolean;
+  /** The same, for several slices at once. */
+  writeAll(slices: readonly Buffer[]): boolean;
   /** What the server connection reports to be set; differences to what the client was told are told. */
   tellParameters(parameters: ReadonlyMap<string, string>): void;
   tellParameter(name: string, value: string): void;

@@ -3,11 +3,13 @@
 
 import type { Socket } from 'node:net';
 import { connect as connectSocket } from 'node:net';
+import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ServerError, TransactionStatus } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
+import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectation.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
@@ -21,42 +23,16 @@ import {
   parseReadyForQuery,
   renameInError,
 } from './wire/backend.js';
-import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
-
-/** A run, or a statement of our own, whose final ReadyForQuery has not come. */
-interface Expectation {
-  /** Null: our own, nothing of it reaches a client. */
-  readonly run: Run | null;
-  /** Our own: called with its error, if it had one. */
-  readonly ownDone: ((error: ServerError | null) => void) | null;
-  /** Next step of `run.steps`. */
-  step: number;
-  /** After an error the server skips everything up to Sync. */
-  failed: boolean;
-  error: ServerError | null;
-  /** `again`: it runs again here, without what the proxy has prepared for it. */
-  withheld: 'elsewhere' | 'primary' | 'again' | null;
-  /** Statements whose plans no longer fit. */
-  stale: readonly PreparedText[] | null;
-  /** Something behind the headers has been forwarded: rows, a result, an error. */
-  committed: boolean;
-  /** Anything at all has been forwarded. */
-  forwarded: boolean;
-  /** The last forwarded slice ends inside a message. */
-  cut: boolean;
-  tag: string;
-  /** The client's view of the parameters is compared before its first reply. */
-  tellParameters: boolean;
-  readonly startedMs: number;
-}
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
 /** invalid_sql_statement_name: a Bind to a statement that is not there. */
 const INVALID_STATEMENT_NAME = '26000';
+/** duplicate_prepared_statement: the Close that was to make room was skipped behind another unit's error. */
+const DUPLICATE_STATEMENT = '42P05';
 const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
 
@@ -77,6 +53,7 @@ export class PostgresServerConnection implements ServerConnection {
   readonly key: PoolKey;
   readonly openedAtMs = monotonicMs();
   onClosed: ((reason: string) => void) | null = null;
+  onDrained: (() => void) | null = null;
   /** As the node reports them. */
   readonly parameters: Map<string, string>;
   readonly prepared = new PreparedOnServer();
@@ -87,14 +64,19 @@ export class PostgresServerConnection implements ServerConnection {
   readonly #port: number;
   readonly #socket: Socket;
   readonly #framer: Framer;
+  readonly #out: BatchedWriter;
   readonly #backendKey: BackendKey | null;
   #state = TrackedState.empty;
   #expectations: Expectation[] = [];
+  /** Since when the head is the head. */
+  #headSinceMs = 0;
+  #paused = false;
+  /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
+  #cancelled = false;
   #transaction: TransactionStatus = 'idle';
   #closedReason: string | null = null;
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
-  #lastReadyMs = 0;
   /** FATAL: the node says why it closes. */
   #farewell: string | null = null;
 
@@ -113,6 +95,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#socket = established.socket;
     this.#framer = established.framer;
     this.#backendKey = established.backendKey;
+    this.#out = new BatchedWriter(this.#socket);
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', (error) => this.close(describeError(error)));
     // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
@@ -144,8 +127,20 @@ export class PostgresServerConnection implements ServerConnection {
     return this.#closedReason !== null;
   }
 
+  get depth(): number {
+    return this.#expectations.length;
+  }
+
+  headAgeMs(nowMs: number): number {
+    return this.#expectations.length === 0 ? 0 : nowMs - this.#headSinceMs;
+  }
+
+  get acceptsMore(): boolean {
+    return !this.closed && !this.#paused && !this.#cancelled && this.#transaction === 'idle';
+  }
+
   get reusable(): boolean {
-    if (this.closed || this.#transaction !== 'idle') return false;
+    if (this.closed || this.#transaction !== 'idle' || this.#cancelled) return false;
     // What we tidy up by ourselves, nobody waits for.
     return this.#expectations.every(({ run, ownDone }) => run === null && ownDone === null);
   }
@@ -204,31 +199,12 @@ export class PostgresServerConnection implements ServerConnection {
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
   ): void {
-    this.#expectations.push({
-      run,
-      ownDone,
-      step: 0,
-      failed: false,
-      error: null,
-      withheld: null,
-      stale: null,
-      committed: false,
-      forwarded: false,
-      cut: false,
-      tag: '',
-      tellParameters,
-      startedMs: monotonicMs(),
-    });
+    if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
+    this.#expectations.push(new Expectation(run, ownDone, tellParameters));
   }
 
-  /** Everything written in one turn of the event loop leaves as one write. */
   #write(bytes: Buffer): boolean {
-    if (this.closed) return true;
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork();
-      process.nextTick(uncork, this.#socket);
-    }
-    return this.#socket.write(bytes);
+    return this.closed || this.#out.write(bytes);
   }
 
   // --- reading ----------------------------------------------------------------------------------------------
@@ -260,7 +236,7 @@ export class PostgresServerConnection implements ServerConnection {
       case BACKEND.parameterStatus: {
         const { name, value } = parseParameterStatus(buffer, start, end);
         this.parameters.set(name, value);
-        if (head?.run != null) {
+        if (head?.run != null && !head.muted) {
           this.#flush(head);
           head.run.sink.tellParameter(name, value);
         }
@@ -279,7 +255,7 @@ export class PostgresServerConnection implements ServerConnection {
         return;
     }
     if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
-    if (head.tellParameters && head.run !== null) {
+    if (head.tellParameters && head.run !== null && !head.muted) {
       head.tellParameters = false;
       head.run.sink.tellParameters(this.parameters);
     }
@@ -290,7 +266,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (isFirst && type === BACKEND.commandComplete) head.tag = parseCommandComplete(buffer, start, end);
     const run = head.run;
     if (run === null) return;
-    if (isFirst && type === BACKEND.copyInResponse) {
+    if (isFirst && type === BACKEND.copyInResponse && !head.muted) {
       this.#forward(head, buffer, start, end);
       head.committed = true;
       this.#flush(head);
@@ -312,7 +288,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (step === undefined) throw new Error(`message ${String.fromCharCode(type)} behind the last step`);
     if (isLast && completes(step.kind, type)) {
       head.step++;
-      step.completed?.();
+      if (!head.muted) step.completed?.();
     }
     return step.verb === 'drop' ? 'drop' : 'forward';
   }
@@ -322,6 +298,7 @@ export class PostgresServerConnection implements ServerConnection {
       const step = steps[head.step];
       if (step === undefined || step.verb !== 'fake') return;
       head.step++;
+      if (head.muted) continue;
       this.#endSlice();
       this.#slices.push(FAKES[step.kind]!);
       step.completed?.();
@@ -350,6 +327,9 @@ export class PostgresServerConnection implements ServerConnection {
         this.prepared.delete(text);
         isOurs = true;
       }
+    } else if (error.code === DUPLICATE_STATEMENT) {
+      const step = run.steps?.[head.step];
+      isOurs = step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';
     }
     if (!head.committed && isHealable(run, head.step, error.code)) {
       head.withheld = 'again';
@@ -403,10 +383,16 @@ export class PostgresServerConnection implements ServerConnection {
   #onReady(head: Expectation, buffer: Buffer, start: number, end: number): void {
     this.#transaction = parseReadyForQuery(buffer, start, end);
     this.#expectations.shift();
+    const now = monotonicMs();
+    const serviceMs = now - this.#headSinceMs;
+    this.#headSinceMs = now;
+    this.#end(head, serviceMs, buffer, start, end);
+    if (this.#expectations.length === 0) this.onDrained?.();
+  }
+
+  #end(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
     const run = head.run;
-    const nowMs = monotonicMs();
-    if (run !== null) run.serviceMs = nowMs - Math.max(head.startedMs, this.#lastReadyMs);
-    this.#lastReadyMs = nowMs;
+    if (run !== null) run.serviceMs = serviceMs;
     if (run === null) {
       head.ownDone?.(head.error);
       return;
@@ -414,6 +400,10 @@ export class PostgresServerConnection implements ServerConnection {
     // Of an open batch more may have been skipped since the error came.
     if (head.failed) this.#forgetUnprepared(head, run);
     if (head.stale !== null) this.#closeStale(head.stale);
+    if (head.muted) {
+      this.#discardSlices();
+      return;
+    }
     if (head.withheld === 'again') {
       this.#discardSlices();
       run.heal(head.error!);
@@ -430,17 +420,17 @@ export class PostgresServerConnection implements ServerConnection {
     this.#flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.
     this.resumeReading();
-    run.done(
-      { kind: 'answered', transaction: this.#transaction, error: head.error, position: null },
-      head.tag,
-    );
+    const { error, replyBytes, tag } = head;
+    const transaction = this.#transaction;
+    run.done({ kind: 'answered', transaction, error, position: null, serviceMs, replyBytes }, tag);
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------
 
   /** Messages that follow each other in one chunk become one slice. */
   #forward(head: Expectation, buffer: Buffer, start: number, end: number): void {
-    if (head.withheld !== null) return;
+    if (head.withheld !== null || head.muted) return;
+    head.replyBytes += end - start;
     if (this.#sliceBuffer === buffer && this.#sliceEnd === start) {
       this.#sliceEnd = end;
       return;
@@ -463,7 +453,7 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   #flush(head: Expectation | undefined): void {
-    if (head === undefined || head.run === null) return;
+    if (head === undefined || head.run === null || head.muted) return;
     if (head.run.withhold && !head.committed) return;
     if (head.step <= head.run.healUntil && !head.committed) return;
     this.#endSlice();
@@ -471,22 +461,54 @@ export class PostgresServerConnection implements ServerConnection {
     const slices = this.#slices;
     this.#slices = [];
     head.forwarded = true;
-    let keepsUp = true;
-    for (const slice of slices) keepsUp = head.run.sink.write(slice) && keepsUp;
-    if (!keepsUp) this.pauseReading();
+    if (head.run.sink.writeAll(slices)) return;
+    // Whoever waits behind a client that does not keep up would wait for it.
+    this.evacuate();
+    this.pauseReading();
   }
 
   pauseReading(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resumeReading(): void {
+    this.#paused = false;
     this.#socket.resume();
+  }
+
+  // --- sharing ----------------------------------------------------------------------------------------------
+
+  evacuate(): void {
+    const moved: Run[] = [];
+    for (let i = 1; i < this.#expectations.length; i++) {
+      const expectation = this.#expectations[i]!;
+      if (expectation.run === null || !expectation.canMove) continue;
+      moved.push(expectation.run);
+      expectation.muted = true;
+    }
+    for (const run of moved) run.done({ kind: 'moved' }, '');
+  }
+
+  get headIsAbandoned(): boolean {
+    return this.#expectations[0]?.muted === true;
+  }
+
+  /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
+  abandon(run: Run): boolean {
+    const at = this.#expectations.findIndex((expectation) => expectation.run === run);
+    if (at < 0) return false;
+    this.#expectations[at]!.muted = true;
+    if (at > 0) return false;
+    this.#discardSlices();
+    this.resumeReading();
+    return true;
   }
 
   // --- ending -----------------------------------------------------------------------------------------------
 
   cancel(): Promise<void> {
+    this.#cancelled = true;
     const key = this.#backendKey;
     if (key === null || this.closed) return Promise.resolve();
     return new Promise((resolve) => {
@@ -510,63 +532,17 @@ export class PostgresServerConnection implements ServerConnection {
     for (const [index, expectation] of expectations.entries()) {
       // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
       if (index === 0) this.#flush(expectation);
-      const { run, ownDone } = expectation;
+      const { ownDone } = expectation;
+      const run = expectation.muted ? null : expectation.run;
       ownDone?.({ code: CONNECTION_LOST, message: reason });
       if (expectation.cut && expectation.forwarded) run?.sink.messageCut();
-      run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
+      // What stood behind the head of a pipeline had not begun.
+      if (index > 0 && expectation.canMove) run?.done({ kind: 'moved' }, '');
+      else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
     }
     this.#discardSlices();
     const onClosed = this.onClosed;
     this.onClosed = null;
     onClosed?.(reason);
-  }
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork();
-}
-
-function boundTexts(run: Run): PreparedText[] {
-  const texts: PreparedText[] = [];
-  for (const { kind, text } of run.steps ?? [])
-    if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
-  return texts;
-}
-
-const FAKES: Partial<Record<Step['kind'], Buffer>> = {
-  parse: PARSE_COMPLETE,
-  bind: BIND_COMPLETE,
-  close: CLOSE_COMPLETE,
-};
-
-/** Replies that say nothing about rows: an error behind them can still be kept back. */
-function isHeader(type: number): boolean {
-  return (
-    type === BACKEND.parseComplete ||
-    type === BACKEND.bindComplete ||
-    type === BACKEND.closeComplete ||
-    type === BACKEND.parameterDescription ||
-    type === BACKEND.rowDescription ||
-    type === BACKEND.noData
-  );
-}
-
-function completes(kind: Step['kind'], type: number): boolean {
-  switch (kind) {
-    case 'parse':
-      return type === BACKEND.parseComplete;
-    case 'bind':
-      return type === BACKEND.bindComplete;
-    case 'close':
-      return type === BACKEND.closeComplete;
-    case 'describe-statement':
-    case 'describe-portal':
-      return type === BACKEND.rowDescription || type === BACKEND.noData;
-    case 'execute':
-      return (
-        type === BACKEND.commandComplete ||
-        type === BACKEND.emptyQueryResponse ||
-        type === BACKEND.portalSuspended
-      );
   }
 }

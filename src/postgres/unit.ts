@@ -29,6 +29,7 @@ export class SimpleUnit implements Unit {
   readonly kind = 'simple';
   readonly open = false;
   readonly asksLast = false;
+  readonly shareable: boolean;
   readonly statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
@@ -39,6 +40,7 @@ export class SimpleUnit implements Unit {
     this.hint = classified.hint;
     this.shape = classified.shape;
     this.message = message;
+    this.shareable = isShareable(this.statement, message.length);
   }
 
   get bytes(): number {
@@ -53,6 +55,7 @@ export class BatchUnit implements Unit {
   readonly hint: Hint | null;
   readonly shape: string;
   readonly batch: ExtendedBatch;
+  readonly shareable: boolean;
   /** Flush came before Sync: more messages follow. */
   open: boolean;
   readonly #wasOpen: boolean;
@@ -65,6 +68,8 @@ export class BatchUnit implements Unit {
     this.hint = first?.hint ?? null;
     this.shape = first?.shape ?? '';
     this.statement = this.#merge();
+    this.shareable =
+      !open && batch.classified.length <= MAX_SHARED_STATEMENTS && isShareable(this.statement, batch.bytes);
   }
 
   /** More messages have come behind a Flush: what they do counts too. */
@@ -80,6 +85,21 @@ export class BatchUnit implements Unit {
   get bytes(): number {
     return this.batch.bytes;
   }
+}
+
+/** What is longer, or streams, has a server connection to itself. */
+const MAX_SHARED_BYTES = 16_384;
+const MAX_SHARED_STATEMENTS = 8;
+
+function isShareable(statement: StatementClass, bytes: number): boolean {
+  return (
+    statement.route === 'replica' &&
+    statement.pin === null &&
+    statement.transaction === null &&
+    statement.prepared === null &&
+    statement.verb !== 'COPY' &&
+    bytes <= MAX_SHARED_BYTES
+  );
 }
 
 /** A statement prepared by SQL text stays on its server connection, and the client with it. */

@@ -24,6 +24,11 @@ export interface ClientConnection {
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void;
   /** The unit has been answered; read the next one. */
   next(): void;
+  /**
+   * What is still answered to the running unit, on a shared server connection, is of no interest any more: it is
+   * dropped and `done` is not called. True: it was at the head.
+   */
+  abandon(): boolean;
   /** Says why, by the protocol's own means, and closes. */
   terminate(error: ProxyError): void;
   /** Clients of this protocol may ask about their last statement (SHOW WARNINGS, ROW_COUNT). */

@@ -36,6 +36,21 @@ export interface ServerConnection {
   cancel(): Promise<void>;
   /** Ends it; safe to call again. `reason` goes to the log. */
   close(reason: string): void;
+  /** Units under way on it, of whatever clients, with the proxy's own statements. */
+  readonly depth: number;
+  /** For how long the unit at the head has been there; 0 when nothing is under way. */
+  headAgeMs(nowMs: number): number;
+  /** The client of the unit at the head does not wait for it any more. */
+  readonly headIsAbandoned: boolean;
+  /** Another client's unit may be queued behind what is under way. */
+  readonly acceptsMore: boolean;
+  /**
+   * Every run behind the head of which nothing has been forwarded ends as `moved`; what is still answered to it is
+   * dropped.
+   */
+  evacuate(): void;
+  /** Called whenever nothing is under way any more; set by the pool while it is shared. */
+  onDrained: (() => void) | null;
   /** Called once, when it has ended for whatever reason; set by the pool. */
   onClosed: ((reason: string) => void) | null;
 }

@@ -20,6 +20,8 @@ export interface Unit {
   readonly open: boolean;
   /** It asks about the last statement what only the server connection knows on which that ran. */
   readonly asksLast: boolean;
+  /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
+  readonly shareable: boolean;
 }
 
 /** What the server says about the transaction after a reply (ReadyForQuery; SERVER_STATUS_IN_TRANS). */
@@ -40,9 +42,15 @@ export type Outcome =
       readonly error: ServerError | null;
       /** MySQL, MariaDB: the position that the reply carried. */
       readonly position: Position | null;
+      /** For how long it was at the head of its server connection. */
+      readonly serviceMs: number;
+      /** Forwarded to the client. */
+      readonly replyBytes: number;
     }
   /** The node answered with an error worth another try; not a byte of it was forwarded. */
   | { readonly kind: 'withheld'; readonly error: ServerError; readonly retryOn: 'elsewhere' | 'primary' }
+  /** It waited behind a unit that takes long, on a shared server connection; nothing was forwarded, and nothing will be. */
+  | { readonly kind: 'moved' }
   /** The server connection broke; the client has had no final reply. */
   | { readonly kind: 'lost'; readonly reason: string; readonly forwarded: boolean };
 

@@ -47,6 +47,10 @@ export class Borrow implements PoolWaiter, Held {
     if (server !== null) this.granted(server);
   }
 
+  readonly sharesNow = false;
+
+  grantedShared(): void {}
+
   granted(server: ServerConnection): void {
     const release = (): void => this.#source.pool(this.#node)?.release(server);
     this.#callback({ server, release }, null);

@@ -23,6 +23,7 @@ import { Borrow } from './borrow.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { HoldQueue } from './hold.js';
 import type { Session } from './session.js';
+import { ShapeCosts } from './shape-costs.js';
 import { Users } from './users.js';
 import { limitsByUser } from './workers/limits.js';
 
@@ -52,6 +53,10 @@ export interface PoolAllowance {
 
 const RESUME_INTERVAL_MS = 100;
 
+export interface ClusterSettings extends RoutingSettings {
+  readonly sharing: ClusterConfig['sharing'];
+}
+
 export class ClusterRuntime {
   readonly name: string;
   readonly protocol: ProtocolRuntime;
@@ -62,6 +67,7 @@ export class ClusterRuntime {
     this.log.error({ error: describeError(cause) }, 'a unit that was held could not be resumed'),
   );
   readonly sessions = new Set<Session>();
+  readonly shapes = new ShapeCosts();
   readonly users: Users;
   readonly #monitor: ClusterMonitorPort;
   readonly #allowance: PoolAllowance | null;
@@ -70,7 +76,7 @@ export class ClusterRuntime {
   #config: ClusterConfig;
   /** Of each node's pool. */
   #limits: PoolLimits;
-  #settings: RoutingSettings;
+  #settings: ClusterSettings;
   #balancer: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
@@ -104,7 +110,7 @@ export class ClusterRuntime {
     parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
   }
 
-  get settings(): RoutingSettings {
+  get settings(): ClusterSettings {
     return this.#settings;
   }
 
@@ -266,13 +272,14 @@ export class ClusterRuntime {
 }
 
 function poolLimits(config: ClusterConfig): PoolLimits {
-  return { ...config.pool, maxByUser: limitsByUser(config) };
+  return { ...config.pool, sharing: config.sharing, maxByUser: limitsByUser(config) };
 }
 
-function settingsOf(config: ClusterConfig): RoutingSettings {
+function settingsOf(config: ClusterConfig): ClusterSettings {
   return {
     consistency: config.consistency.level,
     maxLagMs: config.consistency.maxLagMs,
     splitReads: config.routing.splitReads,
+    sharing: config.sharing,
   };
 }

@@ -20,26 +20,9 @@ import type { PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
+import { mayMove, type Phase } from './session-phase.js';
+import { countRoute, discard, isRepeatable, mayShare, surelyCommitsNothing } from './session-rules.js';
 import { SessionSight } from './session-sight.js';
-
-/**
- * - `login`: no unit yet
- * - `idle`: waits for the client
- * - `waiting`: a unit waits for a server connection
- * - `held`: a unit waits for a node that may take it
- * - `running`: a unit runs
- * - `closed`: the client is gone
- */
-type Phase = 'login' | 'idle' | 'waiting' | 'held' | 'running' | 'closed';
-
-const MOVES: Record<Phase, readonly Phase[]> = {
-  login: ['idle', 'closed'],
-  idle: ['waiting', 'held', 'running', 'idle', 'closed'],
-  waiting: ['running', 'held', 'idle', 'waiting', 'closed'],
-  held: ['waiting', 'running', 'idle', 'held', 'closed'],
-  running: ['idle', 'waiting', 'held', 'running', 'closed'],
-  closed: [],
-};
 
 /** A read is run at most this often: once where it was sent first, then elsewhere. */
 const MAX_ATTEMPTS = 4;
@@ -57,6 +40,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** The server connection that this session holds: while a unit runs, for a transaction, or pinned. */
   #server: ServerConnection | null = null;
+  /** Others' units are under way on it too: it is not this session's to give back. */
+  #isShared = false;
   /** Its node was chosen as a replica. */
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
@@ -175,6 +160,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#hold();
       return;
     }
+    const shared = this.#mayShare(unit) ? pool.share(this.#key!, this.#client.stateDigest) : null;
+    if (shared !== null) {
+      this.#runShared(unit, shared);
+      return;
+    }
     const server = pool.acquire(this.#key!, this.#credential, this.#client.stateDigest, this);
     if (server === null) {
       this.#waitingFor = decision.node;
@@ -206,6 +196,29 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#unit = null;
     this.#client.terminate(this.#counted(new ProxyError('pinned-state-lost', details)));
     return true;
+  }
+
+  #runShared(unit: Unit, server: ServerConnection): void {
+    this.#server = server;
+    this.#isShared = true;
+    this.#run(unit, server);
+    this.#cluster.pool(server.node)?.queued(server);
+  }
+
+  get sharesNow(): boolean {
+    return this.#phase === 'waiting' && this.#mayShare(this.#unit!);
+  }
+
+  grantedShared(server: ServerConnection): void {
+    this.#waitingFor = null;
+    const { epoch, primary } = this.#cluster.snapshot;
+    const rolesChanged = epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node);
+    if (rolesChanged || !server.acceptsMore) this.#place(this.#unit!);
+    else this.#runShared(this.#unit!, server);
+  }
+
+  #mayShare(unit: Unit): boolean {
+    return this.#attempts === 0 && !this.#client.asksBack && mayShare(unit, this.#cluster);
   }
 
   #takeBackPrevious(): boolean {
@@ -261,7 +274,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #run(unit: Unit, server: ServerConnection): void {
     this.#transition('running');
     this.#attempts++;
-    this.#countRoute(unit, server);
+    const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
+    countRoute(this.#cluster, unit, server.node, ownDecision);
     const mayRunAgain = this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS;
     this.#client.execute(
       unit,
@@ -271,12 +285,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     );
   }
 
-  /** Only what writes nothing, only outside a transaction, only while no state hangs on the server connection. */
   #mayRunAgain(unit: Unit): boolean {
-    const { route, pin, transaction, statements } = unit.statement;
-    const isHarmless =
-      route === 'replica' || route === 'session' || (transaction?.kind === 'begin' && statements === 1);
-    return isHarmless && pin === null && !unit.open && this.#transaction === 'idle' && this.#pins.size === 0;
+    return isRepeatable(unit) && this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
@@ -290,7 +300,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
     );
     switch (outcome.kind) {
       case 'answered':
+        if (unit.shareable) this.#cluster.shapes.note(unit.shape, outcome.serviceMs, outcome.replyBytes);
         this.#onAnswered(unit, server, outcome.transaction, outcome.error);
+        return;
+      case 'moved':
+        this.#leaveShared();
+        this.#attempts--;
+        this.#cluster.nodeCounters(server.node).retries['slow-head']++;
+        this.#place(unit);
         return;
       case 'withheld':
         this.#onWithheld(unit, server, outcome.error, outcome.retryOn);
@@ -345,7 +362,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       retryOn === 'primary'
         ? this.#cluster.snapshot.nodes.map((node) => node.name)
         : [...this.#excluded, server.node];
-    this.#countRetry(server.node);
+    this.#cluster.nodeCounters(server.node).retries['server-lost']++;
     this.#place(unit);
   }
 
@@ -353,7 +370,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const node = server.node;
     this.#cluster.reportFailure(node, new Error(reason));
     this.#cluster.pool(node)?.discard(server, reason);
-    this.#server = null;
+    this.#leaveShared();
     this.#cancelling = null;
     const wasInTransaction = this.#transaction !== 'idle';
     const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
@@ -362,7 +379,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transaction = 'idle';
     if (mayRunAgain) {
       this.#excluded = [...this.#excluded, node];
-      this.#countRetry(node);
+      this.#cluster.nodeCounters(node).retries['server-lost']++;
       this.#place(unit);
       return;
     }
@@ -449,6 +466,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   cancelRunning(): void {
     const server = this.#server;
+    if (this.#phase === 'running' && server !== null && this.#isShared) {
+      const unit = this.#unit!;
+      this.#abandonShared(server);
+      this.#fail(unit, new ProxyError('cancelled'), 'idle');
+      return;
+    }
     if (this.#phase === 'running' && server !== null) {
       // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
       this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
@@ -458,6 +481,19 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#withdraw();
     const unit = this.#unit!;
     this.#fail(unit, new ProxyError('cancelled'), 'idle');
+  }
+
+  /**
+   * The unit that runs in a pipeline is of no interest any more. At the head it may run for long: nobody else stays
+   * behind it, it is cancelled, and the connection is not used again, so that the cancel can hit nobody else.
+   */
+  #abandonShared(server: ServerConnection): void {
+    const pool = this.#cluster.pool(server.node);
+    const wasHead = this.#client.abandon();
+    this.#leaveShared();
+    if (!wasHead) return;
+    pool?.isolate(server);
+    void server.cancel().finally(() => discard(pool, server, 'a cancel was sent to it'));
   }
 
   /** The server connection ended while no unit ran on it. */
@@ -494,6 +530,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#giveBackAfterClient(server);
       return;
     }
+    if (this.#isShared) {
+      this.#abandonShared(server);
+      return;
+    }
     // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
     const isWrite = this.#transaction === 'idle' && !unit.open && !isReplicaRead(unit.statement);
@@ -504,9 +544,17 @@ export class Session implements SessionHost, PoolWaiter, Held {
       .finally(() => this.#cluster.pool(server.node)?.discard(server, `its client is gone: ${reason}`));
   }
 
-  // --- server connections -----------------------------------------------------------------------------------
+  /** On the way out of a shared server connection nothing is given back: the pool sees when it is drained. */
+  #leaveShared(): void {
+    this.#server = null;
+    this.#isShared = false;
+  }
 
   #giveBack(server: ServerConnection): void {
+    if (this.#isShared) {
+      this.#leaveShared();
+      return;
+    }
     this.#server = null;
     const pool = this.#cluster.pool(server.node);
     const cancelling = this.#cancelling;
@@ -539,10 +587,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.hold.remove(this);
   }
 
-  // --- small things -----------------------------------------------------------------------------------------
-
   #transition(to: Phase): void {
-    assert(MOVES[this.#phase].includes(to), `a session cannot go from ${this.#phase} to ${to}`);
+    assert(mayMove(this.#phase, to), `a session cannot go from ${this.#phase} to ${to}`);
     this.#phase = to;
   }
 
@@ -550,44 +596,4 @@ export class Session implements SessionHost, PoolWaiter, Held {
     countOne(this.#cluster.counters.errors, error.code);
     return error;
   }
-
-  #countRoute(unit: Unit, server: ServerConnection): void {
-    const { route } = unit.statement;
-    if (route !== 'proxy') this.#cluster.nodeCounters(server.node).units[route]++;
-    if (route !== 'replica') return;
-    const reads = this.#cluster.counters.reads;
-    const decision = this.#decision;
-    if (this.#transaction !== 'idle' || this.#pins.size > 0 || decision?.kind !== 'node')
-      reads['in-transaction']++;
-    else if (
-      decision.reason !== 'write' &&
-      decision.reason !== 'session-state' &&
-      decision.reason !== 'no-primary'
-    )
-      reads[decision.reason]++;
-  }
-
-  #countRetry(node: string): void {
-    this.#cluster.nodeCounters(node).retries['server-lost']++;
-  }
-}
-
-/**
- * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
- * MySQL, a second transaction in the same text) was in it.
- */
-function surelyCommitsNothing(unit: Unit): boolean {
-  const { transaction, ddl, statements, verb, route } = unit.statement;
-  if (ddl || verb === 'UNKNOWN' || route === 'session') return false;
-  if (transaction === null) return statements <= 1;
-  return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
-}
-
-function discard(
-  pool: { discard(server: ServerConnection, reason: string): void } | null,
-  server: ServerConnection,
-  reason: string,
-): void {
-  if (pool === null) server.close(reason);
-  else pool.discard(server, reason);
 }

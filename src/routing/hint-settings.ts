@@ -16,7 +16,7 @@ const LEVELS: ReadonlySet<string> = new Set<ConsistencyLevel>(['eventual', 'sess
  * `route=primary`, `consistency=eventual|session|primary`, `maxLagMs=<ms>`; anything else, and any value that cannot be
  * read, leaves the settings as they are: a comment must not break a statement.
  */
-export function applyHint(settings: RoutingSettings, hint: Hint | null): RoutingSettings {
+export function applyHint<Settings extends RoutingSettings>(settings: Settings, hint: Hint | null): Settings {
   if (hint === null) return settings;
   let { consistency, maxLagMs } = settings;
   const level = hint.get('consistency');
@@ -24,5 +24,5 @@ export function applyHint(settings: RoutingSettings, hint: Hint | null): Routing
   const limit = hint.get('maxlagms');
   if (limit !== undefined && /^\d{1,9}$/.test(limit)) maxLagMs = Number(limit);
   if (hint.get('route') === 'primary') consistency = 'primary';
-  return { consistency, maxLagMs, splitReads: settings.splitReads };
+  return { ...settings, consistency, maxLagMs };
 }

@@ -20,6 +20,7 @@ const LIMITS: PoolLimits = {
   idleTimeoutMs: 60_000,
   maxLifetimeMs: 600_000,
   connectTimeoutMs: 1_000,
+  sharing: { maxConnections: 2, growAtDepth: 2, maxDepth: 4, maxHeadMs: 10 },
 };
 
 /** The next random numbers of a seed (mulberry32). */
@@ -45,11 +46,20 @@ class FakeServer implements ServerConnection {
   readonly bytesReceived = 1;
   readonly bytesSent = 2;
   onClosed: ((reason: string) => void) | null = null;
+  onDrained: (() => void) | null = null;
+  readonly depth = 0;
+  readonly headIsAbandoned = false;
+  readonly acceptsMore = true;
 
   constructor(key: PoolKey) {
     this.key = key;
   }
 
+  headAgeMs(): number {
+    return 0;
+  }
+
+  evacuate(): void {}
   pauseReading(): void {}
   resumeReading(): void {}
   cancel(): Promise<void> {
@@ -79,6 +89,7 @@ class Client implements PoolWaiter {
   state: 'waiting' | 'holding' | 'refused' | 'withdrawn' | 'lost' | 'done' = 'waiting';
   server: FakeServer | null = null;
   error: ProxyError | null = null;
+  readonly sharesNow = false;
   sinceMs = performance.now();
 
   constructor(world: World, key: PoolKey) {
@@ -100,6 +111,10 @@ class Client implements PoolWaiter {
 
   granted(server: ServerConnection): void {
     this.take(server);
+  }
+
+  grantedShared(): void {
+    assert.fail('a connection was shared with somebody who does not share');
   }
 
   refused(error: ProxyError): void {

@@ -1,0 +1,69 @@
+// Everything written to one socket within one turn of the event loop leaves as one write, whoever wrote it.
+// It knows no protocol.
+
+import type { Socket } from 'node:net';
+
+/** Beyond this nothing is gathered any more, and nothing is copied together. */
+const MAX_GATHERED_BYTES = 65_536;
+
+let due: BatchedWriter[] = [];
+
+/** The sockets that became readable in one poll have all been read by now: what they wrote goes out together. */
+function flushAll(): void {
+  const writers = due;
+  due = [];
+  for (const writer of writers) writer.flush();
+}
+
+export class BatchedWriter {
+  readonly #socket: Socket;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #isDue = false;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** False: more should wait for the socket's `drain`. */
+  write(bytes: Buffer): boolean {
+    this.#chunks.push(bytes);
+    this.#bytes += bytes.length;
+    if (this.#bytes >= MAX_GATHERED_BYTES) return this.flush();
+    if (!this.#isDue) {
+      this.#isDue = true;
+      if (due.length === 0) setImmediate(flushAll);
+      due.push(this);
+    }
+    return !this.#socket.writableNeedDrain;
+  }
+
+  flush(): boolean {
+    this.#isDue = false;
+    const chunks = this.#chunks;
+    if (chunks.length === 0 || !this.#socket.writable) return true;
+    const bytes = this.#bytes;
+    this.#chunks = [];
+    this.#bytes = 0;
+    return writeTogether(this.#socket, chunks, bytes);
+  }
+}
+
+/** One write for all: a copy where that is cheaper than handing the kernel a list. */
+export function writeTogether(socket: Socket, chunks: readonly Buffer[], bytes: number): boolean {
+  if (chunks.length === 1) return socket.write(chunks[0]!);
+  if (bytes <= MAX_GATHERED_BYTES) {
+    const all = Buffer.allocUnsafe(bytes);
+    let at = 0;
+    for (const chunk of chunks) {
+      all.set(chunk, at);
+      at += chunk.length;
+    }
+    return socket.write(all);
+  }
+  socket.cork();
+  let keepsUp = true;
+  for (const chunk of chunks) keepsUp = socket.write(chunk);
+  socket.uncork();
+  return keepsUp;
+}

@@ -1,0 +1,236 @@
+// The server connections of a node on which units of several clients are under way at once, in pipelines.
+// It chooses among them and watches their heads; it knows no statement, and not who the clients are.
+
+import { monotonicMs } from '../lib/clock.js';
+import type { ServerConnection } from '../protocol/server-connection.js';
+
+export interface SharingLimits {
+  /** Server connections of one user, database and session state that are shared at a time. */
+  readonly maxConnections: number;
+  /** Another connection joins when at least so many units are under way on each. */
+  readonly growAtDepth: number;
+  /** Units under way on one of them. */
+  readonly maxDepth: number;
+  /** A unit at the head for longer makes nobody wait any more: those behind it run elsewhere. On a busy machine, more. */
+  readonly maxHeadMs: number;
+}
+
+interface Shared {
+  readonly server: ServerConnection;
+  readonly keyText: string;
+  readonly digest: string;
+  /** The check of the head that is due, while somebody waits behind it. */
+  timer: NodeJS.Timeout | null;
+  checkDueMs: number;
+  drainedAtMs: number;
+  /** Nothing more is queued here until it is drained. */
+  closed: boolean;
+}
+
+/** A check that comes so much too late says more about our own event loop than about the node. */
+const MAX_LATENESS_MS = 5;
+/** Where heads commonly take long (a busy machine), a head is slow only at so many times that. */
+const SLOW_BY_COMMON = 4;
+const MAX_HEAD_FACTOR = 20;
+/** What one observation of a head's age counts. */
+const WEIGHT = 0.05;
+
+export class SharedConnections {
+  readonly #byServer = new Map<ServerConnection, Shared>();
+  readonly #groups = new Map<string, Map<string, Shared[]>>();
+  readonly #onDrained: (server: ServerConnection, closed: boolean) => void;
+  limits: SharingLimits;
+  /** Since start, for the metrics. */
+  readonly counts = { units: 0, evacuations: 0 };
+  /** How old heads are when they are looked at, on the average. */
+  #commonHeadMs = 0;
+
+  constructor(limits: SharingLimits, onDrained: (server: ServerConnection, closed: boolean) => void) {
+    this.limits = limits;
+    this.#onDrained = onDrained;
+  }
+
+  get size(): number {
+    return this.#byServer.size;
+  }
+
+  /** Connections with units under way. */
+  get inUse(): number {
+    let inUse = 0;
+    for (const { server } of this.#byServer.values()) if (server.depth > 0) inUse++;
+    return inUse;
+  }
+
+  /** Units under way on all of them. */
+  get depth(): number {
+    let depth = 0;
+    for (const { server } of this.#byServer.values()) depth += server.depth;
+    return depth;
+  }
+
+  has(server: ServerConnection): boolean {
+    return this.#byServer.has(server);
+  }
+
+  servers(): IterableIterator<ServerConnection> {
+    return this.#byServer.keys();
+  }
+
+  /** The one with the fewest units under way, null when none takes more; `mayGrow` when another connection may join. */
+  choose(keyText: string, digest: string): { server: ServerConnection | null; mayGrow: boolean } {
+    const group = this.#groups.get(keyText)?.get(digest);
+    if (group === undefined) return { server: null, mayGrow: this.limits.maxConnections > 0 };
+    let best: Shared | null = null;
+    for (const shared of group) {
+      const { server } = shared;
+      if (shared.closed || !server.acceptsMore || server.depth >= this.limits.maxDepth) continue;
+      if (best === null || server.depth < best.server.depth) best = shared;
+    }
+    return { server: best?.server ?? null, mayGrow: group.length < this.limits.maxConnections };
+  }
+
+  add(server: ServerConnection, keyText: string, digest: string): void {
+    const shared: Shared = {
+      server,
+      keyText,
+      digest,
+      timer: null,
+      checkDueMs: 0,
+      drainedAtMs: 0,
+      closed: false,
+    };
+    this.#byServer.set(server, shared);
+    let states = this.#groups.get(keyText);
+    if (states === undefined) {
+      states = new Map();
+      this.#groups.set(keyText, states);
+    }
+    const group = states.get(digest);
+    if (group === undefined) states.set(digest, [shared]);
+    else group.push(shared);
+    server.onDrained = () => {
+      shared.drainedAtMs = monotonicMs();
+      this.#onDrained(server, shared.closed);
+    };
+  }
+
+  /** A unit has been queued on it. */
+  queued(server: ServerConnection): void {
+    this.counts.units++;
+    const shared = this.#byServer.get(server);
+    if (shared !== undefined && shared.timer === null) this.#watch(shared);
+  }
+
+  /** It has ended, or goes back to the idle ones. False: it was not shared. */
+  remove(server: ServerConnection): boolean {
+    const shared = this.#byServer.get(server);
+    if (shared === undefined) return false;
+    server.onDrained = null;
+    if (shared.timer !== null) clearTimeout(shared.timer);
+    this.#byServer.delete(server);
+    const states = this.#groups.get(shared.keyText);
+    const group = states?.get(shared.digest);
+    if (states === undefined || group === undefined) return true;
+    group.splice(group.indexOf(shared), 1);
+    if (group.length === 0) states.delete(shared.digest);
+    if (states.size === 0) this.#groups.delete(shared.keyText);
+    return true;
+  }
+
+  /** Nothing more is queued on one of them, so that somebody who needs it for himself gets it when it is drained. */
+  closeOne(): boolean {
+    let best: Shared | null = null;
+    for (const shared of this.#byServer.values())
+      if (
+        !shared.closed &&
+        shared.server.depth > 0 &&
+        (best === null || shared.server.depth < best.server.depth)
+      )
+        best = shared;
+    if (best === null) return false;
+    best.closed = true;
+    return true;
+  }
+
+  /** One on which nothing is under way, if there is one in this state; it is not shared any more. */
+  takeDrained(keyText: string, digest: string): ServerConnection | null {
+    let found: ServerConnection | null = null;
+    for (const [state, group] of this.#groups.get(keyText) ?? []) {
+      const drained = group.find(({ server }) => server.depth === 0 && !server.closed)?.server;
+      if (drained === undefined) continue;
+      found = drained;
+      if (state === digest) break;
+    }
+    if (found !== null) this.remove(found);
+    return found;
+  }
+
+  /** One on which nothing is under way; it stays on the list. */
+  findDrained(fits: (keyText: string, server: ServerConnection) => boolean): ServerConnection | null {
+    for (const { server, keyText } of this.#byServer.values())
+      if (server.depth === 0 && fits(keyText, server)) return server;
+    return null;
+  }
+
+  /** Those on which nothing has been under way since then; they stay on the list. */
+  drainedSince(sinceMs: number): ServerConnection[] {
+    const drained: ServerConnection[] = [];
+    for (const { server, drainedAtMs } of this.#byServer.values())
+      if (server.depth === 0 && drainedAtMs <= sinceMs) drained.push(server);
+    return drained;
+  }
+
+  /** Connections that come back when they are drained. */
+  get closing(): number {
+    let closing = 0;
+    for (const { closed } of this.#byServer.values()) if (closed) closing++;
+    return closing;
+  }
+
+  closeOlderThan(openedAtMs: number): void {
+    for (const shared of this.#byServer.values())
+      if (shared.server.openedAtMs < openedAtMs) shared.closed = true;
+  }
+
+  /** Nothing more is queued on it, and what waits behind its head runs elsewhere. */
+  isolate(server: ServerConnection): void {
+    const shared = this.#byServer.get(server);
+    if (shared === undefined) return;
+    shared.closed = true;
+    server.evacuate();
+  }
+
+  get #slowHeadMs(): number {
+    const { maxHeadMs } = this.limits;
+    return Math.min(Math.max(maxHeadMs, SLOW_BY_COMMON * this.#commonHeadMs), MAX_HEAD_FACTOR * maxHeadMs);
+  }
+
+  #watch(shared: Shared): void {
+    const ms = this.#slowHeadMs;
+    shared.checkDueMs = monotonicMs() + ms;
+    shared.timer = setTimeout(() => this.#check(shared), ms);
+  }
+
+  #check(shared: Shared): void {
+    shared.timer = null;
+    const { server } = shared;
+    if (server.depth === 0) return;
+    const now = monotonicMs();
+    const ageMs = server.headAgeMs(now);
+    this.#commonHeadMs += (ageMs - this.#commonHeadMs) * WEIGHT;
+    const weAreLate = now - shared.checkDueMs > MAX_LATENESS_MS;
+    if (!weAreLate && ageMs >= this.#slowHeadMs) {
+      if (server.headIsAbandoned) {
+        // Nobody waits for its answer; it may run for ever.
+        this.isolate(server);
+        void server.cancel().finally(() => server.close('what ran on it was given up'));
+        return;
+      }
+      if (server.depth > 1 && !shared.closed) {
+        this.counts.evacuations++;
+        this.isolate(server);
+      }
+    }
+    this.#watch(shared);
+  }
+}

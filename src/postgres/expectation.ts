@@ -1,0 +1,99 @@
+// What a server connection expects of the node, and how a reply is told to be what was expected.
+// It holds no socket; the server connection keeps the queue of these.
+
+import type { ServerError } from '../protocol/unit.js';
+import type { PreparedText } from './prepared-statements.js';
+import type { Run, Step } from './run.js';
+import { BACKEND } from './wire/backend.js';
+import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
+
+/** A run, or a statement of our own, whose final ReadyForQuery has not come. */
+export class Expectation {
+  /** Null: our own, nothing of it reaches a client. */
+  readonly run: Run | null;
+  /** Our own: called with its error, if it had one. */
+  readonly ownDone: ((error: ServerError | null) => void) | null;
+  /** The client's view of the parameters is compared before its first reply. */
+  tellParameters: boolean;
+  /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
+  muted = false;
+  /** Forwarded so far. */
+  replyBytes = 0;
+  /** Next step of `run.steps`. */
+  step = 0;
+  /** After an error the server skips everything up to Sync. */
+  failed = false;
+  error: ServerError | null = null;
+  /** `again`: it runs again here, without what the proxy has prepared for it. */
+  withheld: 'elsewhere' | 'primary' | 'again' | null = null;
+  /** Statements whose plans no longer fit. */
+  stale: readonly PreparedText[] | null = null;
+  /** Something behind the headers has been forwarded: rows, a result, an error. */
+  committed = false;
+  /** Anything at all has been forwarded. */
+  forwarded = false;
+  /** The last forwarded slice ends inside a message. */
+  cut = false;
+  tag = '';
+
+  constructor(
+    run: Run | null,
+    ownDone: ((error: ServerError | null) => void) | null,
+    tellParameters: boolean,
+  ) {
+    this.run = run;
+    this.ownDone = ownDone;
+    this.tellParameters = tellParameters;
+  }
+
+  /** A read of which nothing has been answered: it may run elsewhere. */
+  get canMove(): boolean {
+    return this.run?.withhold === true && !this.muted && !this.forwarded && !this.failed;
+  }
+}
+
+/** Named statements that the run binds. */
+export function boundTexts(run: Run): PreparedText[] {
+  const texts: PreparedText[] = [];
+  for (const { kind, text } of run.steps ?? [])
+    if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
+  return texts;
+}
+
+export const FAKES: Partial<Record<Step['kind'], Buffer>> = {
+  parse: PARSE_COMPLETE,
+  bind: BIND_COMPLETE,
+  close: CLOSE_COMPLETE,
+};
+
+/** Replies that say nothing about rows: an error behind them can still be kept back. */
+export function isHeader(type: number): boolean {
+  return (
+    type === BACKEND.parseComplete ||
+    type === BACKEND.bindComplete ||
+    type === BACKEND.closeComplete ||
+    type === BACKEND.parameterDescription ||
+    type === BACKEND.rowDescription ||
+    type === BACKEND.noData
+  );
+}
+
+export function completes(kind: Step['kind'], type: number): boolean {
+  switch (kind) {
+    case 'parse':
+      return type === BACKEND.parseComplete;
+    case 'bind':
+      return type === BACKEND.bindComplete;
+    case 'close':
+      return type === BACKEND.closeComplete;
+    case 'describe-statement':
+    case 'describe-portal':
+      return type === BACKEND.rowDescription || type === BACKEND.noData;
+    case 'execute':
+      return (
+        type === BACKEND.commandComplete ||
+        type === BACKEND.emptyQueryResponse ||
+        type === BACKEND.portalSuspended
+      );
+  }
+}

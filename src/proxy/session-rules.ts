@@ -1,0 +1,62 @@
+// What holds for a unit by itself: whether it may run again, share a server connection, have committed; and how it is counted.
+// It knows no state of a session.
+
+import type { ServerConnection } from '../protocol/server-connection.js';
+import type { Unit } from '../protocol/unit.js';
+import type { Decision } from '../routing/decide.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+
+/** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
+export function isRepeatable(unit: Unit): boolean {
+  const { route, pin, transaction, statements } = unit.statement;
+  const isHarmless =
+    route === 'replica' || route === 'session' || (transaction?.kind === 'begin' && statements === 1);
+  return isHarmless && pin === null && !unit.open;
+}
+
+/** A read that ends by itself and soon may stand in a pipeline with others'. */
+export function mayShare(unit: Unit, cluster: ClusterRuntime): boolean {
+  const { sharing } = cluster.settings;
+  return sharing.enabled && unit.shareable && cluster.shapes.isLight(unit.shape, sharing.maxHeadMs);
+}
+
+/**
+ * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
+ * MySQL, a second transaction in the same text) was in it.
+ */
+export function surelyCommitsNothing(unit: Unit): boolean {
+  const { transaction, ddl, statements, verb, route } = unit.statement;
+  if (ddl || verb === 'UNKNOWN' || route === 'session') return false;
+  if (transaction === null) return statements <= 1;
+  return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
+}
+
+/** `decision`: null where the session held its server connection already. */
+export function countRoute(
+  cluster: ClusterRuntime,
+  unit: Unit,
+  node: string,
+  decision: Decision | null,
+): void {
+  const { route } = unit.statement;
+  if (route !== 'proxy') cluster.nodeCounters(node).units[route]++;
+  if (route !== 'replica') return;
+  const reads = cluster.counters.reads;
+  if (decision?.kind !== 'node') reads['in-transaction']++;
+  else if (
+    decision.reason !== 'write' &&
+    decision.reason !== 'session-state' &&
+    decision.reason !== 'no-primary'
+  )
+    reads[decision.reason]++;
+}
+
+/** The pool may have left the configuration meanwhile. */
+export function discard(
+  pool: { discard(server: ServerConnection, reason: string): void } | null,
+  server: ServerConnection,
+  reason: string,
+): void {
+  if (pool === null) server.close(reason);
+  else pool.discard(server, reason);
+}
