@@ -10,6 +10,8 @@ export interface PoolStatus {
   readonly idle: number;
   /** Of these, the ones held by one client for a transaction or a pin. */
   readonly leased: number;
+  /** Of these, the ones on which reads of several clients are pipelined. */
+  readonly shared: number;
   /** Units that wait for one. */
   readonly waiting: number;
   /** Most server connections allowed. */

@@ -38,6 +38,7 @@ const LISTENER: Effects<Omit<ListenerConfig, 'name'>> = {
   loginTimeoutMs: 'live',
   hints: 'live',
   autoPrepare: 'live',
+  sharing: 'live',
   auth: 'live',
 };
 const NODE: Effects<Omit<NodeConfig, 'name'>> = {
@@ -51,6 +52,7 @@ const USER: Effects<Omit<UserConfig, 'name'>> = {
   password: 'live',
   verifier: 'live',
   maxServerConnections: 'live',
+  sharing: 'live',
 };
 const MONITOR: Effects<ClusterConfig['monitor']> = {
   user: 'restart',

@@ -165,6 +165,7 @@ class Resolver {
           password: this.#secret(user.password, [...path, 'users', i, 'password']),
           verifier: this.#secret(user.verifier, [...path, 'users', i, 'verifier']),
           maxServerConnections: user.maxServerConnections ?? null,
+          ...(user.sharing === undefined ? {} : { sharing: user.sharing }),
         })) ?? null,
     };
   }

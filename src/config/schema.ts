@@ -57,6 +57,12 @@ export const listenerSchema = z.strictObject({
     })
     .optional()
     .describe('In place of the switch of the cluster (PostgreSQL). Default: as the cluster.'),
+  sharing: z
+    .strictObject({
+      enabled: z.boolean().describe('Whether short reads of its clients share server connections.'),
+    })
+    .optional()
+    .describe('In place of the switch of the cluster. Default: as the cluster.'),
   auth: z
     .enum(AUTH_METHODS)
     .default('auto')
@@ -258,6 +264,12 @@ export const userSchema = z.strictObject({
   maxServerConnections: count(1, 10_000)
     .optional()
     .describe('Server connections of a node at a time for this user. Default: the limit of the pool.'),
+  sharing: z
+    .strictObject({
+      enabled: z.boolean().describe('Whether short reads of this user share server connections.'),
+    })
+    .optional()
+    .describe('In place of the switch of the listener or cluster. Default: as there.'),
 });
 
 export const clusterSchema = z.strictObject({

@@ -54,7 +54,10 @@ export interface PoolAllowance {
 const RESUME_INTERVAL_MS = 100;
 
 export interface ClusterSettings extends RoutingSettings {
-  readonly sharing: ClusterConfig['sharing'];
+  readonly sharing: ClusterConfig['sharing'] & {
+    /** Users' own switches. */
+    readonly byUser: ReadonlyMap<string, boolean>;
+  };
 }
 
 export class ClusterRuntime {
@@ -276,10 +279,13 @@ function poolLimits(config: ClusterConfig): PoolLimits {
 }
 
 function settingsOf(config: ClusterConfig): ClusterSettings {
+  const byUser = new Map<string, boolean>();
+  for (const { name, sharing } of config.users ?? [])
+    if (sharing !== undefined) byUser.set(name, sharing.enabled);
   return {
     consistency: config.consistency.level,
     maxLagMs: config.consistency.maxLagMs,
     splitReads: config.routing.splitReads,
-    sharing: config.sharing,
+    sharing: { ...config.sharing, byUser },
   };
 }

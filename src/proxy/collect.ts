@@ -32,6 +32,9 @@ function collectCluster(runtime: ClusterRuntime): void {
     if (pool === null) continue;
     numbers.poolIdle = pool.idle;
     numbers.poolLeased = pool.leased;
+    numbers.poolShared = pool.shared;
+    numbers.sharedUnits = pool.sharedUnits;
+    numbers.slowHeads = pool.evacuations;
     numbers.poolWaiting = pool.waiting;
     numbers.poolWaits = pool.counts.waited;
     numbers.poolTimeouts = pool.counts.timeouts;

@@ -162,10 +162,12 @@ export class Listener {
   }
 
   #accept(socket: Socket, isTooMany: boolean): void {
+    const sharing = this.#config.sharing?.enabled ?? null;
+    const listener = { counters: this.#counters, sharing };
     this.cluster.protocol.accept(
       socket,
       this.#settings(isTooMany),
-      (client) => new Session(this.cluster, this.#counters, client),
+      (client) => new Session(this.cluster, listener, client),
     );
   }
 

@@ -1,10 +1,22 @@
 // What holds for a unit by itself: whether it may run again, share a server connection, have committed; and how it is counted.
 // It knows no state of a session.
 
+import type { ProxyError } from '../lib/errors.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Unit } from '../protocol/unit.js';
 import type { Decision } from '../routing/decide.js';
+import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+
+export interface SessionListener {
+  readonly counters: ListenerCounters;
+  /** Null: as the cluster. */
+  readonly sharing: boolean | null;
+}
+
+/** A read is run at most this often: once where it was sent first, then elsewhere. */
+export const MAX_ATTEMPTS = 4;
+export const NO_NODES: readonly string[] = [];
 
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
 export function isRepeatable(unit: Unit): boolean {
@@ -14,10 +26,20 @@ export function isRepeatable(unit: Unit): boolean {
   return isHarmless && pin === null && !unit.open;
 }
 
-/** A read that ends by itself and soon may stand in a pipeline with others'. */
-export function mayShare(unit: Unit, cluster: ClusterRuntime): boolean {
-  const { sharing } = cluster.settings;
-  return sharing.enabled && unit.shareable && cluster.shapes.isLight(unit.shape, sharing.maxHeadMs);
+/**
+ * A read that ends by itself and soon may stand in a pipeline with others'. The user's switch stands in place of the
+ * listener's (null: none), and that of the cluster's.
+ */
+export function mayShare(
+  unit: Unit,
+  cluster: ClusterRuntime,
+  user: string,
+  listener: boolean | null,
+): boolean {
+  if (!unit.shareable) return false;
+  const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
+  if (!(byUser.get(user) ?? listener ?? enabled)) return false;
+  return cluster.shapes.isLight(unit.shape, maxHeadMs);
 }
 
 /**
@@ -59,4 +81,9 @@ export function discard(
 ): void {
   if (pool === null) server.close(reason);
   else pool.discard(server, reason);
+}
+
+export function counted(cluster: ClusterRuntime, error: ProxyError): ProxyError {
+  countOne(cluster.counters.errors, error.code);
+  return error;
 }

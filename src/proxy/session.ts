@@ -17,21 +17,26 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
-import { countOne, type ListenerCounters } from '../telemetry/counters.js';
+import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import { mayMove, type Phase } from './session-phase.js';
-import { countRoute, discard, isRepeatable, mayShare, surelyCommitsNothing } from './session-rules.js';
+import {
+  counted,
+  countRoute,
+  discard,
+  isRepeatable,
+  MAX_ATTEMPTS,
+  mayShare,
+  NO_NODES,
+  type SessionListener,
+  surelyCommitsNothing,
+} from './session-rules.js';
 import { SessionSight } from './session-sight.js';
-
-/** A read is run at most this often: once where it was sent first, then elsewhere. */
-const MAX_ATTEMPTS = 4;
-
-const NO_NODES: readonly string[] = [];
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
-  readonly #listener: ListenerCounters;
+  readonly #listener: SessionListener;
   readonly #client: ClientConnection;
   readonly #sight: SessionSight;
   #phase: Phase = 'login';
@@ -63,7 +68,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
 
-  constructor(cluster: ClusterRuntime, listener: ListenerCounters, client: ClientConnection) {
+  constructor(cluster: ClusterRuntime, listener: SessionListener, client: ClientConnection) {
     this.#cluster = cluster;
     this.#listener = listener;
     this.#client = client;
@@ -100,7 +105,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   loginFailed(user: string): void {
-    this.#listener.loginFailures++;
+    this.#listener.counters.loginFailures++;
     this.#cluster.users.forget(user);
   }
 
@@ -194,7 +199,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       detail: 'it is a replica',
     };
     this.#unit = null;
-    this.#client.terminate(this.#counted(new ProxyError('pinned-state-lost', details)));
+    this.#client.terminate(counted(this.#cluster, new ProxyError('pinned-state-lost', details)));
     return true;
   }
 
@@ -218,7 +223,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #mayShare(unit: Unit): boolean {
-    return this.#attempts === 0 && !this.#client.asksBack && mayShare(unit, this.#cluster);
+    if (this.#attempts > 0 || this.#client.asksBack) return false;
+    return mayShare(unit, this.#cluster, this.#key!.user, this.#listener.sharing);
   }
 
   #takeBackPrevious(): boolean {
@@ -392,7 +398,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
         detail: reason,
       });
       this.#unit = null;
-      this.#client.terminate(this.#counted(error));
+      this.#client.terminate(counted(this.#cluster, error));
       return;
     }
     if (this.#onReplica && forwarded) this.#sight.ranOnReplica(node);
@@ -408,7 +414,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
     this.#transition('idle');
     this.#unit = null;
-    this.#client.fail(unit, this.#counted(error), transaction);
+    this.#client.fail(unit, counted(this.#cluster, error), transaction);
     if (this.#phase === 'idle') this.#client.next();
   }
 
@@ -511,9 +517,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const details = { node: server.node, detail: reason };
     if (hadPins.length > 0) {
       const error = new ProxyError('pinned-state-lost', { reasons: hadPins.join(', '), ...details });
-      this.#client.terminate(this.#counted(error));
+      this.#client.terminate(counted(this.#cluster, error));
     } else if (lostTransaction) {
-      this.#client.transactionLost(this.#counted(new ProxyError('transaction-lost', details)));
+      this.#client.transactionLost(counted(this.#cluster, new ProxyError('transaction-lost', details)));
     }
   }
 
@@ -590,10 +596,5 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #transition(to: Phase): void {
     assert(mayMove(this.#phase, to), `a session cannot go from ${this.#phase} to ${to}`);
     this.#phase = to;
-  }
-
-  #counted(error: ProxyError): ProxyError {
-    countOne(this.#cluster.counters.errors, error.code);
-    return error;
   }
 }

@@ -14,7 +14,12 @@ export interface ClusterFacts extends Pick<ClusterRuntime, 'name' | 'config' | '
   readonly settings: Pick<RoutingSettings, 'maxLagMs'>;
   readonly counters: { readonly clients: number };
   readonly hold: { readonly size: number };
-  pool(node: string): { readonly idle: number; readonly leased: number; readonly waiting: number } | null;
+  pool(node: string): {
+    readonly idle: number;
+    readonly leased: number;
+    readonly shared: number;
+    readonly waiting: number;
+  } | null;
 }
 
 export function clusterStatus(runtime: ClusterFacts): ClusterStatus {
@@ -70,9 +75,10 @@ function nodeStatus(runtime: ClusterFacts, node: NodeSnapshot): NodeStatus {
       ? Math.max(0, Math.round(monotonicMs() - node.appliedAtMs))
       : null,
     pool: {
-      open: (pool?.idle ?? 0) + (pool?.leased ?? 0),
+      open: (pool?.idle ?? 0) + (pool?.leased ?? 0) + (pool?.shared ?? 0),
       idle: pool?.idle ?? 0,
       leased: pool?.leased ?? 0,
+      shared: pool?.shared ?? 0,
       waiting: pool?.waiting ?? 0,
       limit: runtime.config.pool.maxServerConnections,
     },

@@ -57,6 +57,9 @@ export interface NodeCounters {
   poolWaits: number;
   poolTimeouts: number;
   poolRefusals: number;
+  /** Units that shared a server connection; how often those behind a slow one were moved. */
+  sharedUnits: number;
+  slowHeads: number;
   serverConnectionsOpened: number;
   serverConnectionsOpenFailures: number;
   serverConnectionsClosed: number;
@@ -69,6 +72,7 @@ export interface NodeCounters {
   // States, set by their owners rather than counted.
   poolIdle: number;
   poolLeased: number;
+  poolShared: number;
   poolWaiting: number;
   up: boolean;
   primary: boolean;
@@ -122,6 +126,7 @@ const PRESENT: ReadonlySet<string> = new Set([
   'cacheEntries',
   'poolIdle',
   'poolLeased',
+  'poolShared',
   'poolWaiting',
 ]);
 /** What the monitor knows; the workers' is a copy. */
@@ -164,6 +169,8 @@ function newNode(): NodeCounters {
     poolWaits: 0,
     poolTimeouts: 0,
     poolRefusals: 0,
+    sharedUnits: 0,
+    slowHeads: 0,
     serverConnectionsOpened: 0,
     serverConnectionsOpenFailures: 0,
     serverConnectionsClosed: 0,
@@ -182,6 +189,7 @@ function newNode(): NodeCounters {
     },
     poolIdle: 0,
     poolLeased: 0,
+    poolShared: 0,
     poolWaiting: 0,
     up: false,
     primary: false,

@@ -285,6 +285,7 @@ const ROWS: readonly Row[] = [
   byNodeAnd('gauge', 'state', 'pool_connections', 'Server connections now, by what they do.', (n) => ({
     idle: n.poolIdle,
     leased: n.poolLeased,
+    shared: n.poolShared,
   })),
   byNode('gauge', 'pool_waiting_units', 'Units that wait for a server connection.', (n) => n.poolWaiting),
   byNode(
@@ -298,6 +299,18 @@ const ROWS: readonly Row[] = [
     'pool_timeouts_total',
     'Units that gave up waiting for a server connection.',
     (n) => n.poolTimeouts,
+  ),
+  byNode(
+    'counter',
+    'shared_units_total',
+    'Units that shared a server connection with units of other clients.',
+    (n) => n.sharedUnits,
+  ),
+  byNode(
+    'counter',
+    'shared_slow_heads_total',
+    'How often a unit took so long that those behind it were moved to other server connections.',
+    (n) => n.slowHeads,
   ),
   byNode('counter', 'pool_refusals_total', 'Units that found the queue full.', (n) => n.poolRefusals),
   byNode(

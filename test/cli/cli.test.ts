@@ -167,7 +167,7 @@ const NODE: NodeStatus = {
   weight: 1,
   lastError: null,
   probedMsAgo: 12,
-  pool: { open: 5, idle: 3, leased: 2, waiting: 0, limit: 20 },
+  pool: { open: 5, idle: 3, leased: 2, shared: 0, waiting: 0, limit: 20 },
 };
 
 const STATUS: StatusReport = {

@@ -310,8 +310,8 @@ export class Supervisor implements RunningProxy {
       counters,
       hold: { size: counters.holding },
       pool: (node) => {
-        const { poolIdle, poolLeased, poolWaiting } = nodeCounters(counters, node);
-        return { idle: poolIdle, leased: poolLeased, waiting: poolWaiting };
+        const { poolIdle, poolLeased, poolShared, poolWaiting } = nodeCounters(counters, node);
+        return { idle: poolIdle, leased: poolLeased, shared: poolShared, waiting: poolWaiting };
       },
     };
   }
