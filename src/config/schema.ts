@@ -147,8 +147,8 @@ export const sharingSchema = z.strictObject({
     .default(4)
     .describe('Shared server connections of a node for one user, database and session state. Default: 4.'),
   growAtDepth: count(1, 10_000)
-    .default(4)
-    .describe('Another connection is shared too when so many units are under way on each. Default: 4.'),
+    .default(16)
+    .describe('Another connection is shared too when so many units are under way on each. Default: 16.'),
   maxDepth: count(2, 10_000)
     .default(256)
     .describe('Units under way on a shared server connection at a time. Default: 256.'),

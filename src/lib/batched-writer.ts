@@ -7,10 +7,17 @@ import type { Socket } from 'node:net';
 const MAX_GATHERED_BYTES = 65_536;
 
 let due: BatchedWriter[] = [];
+let turn = 0;
+
+/** Changes when what has been gathered leaves. */
+export function currentTurn(): number {
+  return turn;
+}
 
 /** The sockets that became readable in one poll have all been read by now: what they wrote goes out together. */
 function flushAll(): void {
   const writers = due;
+  turn++;
   due = [];
   for (const writer of writers) writer.flush();
 }

@@ -1,6 +1,7 @@
 // The server connections of a node on which units of several clients are under way at once, in pipelines.
 // It chooses among them and watches their heads; it knows no statement, and not who the clients are.
 
+import { currentTurn } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 
@@ -23,6 +24,8 @@ interface Shared {
   timer: NodeJS.Timeout | null;
   checkDueMs: number;
   drainedAtMs: number;
+  /** In which a unit was queued last. */
+  turn: number;
   /** Nothing more is queued here until it is drained. */
   closed: boolean;
 }
@@ -76,14 +79,19 @@ export class SharedConnections {
     return this.#byServer.keys();
   }
 
-  /** The one with the fewest units under way, null when none takes more; `mayGrow` when another connection may join. */
+  /**
+   * The one to which something is going in this turn anyway (one write is cheaper than two), else the one with the fewest
+   * units under way, null when none takes more. `mayGrow`: another connection may join.
+   */
   choose(keyText: string, digest: string): { server: ServerConnection | null; mayGrow: boolean } {
     const group = this.#groups.get(keyText)?.get(digest);
     if (group === undefined) return { server: null, mayGrow: this.limits.maxConnections > 0 };
+    const turn = currentTurn();
     let best: Shared | null = null;
     for (const shared of group) {
       const { server } = shared;
       if (shared.closed || !server.acceptsMore || server.depth >= this.limits.maxDepth) continue;
+      if (shared.turn === turn && server.depth < this.limits.growAtDepth) return { server, mayGrow: false };
       if (best === null || server.depth < best.server.depth) best = shared;
     }
     return { server: best?.server ?? null, mayGrow: group.length < this.limits.maxConnections };
@@ -97,6 +105,7 @@ export class SharedConnections {
       timer: null,
       checkDueMs: 0,
       drainedAtMs: 0,
+      turn: -1,
       closed: false,
     };
     this.#byServer.set(server, shared);
@@ -118,7 +127,9 @@ export class SharedConnections {
   queued(server: ServerConnection): void {
     this.counts.units++;
     const shared = this.#byServer.get(server);
-    if (shared !== undefined && shared.timer === null) this.#watch(shared);
+    if (shared === undefined) return;
+    shared.turn = currentTurn();
+    if (shared.timer === null) this.#watch(shared);
   }
 
   /** It has ended, or goes back to the idle ones. False: it was not shared. */

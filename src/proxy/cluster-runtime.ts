@@ -4,6 +4,7 @@
 import type { ClusterSnapshot } from '../cluster/snapshot.js';
 import type { ClusterConfig } from '../config/schema.js';
 import type { PositionSamples } from '../consistency/watermark.js';
+import { currentTurn } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
@@ -13,7 +14,7 @@ import type { StoredVerifier } from '../protocol/node-control.js';
 import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
-import { type Balancer, createBalancer } from '../routing/balance.js';
+import { type Balancer, ByTurns, createBalancer } from '../routing/balance.js';
 import { type Decision, decide, type SessionView } from '../routing/decide.js';
 import type { RoutingSettings } from '../routing/hint-settings.js';
 import type { StatementClass } from '../sql/statement.js';
@@ -81,6 +82,7 @@ export class ClusterRuntime {
   #limits: PoolLimits;
   #settings: ClusterSettings;
   #balancer: Balancer;
+  #byTurns: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
   #resumedAtMs = Number.NEGATIVE_INFINITY;
@@ -109,6 +111,7 @@ export class ClusterRuntime {
     this.#limits = poolLimits(parts.config);
     this.#settings = settingsOf(parts.config);
     this.#balancer = this.#createBalancer();
+    this.#byTurns = new ByTurns(this.#balancer, currentTurn);
     this.#openPools();
     parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
   }
@@ -144,8 +147,10 @@ export class ClusterRuntime {
     return nodeCounters(this.counters, node);
   }
 
-  decide(statement: StatementClass, view: SessionView): Decision {
-    return decide(statement, view, this.#snapshot, this.positions, this.#balancer);
+  /** `shares`: it may be sent together with others. */
+  decide(statement: StatementClass, view: SessionView, shares: boolean): Decision {
+    const balancer = shares ? this.#byTurns : this.#balancer;
+    return decide(statement, view, this.#snapshot, this.positions, balancer);
   }
 
   borrow(key: PoolKey, credential: Credential, callback: LoginCallback): void {
@@ -191,6 +196,7 @@ export class ClusterRuntime {
     this.users.configure(config.users);
     this.protocol.reconfigure(config.routing, config.autoPrepare);
     this.#balancer = this.#createBalancer();
+    this.#byTurns = new ByTurns(this.#balancer, currentTurn);
     this.#openPools();
     this.hold.resumeAll();
   }

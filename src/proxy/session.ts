@@ -142,7 +142,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, this.#server);
       return;
     }
-    const decision = this.#cluster.decide(unit.statement, this.#sight.viewFor(unit, this.#excluded));
+    const shares = this.#mayShare(unit);
+    const decision = this.#cluster.decide(unit.statement, this.#sight.viewFor(unit, this.#excluded), shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
@@ -165,7 +166,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#hold();
       return;
     }
-    const shared = this.#mayShare(unit) ? pool.share(this.#key!, this.#client.stateDigest) : null;
+    const shared = shares ? pool.share(this.#key!, this.#client.stateDigest) : null;
     if (shared !== null) {
       this.#runShared(unit, shared);
       return;
@@ -452,8 +453,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const detail = `: held for ${waitedMs} ms; ${this.#cluster.snapshot.explanation}`;
     this.#fail(this.#unit, new ProxyError('no-primary', { detail }), 'idle');
   }
-
-  // --- what the protocol asks for ---------------------------------------------------------------------------
 
   pin(reason: PinReason): void {
     if (this.#pins.has(reason)) return;

@@ -11,6 +11,39 @@ export interface Balancer {
   choose<Node extends BalanceNode>(nodes: readonly Node[]): Node;
 }
 
+/** Chooses the same node for all that is chosen within one turn, so that it can be sent there together. */
+export class ByTurns implements Balancer {
+  readonly #inner: Balancer;
+  readonly #currentTurn: () => number;
+  #turn = -1;
+  #chosen = '';
+  #left = 0;
+
+  constructor(inner: Balancer, currentTurn: () => number) {
+    this.#inner = inner;
+    this.#currentTurn = currentTurn;
+  }
+
+  choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    const turn = this.#currentTurn();
+    if (turn === this.#turn && this.#left > 0) {
+      const again = nodes.find(({ name }) => name === this.#chosen);
+      if (again !== undefined) {
+        this.#left--;
+        return again;
+      }
+    }
+    const node = this.#inner.choose(nodes);
+    this.#turn = turn;
+    this.#chosen = node.name;
+    this.#left = MAX_IN_TURN;
+    return node;
+  }
+}
+
+/** Beyond this a turn is long enough to be worth another node's work. */
+const MAX_IN_TURN = 32;
+
 export type BalancePolicy = 'round-robin' | 'least-connections' | 'weighted';
 
 /** `outstanding`: units that the node has under way or waiting. */

@@ -52,7 +52,7 @@ test('a listener and one node are enough', async (t) => {
           writeFunctions: [],
           foreignTablesAreReads: false,
         },
-        sharing: { enabled: true, maxConnections: 4, growAtDepth: 4, maxDepth: 256, maxHeadMs: 10 },
+        sharing: { enabled: true, maxConnections: 4, growAtDepth: 16, maxDepth: 256, maxHeadMs: 10 },
         autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
         consistency: { level: 'session', maxLagMs: 10_000 },
         failover: {
