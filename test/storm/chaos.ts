@@ -1,0 +1,188 @@
+// What makes the storm: kills server connections, takes locks, changes tables, freezes and restarts replicas, kills the primary.
+// At most one node is away at a time; it knows the servers, not what the clients ask.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describeError } from '../../src/lib/errors.js';
+import type { TestCluster, TestNode } from '../servers/cluster.js';
+import { until } from '../servers/poll.js';
+import type { StormProxy } from './proxy.js';
+import type { Random } from './random.js';
+import type { Tally } from './tally.js';
+import type { Weather } from './unit.js';
+
+interface Dialect {
+  readonly serverConnections: (user: string) => string;
+  readonly end: (id: string) => string;
+  /** Statements of one connection; the lock is held between the first and the second. */
+  readonly lock: readonly [string, string];
+  readonly changes: readonly string[];
+}
+
+const postgres: Dialect = {
+  serverConnections: (user) => `SELECT pid::text AS id FROM pg_stat_activity WHERE usename = '${user}'`,
+  end: (id) => `SELECT pg_terminate_backend(${id})`,
+  lock: ['BEGIN; LOCK TABLE items IN ACCESS EXCLUSIVE MODE', 'COMMIT'],
+  changes: [
+    'ALTER TABLE shifty ADD COLUMN IF NOT EXISTS extra int DEFAULT 5',
+    'ANALYZE items',
+    'ALTER TABLE shifty DROP COLUMN IF EXISTS extra',
+    'ANALYZE shifty',
+  ],
+};
+
+const mysql: Dialect = {
+  serverConnections: (user) =>
+    `SELECT CAST(id AS CHAR) AS id FROM information_schema.processlist WHERE user = '${user}'`,
+  end: (id) => `KILL ${id}`,
+  lock: ['LOCK TABLES items WRITE', 'UNLOCK TABLES'],
+  changes: [
+    'ALTER TABLE shifty ADD COLUMN extra INT DEFAULT 5',
+    'ANALYZE TABLE items',
+    'ALTER TABLE shifty DROP COLUMN extra',
+    'ANALYZE TABLE shifty',
+  ],
+};
+
+export interface ChaosOptions {
+  readonly cluster: TestCluster;
+  readonly proxy: StormProxy;
+  readonly random: Random;
+  readonly tally: Tally;
+  readonly weather: Weather;
+  readonly failover: boolean;
+}
+
+export class Chaos {
+  readonly #options: ChaosOptions;
+  readonly #dialect: Dialect;
+  #primary: TestNode;
+  /** Ends when a node is back. */
+  #nodeAway: Promise<void> = Promise.resolve();
+  #change = 0;
+
+  constructor(options: ChaosOptions) {
+    this.#options = options;
+    this.#dialect = options.cluster.kind === 'postgres' ? postgres : mysql;
+    this.#primary = options.cluster.primary;
+  }
+
+  /** Until the storm is over and everything that was broken is whole. */
+  async rage(): Promise<void> {
+    const makers = [
+      this.#again(150, 900, 'server connections ended', () => this.#endConnections()),
+      this.#again(300, 2_500, 'locks held', () => this.#alone(() => this.#lock())),
+      this.#again(200, 2_000, 'tables changed', () => this.#alone(() => this.#changeTable())),
+      this.#again(1_000, 4_000, 'replicas frozen', () => this.#alone(() => this.#freeze())),
+      this.#again(2_500, 8_000, 'replicas restarted', () => this.#alone(() => this.#restart())),
+    ];
+    if (this.#options.failover)
+      makers.push(this.#again(15_000, 30_000, 'primaries killed', () => this.#alone(() => this.#failOver())));
+    await Promise.all(makers);
+  }
+
+  async #again(fromMs: number, toMs: number, name: string, make: () => Promise<void>): Promise<void> {
+    const { random, weather, tally } = this.#options;
+    for (;;) {
+      const end = performance.now() + random.int(fromMs, toMs);
+      while (performance.now() < end) {
+        if (weather.over) return;
+        await sleep(Math.min(100, Math.max(1, end - performance.now())));
+      }
+      if (weather.over) return;
+      try {
+        await make();
+        tally.count('chaos', name);
+      } catch (error) {
+        // A server that is just being restarted, or a question that waits for a lock.
+        tally.count('chaos', `${name}: not done (${describeError(error).slice(0, 80)})`);
+      }
+    }
+  }
+
+  /** One at a time of what needs a whole cluster. */
+  #alone(make: () => Promise<void>): Promise<void> {
+    const turn = this.#nodeAway.then(() => (this.#options.weather.over ? undefined : make()));
+    this.#nodeAway = turn.catch(() => {});
+    return turn;
+  }
+
+  get #replicas(): TestNode[] {
+    return this.#options.cluster.nodes.filter((node) => node !== this.#primary);
+  }
+
+  async #endConnections(): Promise<void> {
+    const { cluster, random, weather } = this.#options;
+    if (weather.failingOver) return;
+    const node = random.pick(cluster.nodes);
+    const ended = async () => {
+      const rows = await node.admin(this.#dialect.serverConnections(cluster.user.user));
+      for (let i = random.int(1, 4); i > 0 && rows.length > 0; i--) {
+        const [row] = rows.splice(random.int(0, rows.length - 1), 1);
+        // It may be gone already.
+        await node.admin(this.#dialect.end(String(row!.id))).catch(() => {});
+      }
+    };
+    // A node that is frozen answers when it is thawed; nobody waits for it here.
+    await Promise.race([ended(), sleep(2_000)]);
+  }
+
+  async #lock(): Promise<void> {
+    const { random } = this.#options;
+    const [take, release] = this.#dialect.lock;
+    await this.#primary.admin(take);
+    try {
+      await sleep(random.int(50, 500));
+    } finally {
+      await this.#primary.admin(release);
+    }
+  }
+
+  async #changeTable(): Promise<void> {
+    const { changes } = this.#dialect;
+    await this.#primary.admin(changes[this.#change++ % changes.length]!);
+  }
+
+  async #freeze(): Promise<void> {
+    const { random } = this.#options;
+    const node = random.pick(this.#replicas);
+    await node.kill('SIGSTOP');
+    try {
+      await sleep(random.int(100, 800));
+    } finally {
+      await node.kill('SIGCONT');
+    }
+  }
+
+  async #restart(): Promise<void> {
+    const { random, proxy } = this.#options;
+    const node = random.pick(this.#replicas);
+    await node.kill('SIGKILL');
+    await sleep(random.int(0, 500));
+    await node.start();
+    await until(`${node.name} takes reads again`, async () => {
+      const { nodes } = await proxy.status();
+      return nodes.find(({ name }) => name === node.name)?.takesReads === true;
+    });
+  }
+
+  async #failOver(): Promise<void> {
+    const { cluster, proxy, weather } = this.#options;
+    const old = this.#primary;
+    weather.failingOver = true;
+    await old.kill('SIGKILL');
+    await until('another primary', async () => {
+      const { primary } = await proxy.status();
+      return primary !== null && primary !== old.name;
+    });
+    const { primary } = await proxy.status();
+    this.#primary = cluster.nodes.find((node) => node.name === primary)!;
+    await cluster.rebuild(old, this.#primary);
+    await until('all nodes take part again', async () => {
+      const { nodes } = await proxy.status();
+      return nodes.every((node) => node.takesReads || node.takesWrites);
+    });
+    // Behind it: what is answered from here on has been asked of the new primary.
+    weather.epoch++;
+    weather.failingOver = false;
+  }
+}
