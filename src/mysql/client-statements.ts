@@ -24,7 +24,7 @@ export class ClientStatement {
     this.text = text;
   }
 
-  /** A cursor belongs to a statement on the server: it is not shared with others of the same text. */
+  /** What a cursor, or long data, belongs to on the server: it is not shared with others of the same text. */
   get cursorText(): PreparedText {
     this.#cursorText ??= { ...this.text };
     return this.#cursorText;

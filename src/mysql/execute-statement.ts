@@ -15,7 +15,9 @@ export function textOf(unit: MysqlUnit): PreparedText {
   const statement = unit.prepared!;
   const usesCursor =
     unit.kind === 'fetch' || unit.kind === 'reset-statement' || ((unit.execute?.flags ?? 0) & 7) !== 0;
-  return usesCursor ? statement.cursorText : statement.text;
+  // Long data for a parameter that another execution bound as a number is read as that number, by MySQL as 0 and by
+  // MariaDB as an address: what other clients have executed must not do that to this one.
+  return usesCursor || statement.longData.length > 0 ? statement.cursorText : statement.text;
 }
 
 /**

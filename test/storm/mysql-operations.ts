@@ -15,6 +15,8 @@ interface Prepared {
   readonly values: () => (number | string)[];
   /** Of the last execution: they may be left out next time. */
   types: readonly number[] | null;
+  /** Its second parameter is always sent as long data: servers misread it for one that was bound as a number before. */
+  readonly long: boolean;
 }
 
 interface State {
@@ -38,6 +40,8 @@ const rules: ErrorRules = {
     if (unit.kind === 'last' && code === '1235' && message.includes('another client')) return true;
     // ER_SERVER_SHUTDOWN is what a killed connection's statement ends with; MariaDB: ER_CONNECTION_KILLED.
     const lost = code === '2013' || code === '1053' || code === '1927';
+    // It was left in the server connection that has been lost.
+    if (unit.kind === 'last' && lost) return true;
     if (weather.failingOver && (code === '1290' || code === '2003')) return true;
     switch (unit.class) {
       case 'read':
@@ -227,7 +231,8 @@ async function prepared(client: Client): Promise<void> {
     ]);
     const parameters = text.split('?').length - 1;
     const id = await prepare(client, text, parameters, columns);
-    if (id !== null) state.prepared.push({ id, text, ...statement, types: null });
+    if (id !== null)
+      state.prepared.push({ id, text, ...statement, types: null, long: columns === 2 && random.chance(0.3) });
     return;
   }
   const statement = random.pick(state.prepared);
@@ -256,7 +261,7 @@ async function prepared(client: Client): Promise<void> {
   const units: Unit[] = [];
   for (let i = random.int(1, 3); i > 0; i--) {
     const values = statement.values();
-    const long = dice > 0.85 && statement.text === 'SELECT ? AS c, ? AS k' ? 1 : null;
+    const long = statement.long ? 1 : null;
     if (long !== null) values[1] = `c${number}k${values[1]}${'y'.repeat(random.int(0, 300))}`;
     const keep = long === null && statement.types !== null && random.chance(0.4);
     const types = keep
