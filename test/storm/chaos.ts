@@ -76,11 +76,19 @@ export class Chaos {
       this.#again(2_500, 8_000, 'replicas restarted', () => this.#alone(() => this.#restart())),
     ];
     if (this.#options.failover)
-      makers.push(this.#again(15_000, 30_000, 'primaries killed', () => this.#alone(() => this.#failOver())));
+      makers.push(
+        this.#again(15_000, 30_000, 'primaries killed', () => this.#alone(() => this.#failOver()), true),
+      );
     await Promise.all(makers);
   }
 
-  async #again(fromMs: number, toMs: number, name: string, make: () => Promise<void>): Promise<void> {
+  async #again(
+    fromMs: number,
+    toMs: number,
+    name: string,
+    make: () => Promise<void>,
+    mustHappen = false,
+  ): Promise<void> {
     const { random, weather, tally } = this.#options;
     for (;;) {
       const end = performance.now() + random.int(fromMs, toMs);
@@ -93,6 +101,10 @@ export class Chaos {
         await make();
         tally.count('chaos', name);
       } catch (error) {
+        if (mustHappen) {
+          const got = describeError(error);
+          tally.violation({ client: 0, kind: 'chaos', what: `not done: ${name}`, asked: '', got, story: [] });
+        }
         // A server that is just being restarted, or a question that waits for a lock.
         tally.count('chaos', `${name}: not done (${describeError(error).slice(0, 80)})`);
       }

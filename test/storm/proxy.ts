@@ -54,7 +54,7 @@ export async function startStormProxy(
         // A storm waits longer for a server connection than an application would: slowness is no violation.
         pool: { waitTimeoutMs: 55_000 },
         // One failover after another is what it is for.
-        failover: { blockMs: 0 },
+        failover: { mode: 'automatic', blockMs: 0 },
         ...changes,
       },
     ],
