@@ -396,7 +396,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const sequence = run?.sequence ?? sequenceAfter((unit as MysqlUnit).frame);
     this.#endUnit(unit as MysqlUnit);
     this.session.transactionEnded();
-    if (error.isFatal || run?.cut === true) this.#terminateAt(error, sequence);
+    if (run?.cut === true) this.#endInMidPacket(error);
+    else if (error.isFatal) this.#terminateAt(error, sequence);
     else if ((unit as MysqlUnit).kind !== 'clear') this.#write(buildProxyError(error, sequence));
   }
 
@@ -408,7 +409,13 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   terminate(error: ProxyError): void {
     // A client that waits for an answer, or sends the next command and then reads, expects the id 1.
-    this.#terminateAt(error, this.#run?.sequence ?? 1);
+    if (this.#run?.cut === true) this.#endInMidPacket(error);
+    else this.#terminateAt(error, this.#run?.sequence ?? 1);
+  }
+
+  /** Whatever we said would be read as the rest of a row. */
+  #endInMidPacket(error: ProxyError): void {
+    this.#close(error.message);
   }
 
   #terminateAt(error: ProxyError, sequence: number): void {

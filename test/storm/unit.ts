@@ -66,6 +66,11 @@ export function judge(
   const at = lines.findIndex((line) => line.startsWith('E '));
   if (at < 0) {
     if (lines.at(-1) === END && unit.class === 'pin') return { verdict: 'ended', code: 'end' };
+    // In the middle of a message that is being forwarded, nothing can be said: the connection ends.
+    const isPrefix =
+      unit.verify === undefined && lines.slice(0, -1).every((line, i) => line === unit.expect[i]);
+    if (lines.at(-1) === END && isPrefix && lines.some((line) => line.startsWith('D ')))
+      return { verdict: 'ended', code: 'cut' };
     return problem;
   }
   const [, code, message] = /^E (\S+) (.*)$/s.exec(lines[at]!) ?? [];
@@ -77,6 +82,9 @@ export function judge(
   const behind = lines.slice(at + 1);
   if (behind.at(-1) === END)
     return unit.class === 'pin' ? { verdict: 'ended', code: error.code } : 'its connection was ended';
+  // Fatal (pinned-state-lost): the connection ends behind it, in MySQL without a word of it in this reply.
+  if (unit.class === 'pin' && /^session state .* was lost/.test(error.message))
+    return { verdict: 'ended', code: error.code };
   if (!rules.isTail(behind)) return `behind an error: ${behind.join(' / ')}`;
   return { verdict: 'failed', code: error.code };
 }
