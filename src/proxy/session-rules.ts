@@ -21,9 +21,10 @@ export const NO_NODES: readonly string[] = [];
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
 export function isRepeatable(unit: Unit): boolean {
   const { route, pin, transaction, statements, verb } = unit.statement;
-  // SHOW goes to the primary and writes nothing; SHOW WARNINGS is about what was there.
+  // SHOW goes to the primary and writes nothing; SHOW WARNINGS is about what was there. Without a statement (Close) nothing ran.
   const isHarmless =
     (verb === 'SHOW' && statements === 1 && !unit.asksLast) ||
+    (statements === 0 && !unit.asksLast) ||
     route === 'replica' ||
     route === 'session' ||
     (transaction?.kind === 'begin' && statements === 1);

@@ -29,7 +29,7 @@ import {
   update,
 } from './postgres-units.js';
 import { PostgresStormWire } from './postgres-wire.js';
-import type { Unit } from './unit.js';
+import type { Unit, UnitClass } from './unit.js';
 
 function nextNamed(client: Client): Named {
   const { number, random } = client;
@@ -190,9 +190,9 @@ async function readSettings(client: Client): Promise<void> {
   else for (const each of units) await client.run(each);
 }
 
-async function discardAll(client: Client): Promise<void> {
+async function discardAll(client: Client, unitClass: UnitClass = 'read'): Promise<void> {
   const { state } = client;
-  const verdict = await client.run(query('discard', 'DISCARD ALL', ['C DISCARD ALL', READY]));
+  const verdict = await client.run(query('discard', 'DISCARD ALL', ['C DISCARD ALL', READY], unitClass));
   state.named.clear();
   const known = verdict === 'right';
   state.applicationName = known ? '' : null;
@@ -356,7 +356,7 @@ async function pins(client: Client): Promise<void> {
   if ((await client.run(lock)) === 'right')
     await client.run({ ...point(client, client.next()), kind: 'pinned-read', class: 'pin' });
   // DISCARD ALL unlocks, and what pinned is gone.
-  await discardAll(client);
+  await discardAll(client, 'pin');
 }
 
 const operation = (
@@ -391,7 +391,7 @@ export function postgresSpeech(
       operation('named', 15, named),
       operation('settings', 5, settings),
       operation('read settings', 4, readSettings),
-      operation('discard', 0.5, discardAll),
+      operation('discard', 0.5, (client) => discardAll(client)),
       operation('write', 6, write),
       operation('transaction', 4, transaction),
       operation('read only', 3, readOnly),

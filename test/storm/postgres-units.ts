@@ -198,7 +198,13 @@ export function failing(client: Client, k: number): Unit {
         READY,
       ]);
     case 1:
-      return query(kind, `SELECT 1 AS a ${own}`, [`E 42601 syntax error at or near "${own}"`, READY]);
+      // Not understood, so it is the primary's and may not run again.
+      return query(
+        kind,
+        `SELECT 1 AS a ${own}`,
+        [`E 42601 syntax error at or near "${own}"`, READY],
+        'write',
+      );
     case 2:
       return query(kind, `SELECT ${own}`, [`E 42703 column "${own}" does not exist`, READY]);
     case 3:
