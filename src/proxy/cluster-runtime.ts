@@ -149,7 +149,8 @@ export class ClusterRuntime {
 
   /** `shares`: it may be sent together with others. */
   decide(statement: StatementClass, view: SessionView, shares: boolean): Decision {
-    const balancer = shares ? this.#byTurns : this.#balancer;
+    // Where a session reads first it may have to stay while others write: that is spread one by one.
+    const balancer = shares && view.lastReplica !== null ? this.#byTurns : this.#balancer;
     return decide(statement, view, this.#snapshot, this.positions, balancer);
   }
 

@@ -25,6 +25,8 @@ export class ByTurns implements Balancer {
   }
 
   choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
+    // One who has no choice does not choose for the others.
+    if (nodes.length === 1) return nodes[0]!;
     const turn = this.#currentTurn();
     if (turn === this.#turn && this.#left > 0) {
       const again = nodes.find(({ name }) => name === this.#chosen);
