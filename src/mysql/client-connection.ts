@@ -374,6 +374,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (reply.length <= MAX_REPLY_BYTES && this.session.sharesReplies) unit.prepared!.text.reply = reply;
   }
 
+  readonly hasBegun = false;
+
   abandon(): boolean {
     return false;
   }

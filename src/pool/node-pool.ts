@@ -6,63 +6,15 @@ import { describeError, ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import { IdleConnections } from './idle-connections.js';
-import { SharedConnections, type SharingLimits } from './shared-connections.js';
+import { keyTextOf } from './key-text.js';
+import { SharedConnections } from './shared-connections.js';
+import type { PoolLimits, PoolWaiter, Wait } from './waiter.js';
 
-export interface PoolLimits {
-  /** Server connections of this node, of all users and databases together. */
-  maxServerConnections: number;
-  /** Units waiting for one. */
-  maxWaiting: number;
-  /** Milliseconds a unit waits for one. */
-  waitTimeoutMs: number;
-  /** Milliseconds after which an unused one is closed. */
-  idleTimeoutMs: number;
-  /** Milliseconds after which one is closed when it comes back. */
-  maxLifetimeMs: number;
-  connectTimeoutMs: number;
-  sharing: SharingLimits;
-  /** Server connections of this node for single users. */
-  maxByUser?: { get(user: string): number | undefined };
-}
-
-/** Somebody who wants a server connection, and then has it. */
-export interface PoolWaiter {
-  /** Exactly one of the two is called after `acquire` answered null, unless `withdraw` came first. */
-  granted(server: ServerConnection): void;
-  refused(error: ProxyError): void;
-  /** It may ask its last connection about its last statement (`reclaim`): others leave that one to it while they can. */
-  readonly asksBack?: boolean;
-  /** It would also take a connection on which others' units are under way. */
-  readonly sharesNow: boolean;
-  /** In place of `granted`, when it would share: the connection is not its own. */
-  grantedShared(server: ServerConnection): void;
-  /** The server connection that it has ended by itself; it is no longer the waiter's. */
-  lost(server: ServerConnection, reason: string): void;
-}
-
-interface Wait {
-  readonly waiter: PoolWaiter;
-  readonly keyText: string;
-  readonly key: PoolKey;
-  readonly credential: Credential;
-  readonly stateDigest: string;
-  readonly sinceMs: number;
-}
+export type { PoolLimits, PoolWaiter } from './waiter.js';
 
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
-
-const keyTextCache = new WeakMap<PoolKey, string>();
-
-function keyTextOf(key: PoolKey): string {
-  let text = keyTextCache.get(key);
-  if (text === undefined) {
-    text = JSON.stringify([key.user, key.database, key.variant]);
-    keyTextCache.set(key, text);
-  }
-  return text;
-}
 
 export class NodePool {
   readonly node: string;
@@ -80,6 +32,7 @@ export class NodePool {
   readonly #attempts = new Map<string, number>();
   #opening = false;
   #mustOpen = false;
+  #isServing = false;
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
   /** Since start, for the metrics. */
@@ -171,6 +124,9 @@ export class NodePool {
       if (this.#total() > limits.maxServerConnections || this.#isUserOver(server.key.user))
         server.close('over the limit');
     }
+    this.#closeShared(null, this.#total() - limits.maxServerConnections);
+    for (const [user, count] of this.#byUser)
+      this.#closeShared(user, count - (limits.maxByUser?.get(user) ?? count));
     this.#openForWaits();
   }
 
@@ -233,6 +189,7 @@ export class NodePool {
   share(key: PoolKey, stateDigest: string): ServerConnection | null {
     if (this.#closed) return null;
     const keyText = keyTextOf(key);
+    if (this.#waits.length > 0) this.#shareWithOvertaken(keyText, stateDigest);
     const { server, mayGrow } = this.#shared.choose(keyText, stateDigest);
     if (mayGrow && (server === null || server.depth >= this.#limits.sharing.growAtDepth)) {
       const idle = this.#idle.takeExactly(keyText, stateDigest, this.#isUnasked);
@@ -257,7 +214,9 @@ export class NodePool {
 
   /** It stays shared, unless somebody waits for one, or it has to go. */
   #onDrained(server: ServerConnection, closed: boolean): void {
-    if (!closed && this.#waits.length === 0 && server.reusable) return;
+    const isOver =
+      this.#total() > this.#limits.maxServerConnections || this.#isUserOver(server.key.user) || this.#closed;
+    if (!closed && !isOver && this.#waits.length === 0 && server.reusable) return;
     this.#shared.remove(server);
     if (this.#closed || !server.reusable || this.#isSurplus(server)) server.close('not reusable');
     else this.#offer(server);
@@ -394,7 +353,7 @@ export class NodePool {
       // The connection in hand stands on no list.
       const isFull = this.#total() + 1 >= this.#limits.maxServerConnections;
       if (at >= 0 && !(headIsStarved && isFull)) {
-        if (this.#shareWithWaiters(server, keyText)) return;
+        if (this.#shareWithWaiters(server, keyText, this.#waits[at]!)) return;
         const [wait] = this.#waits.splice(at, 1);
         this.#lend(server, wait!.waiter);
         wait!.waiter.granted(server);
@@ -405,19 +364,45 @@ export class NodePool {
     this.#openForWaits();
   }
 
-  /** Under load nobody is idle: a connection that comes free serves all who would share it. */
-  #shareWithWaiters(server: ServerConnection, keyText: string): boolean {
+  /**
+   * Under load nobody is idle: a connection that comes free serves all who would share it. Not while `first`, who has
+   * waited longest, needs it for himself: there would always be somebody to share it with.
+   */
+  #shareWithWaiters(server: ServerConnection, keyText: string, first: Wait): boolean {
     const digest = server.stateDigest;
     const fits = (wait: Wait): boolean =>
       wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharesNow;
-    if (!this.#waits.some(fits) || !this.#shared.choose(keyText, digest).mayGrow) return false;
+    if (!fits(first) || !this.#shared.choose(keyText, digest).mayGrow) return false;
     const waits = this.#waits.filter(fits).slice(0, this.#limits.sharing.maxDepth);
     const taken = new Set(waits);
     this.#waits = this.#waits.filter((wait) => !taken.has(wait));
     this.#lastHolders.delete(server);
     this.#shared.add(server, keyText, digest);
     for (const wait of waits) wait.waiter.grantedShared(server);
+    // They may all have gone elsewhere: then nothing ends here that would tell us so.
+    if (server.depth === 0 && this.#shared.has(server)) this.#onDrained(server, false);
+    if (this.#waits.length > 0) this.#openForWaits();
     return true;
+  }
+
+  /** Whoever has waited too long for room on a shared connection comes before a newcomer. */
+  #shareWithOvertaken(keyText: string, digest: string): void {
+    const sinceMs = monotonicMs() - OVERTAKE_MS;
+    if (this.#waits[0]!.sinceMs > sinceMs || this.#isServing) return;
+    const fits = (wait: Wait): boolean =>
+      wait.sinceMs <= sinceMs &&
+      wait.keyText === keyText &&
+      wait.stateDigest === digest &&
+      wait.waiter.sharesNow;
+    // One of them may go elsewhere and ask here again.
+    this.#isServing = true;
+    for (;;) {
+      const at = this.#waits.findIndex(fits);
+      const server = at < 0 ? null : this.#shared.choose(keyText, digest).server;
+      if (server === null) break;
+      this.#waits.splice(at, 1)[0]!.waiter.grantedShared(server);
+    }
+    this.#isServing = false;
   }
 
   /** Opens connections for waiters that have none coming, as far as the limits allow. Closing one to make room comes back here. */
@@ -440,12 +425,12 @@ export class NodePool {
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
-        this.#closeShared();
+        this.#closeShared(key.user, this.#wantedOfShared(key.user));
         this.onShort?.(key.user);
         continue;
       }
       if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) {
-        this.#closeShared();
+        this.#closeShared(null, this.#wantedOfShared(null));
         this.onShort?.(null);
         return;
       }
@@ -453,11 +438,23 @@ export class NodePool {
     }
   }
 
-  /** Under load a shared connection is never drained by itself: some make room for those who need one to themselves. */
-  #closeShared(): void {
-    let wanted = -this.#shared.closing;
-    for (const { waiter } of this.#waits) if (!waiter.sharesNow) wanted++;
-    while (wanted > 0 && this.#shared.closeOne()) wanted--;
+  /** Under load a shared connection is never drained by itself: so many (of this user, or of any) come back when they are. */
+  #closeShared(user: string | null, wanted: number): void {
+    let more = wanted - this.#shared.closing(user);
+    while (more > 0 && this.#shared.closeOne(user)) more--;
+  }
+
+  /** One for each who needs it for himself, and one for all of a state of which none is shared. */
+  #wantedOfShared(user: string | null): number {
+    const states = new Set<string>();
+    let alone = 0;
+    for (const { waiter, key, keyText, stateDigest } of this.#waits) {
+      if (user !== null && key.user !== user) continue;
+      if (!waiter.sharesNow) alone++;
+      else if (this.#attemptsOf(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
+        states.add(`${keyText} ${stateDigest}`);
+    }
+    return alone + states.size;
   }
 
   /** Connections being opened for this user and database; whoever waits longest gets the first. */

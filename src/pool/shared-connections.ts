@@ -148,16 +148,14 @@ export class SharedConnections {
     return true;
   }
 
-  /** Nothing more is queued on one of them, so that somebody who needs it for himself gets it when it is drained. */
-  closeOne(): boolean {
+  /** Nothing more is queued on one of them (of this user, or of any), so that it comes back when it is drained. */
+  closeOne(user: string | null): boolean {
     let best: Shared | null = null;
-    for (const shared of this.#byServer.values())
-      if (
-        !shared.closed &&
-        shared.server.depth > 0 &&
-        (best === null || shared.server.depth < best.server.depth)
-      )
-        best = shared;
+    for (const shared of this.#byServer.values()) {
+      const { server, closed } = shared;
+      if (closed || server.depth === 0 || (user !== null && server.key.user !== user)) continue;
+      if (best === null || server.depth < best.server.depth) best = shared;
+    }
     if (best === null) return false;
     best.closed = true;
     return true;
@@ -191,16 +189,24 @@ export class SharedConnections {
     return drained;
   }
 
-  /** Connections that come back when they are drained. */
-  get closing(): number {
+  /** Connections (of this user, or of any) that come back when they are drained. */
+  closing(user: string | null): number {
     let closing = 0;
-    for (const { closed } of this.#byServer.values()) if (closed) closing++;
+    for (const { closed, server } of this.#byServer.values())
+      if (closed && server.depth > 0 && (user === null || server.key.user === user)) closing++;
     return closing;
   }
 
+  /** One in this state takes more, if not now, then when something on it has ended. */
+  isOpen(keyText: string, digest: string): boolean {
+    const group = this.#groups.get(keyText)?.get(digest);
+    return group?.some(({ closed, server }) => !closed && server.acceptsMore) === true;
+  }
+
+  /** What is drained would not be drained again: it stays open, and is judged when it has been used. */
   closeOlderThan(openedAtMs: number): void {
     for (const shared of this.#byServer.values())
-      if (shared.server.openedAtMs < openedAtMs) shared.closed = true;
+      if (shared.server.depth > 0 && shared.server.openedAtMs < openedAtMs) shared.closed = true;
   }
 
   /** Nothing more is queued on it, and what waits behind its head runs elsewhere. */

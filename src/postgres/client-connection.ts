@@ -467,6 +467,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     return wasHead;
   }
 
+  get hasBegun(): boolean {
+    return this.#run !== null && this.#server?.hasBegun(this.#run) === true;
+  }
+
   next(): void {
     if (this.#phase === 'closed') return;
     this.#phase = 'collecting';

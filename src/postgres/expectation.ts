@@ -52,11 +52,11 @@ export class Expectation {
   }
 }
 
-/** Named statements that the run binds. */
-export function boundTexts(run: Run): PreparedText[] {
+/** Named statements that the run binds, or uses in this way too. */
+export function boundTexts(run: Run, or: Step['kind'] = 'bind'): PreparedText[] {
   const texts: PreparedText[] = [];
   for (const { kind, text } of run.steps ?? [])
-    if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
+    if ((kind === 'bind' || kind === or) && text !== null && text.serverName !== '') texts.push(text);
   return texts;
 }
 

@@ -128,6 +128,8 @@ export class ExtendedBatch {
     /** What the unnamed statement runs as; undefined: nothing in this batch has asked. */
     let unnamedAs: HeldText | null | undefined;
     if (from === 0) this.#undo();
+    // A unit under way may fail before its Parse: what the unnamed statement is by then cannot be known.
+    if (from === 0 && server.depth > 0) server.unnamed = null;
     const names = this.#namesBefore(from);
     const lookUp = (name: string): PreparedText | undefined => {
       const own = names.get(name);
@@ -310,7 +312,7 @@ export class ExtendedBatch {
       ensure(server, text, out);
       out.messages.push(buildDescribe('statement', text.serverName));
     }
-    out.steps.push(step('describe-statement', 'forward', null));
+    out.steps.push(step('describe-statement', 'forward', text ?? null));
   }
 
   #writeClose(

@@ -31,7 +31,7 @@ import { buildCancelRequest } from './wire/startup.js';
 export const CONNECTION_LOST = '08006';
 /** invalid_sql_statement_name: a Bind to a statement that is not there. */
 const INVALID_STATEMENT_NAME = '26000';
-/** duplicate_prepared_statement: the Close that was to make room was skipped behind another unit's error. */
+/** duplicate_prepared_statement: another unit's error has made us believe that it is not there (a skipped Close). */
 const DUPLICATE_STATEMENT = '42P05';
 const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
@@ -322,8 +322,8 @@ export class PostgresServerConnection implements ServerConnection {
       head.stale = boundTexts(run);
       isOurs = head.stale.length > 0;
     } else if (error.code === INVALID_STATEMENT_NAME) {
-      // Somebody has deallocated behind our back what we believed to be there.
-      for (const text of boundTexts(run)) {
+      // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.
+      for (const text of boundTexts(run, 'describe-statement')) {
         this.prepared.delete(text);
         isOurs = true;
       }
@@ -362,6 +362,9 @@ export class PostgresServerConnection implements ServerConnection {
     for (let i = head.step; i < run.steps.length; i++) {
       const step = run.steps[i]!;
       if (step.text === null || step.verb === 'fake') continue;
+      // It is there, under the name that no other text has.
+      if (i === head.step && head.error?.code === DUPLICATE_STATEMENT && step.text.serverName !== '')
+        continue;
       // A skipped Close has left there what it was to take away.
       if (step.kind === 'close') this.prepared.notClosed(step.text);
       if (step.kind !== 'parse') continue;
@@ -463,8 +466,8 @@ export class PostgresServerConnection implements ServerConnection {
     head.forwarded = true;
     if (head.run.sink.writeAll(slices)) return;
     // Whoever waits behind a client that does not keep up would wait for it.
-    this.evacuate();
     this.pauseReading();
+    this.evacuate();
   }
 
   pauseReading(): void {
@@ -488,6 +491,11 @@ export class PostgresServerConnection implements ServerConnection {
       expectation.muted = true;
     }
     for (const run of moved) run.done({ kind: 'moved' }, '');
+  }
+
+  hasBegun(run: Run): boolean {
+    const head = this.#expectations[0];
+    return head !== undefined && head.run === run && head.forwarded;
   }
 
   get headIsAbandoned(): boolean {

@@ -29,6 +29,8 @@ export interface ClientConnection {
    * dropped and `done` is not called. True: it was at the head.
    */
   abandon(): boolean;
+  /** Something of the running unit's reply has been forwarded: only the rest of that reply may follow. */
+  readonly hasBegun: boolean;
   /** Says why, by the protocol's own means, and closes. */
   terminate(error: ProxyError): void;
   /** Clients of this protocol may ask about their last statement (SHOW WARNINGS, ROW_COUNT). */

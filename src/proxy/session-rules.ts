@@ -92,3 +92,12 @@ export function counted(cluster: ClusterRuntime, error: ProxyError): ProxyError 
   countOne(cluster.counters.errors, error.code);
   return error;
 }
+
+/** Nobody else is on this shared connection any more, so that a cancel can hit nobody else; nor on one that a former pool had. */
+export function isolate(
+  pool: { isolate(server: ServerConnection): void } | null,
+  server: ServerConnection,
+): void {
+  pool?.isolate(server);
+  server.evacuate();
+}

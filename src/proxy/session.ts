@@ -25,6 +25,7 @@ import {
   counted,
   countRoute,
   discard,
+  isolate,
   isRepeatable,
   MAX_ATTEMPTS,
   mayShare,
@@ -217,9 +218,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   grantedShared(server: ServerConnection): void {
     this.#waitingFor = null;
-    const { epoch, primary } = this.#cluster.snapshot;
-    const rolesChanged = epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node);
-    if (rolesChanged || !server.acceptsMore) this.#place(this.#unit!);
+    if (this.#phase !== 'waiting') return;
+    if (this.#rolesChanged(server) || !server.acceptsMore) this.#place(this.#unit!);
     else this.#runShared(this.#unit!, server);
   }
 
@@ -247,8 +247,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#cluster.pool(server.node)?.release(server, 'its client is gone');
       return;
     }
-    const { epoch, primary } = this.#cluster.snapshot;
-    if (epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node)) {
+    if (this.#rolesChanged(server)) {
       // It waited while roles changed: what was the primary then may not be written to now.
       this.#cluster.pool(server.node)?.release(server, 'roles have changed');
       this.#place(this.#unit!);
@@ -256,6 +255,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     this.#server = server;
     this.#run(this.#unit!, server);
+  }
+
+  #rolesChanged(server: ServerConnection): boolean {
+    const { epoch, primary } = this.#cluster.snapshot;
+    return epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node);
   }
 
   refused(error: ProxyError): void {
@@ -378,7 +382,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.reportFailure(node, new Error(reason));
     this.#cluster.pool(node)?.discard(server, reason);
     this.#leaveShared();
-    this.#cancelling = null;
     const wasInTransaction = this.#transaction !== 'idle';
     const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
@@ -471,21 +474,17 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   cancelRunning(): void {
     const server = this.#server;
-    if (this.#phase === 'running' && server !== null && this.#isShared) {
-      const unit = this.#unit!;
-      this.#abandonShared(server);
-      this.#fail(unit, new ProxyError('cancelled'), 'idle');
-      return;
-    }
     if (this.#phase === 'running' && server !== null) {
-      // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
-      this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
-      return;
-    }
-    if (this.#phase !== 'waiting' && this.#phase !== 'held') return;
-    this.#withdraw();
-    const unit = this.#unit!;
-    this.#fail(unit, new ProxyError('cancelled'), 'idle');
+      if (!this.#isShared || this.#client.hasBegun) {
+        if (this.#isShared) isolate(this.#cluster.pool(server.node), server);
+        // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
+        this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
+        return;
+      }
+      this.#abandonShared(server);
+    } else if (this.#phase === 'waiting' || this.#phase === 'held') this.#withdraw();
+    else return;
+    this.#fail(this.#unit!, new ProxyError('cancelled'), 'idle');
   }
 
   /**
@@ -497,7 +496,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const wasHead = this.#client.abandon();
     this.#leaveShared();
     if (!wasHead) return;
-    pool?.isolate(server);
+    isolate(pool, server);
     void server.cancel().finally(() => discard(pool, server, 'a cancel was sent to it'));
   }
 
@@ -553,6 +552,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #leaveShared(): void {
     this.#server = null;
     this.#isShared = false;
+    this.#cancelling = null;
   }
 
   #giveBack(server: ServerConnection): void {
