@@ -514,6 +514,7 @@ export class NodePool {
         this.#keyTexts.set(server, wait.keyText);
         server.onClosed = (reason) => this.#onServerClosed(server, reason);
         if (this.#closed || server.closed) server.close('the pool is closed');
+        else if (this.#isSurplus(server)) server.close('over the limit');
         else this.#offer(server);
         this.#openForWaits();
       },

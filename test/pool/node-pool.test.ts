@@ -1,307 +1,42 @@
-// The pool against a model: random histories with an in-memory `Connect` whose outcomes the test decides, and the rules that hold after each step.
-// No socket, no timer and no clock but the test's; a failing history names its seed.
+// The pool against its model: random histories, and what is known to go wrong by name. A failing history names its seed.
 
 import assert from 'node:assert/strict';
-import { mock, test } from 'node:test';
+import { test } from 'node:test';
 import { ProxyError } from '../../src/lib/errors.js';
-import { NodePool, type PoolLimits, type PoolWaiter } from '../../src/pool/node-pool.js';
-import type { ConnectRequest, PoolKey, ServerConnection } from '../../src/protocol/server-connection.js';
-
-const KEYS: readonly PoolKey[] = [
-  { user: 'ann', database: 'app', variant: '' },
-  { user: 'ann', database: 'other', variant: '' },
-  { user: 'bob', database: 'app', variant: '' },
-  { user: 'eve', database: 'app', variant: '' },
-];
-const LIMITS: PoolLimits = {
-  maxServerConnections: 3,
-  maxWaiting: 6,
-  waitTimeoutMs: 5_000,
-  idleTimeoutMs: 60_000,
-  maxLifetimeMs: 600_000,
-  connectTimeoutMs: 1_000,
-  sharing: { maxConnections: 2, growAtDepth: 2, maxDepth: 4, maxHeadMs: 10 },
-};
-
-/** The next random numbers of a seed (mulberry32). */
-function random(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) % below;
-  };
-}
-
-class FakeServer implements ServerConnection {
-  static #next = 1;
-  readonly id = FakeServer.#next++;
-  readonly node = 'n';
-  readonly key: PoolKey;
-  stateDigest = '';
-  reusable = true;
-  closed = false;
-  readonly openedAtMs = performance.now();
-  readonly bytesReceived = 1;
-  readonly bytesSent = 2;
-  onClosed: ((reason: string) => void) | null = null;
-  onDrained: (() => void) | null = null;
-  readonly depth = 0;
-  readonly headIsAbandoned = false;
-  readonly acceptsMore = true;
-
-  constructor(key: PoolKey) {
-    this.key = key;
-  }
-
-  headAgeMs(): number {
-    return 0;
-  }
-
-  evacuate(): void {}
-  pauseReading(): void {}
-  resumeReading(): void {}
-  cancel(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  /** Like the real ones: who listens learns of it before this returns. */
-  close(reason: string): void {
-    if (this.closed) return;
-    this.closed = true;
-    const onClosed = this.onClosed;
-    this.onClosed = null;
-    onClosed?.(reason);
-  }
-}
-
-interface Attempt {
-  readonly request: ConnectRequest;
-  succeed(): void;
-  fail(): void;
-}
-
-/** A client as the pool sees it; `state` changes only by what the pool may do. */
-class Client implements PoolWaiter {
-  readonly key: PoolKey;
-  readonly #world: World;
-  state: 'waiting' | 'holding' | 'refused' | 'withdrawn' | 'lost' | 'done' = 'waiting';
-  server: FakeServer | null = null;
-  error: ProxyError | null = null;
-  readonly sharesNow = false;
-  sinceMs = performance.now();
-
-  constructor(world: World, key: PoolKey) {
-    this.#world = world;
-    this.key = key;
-  }
-
-  take(server: ServerConnection): void {
-    const taken = server as FakeServer;
-    assert.equal(this.state, 'waiting', 'a connection came for somebody who does not wait');
-    assert.equal(taken.closed, false, 'a closed connection was lent');
-    assert.equal(taken.key.user, this.key.user);
-    assert.equal(taken.key.database, this.key.database);
-    for (const other of this.#world.clients)
-      assert.notEqual(other.server, taken, 'a connection has two holders');
-    this.state = 'holding';
-    this.server = taken;
-  }
-
-  granted(server: ServerConnection): void {
-    this.take(server);
-  }
-
-  grantedShared(): void {
-    assert.fail('a connection was shared with somebody who does not share');
-  }
-
-  refused(error: ProxyError): void {
-    assert.equal(this.state, 'waiting', 'somebody was refused who does not wait');
-    this.state = 'refused';
-    this.error = error;
-  }
-
-  lost(server: ServerConnection): void {
-    assert.equal(this.server, server, 'a connection was lost that its holder did not have');
-    this.state = 'lost';
-    this.server = null;
-  }
-}
-
-class World {
-  readonly pool: NodePool;
-  readonly clients = new Set<Client>();
-  readonly servers = new Set<FakeServer>();
-  attempts: Attempt[] = [];
-  limits: PoolLimits;
-  opened = 0;
-  failures = 0;
-  /** The most that `limits` allowed while connections that are open now were opened. */
-  allowed: number;
-  over = false;
-
-  constructor(limits: PoolLimits = LIMITS) {
-    this.limits = limits;
-    this.allowed = limits.maxServerConnections;
-    this.pool = new NodePool({ name: 'n', host: 'h', port: 1 }, limits, (request) => this.#connect(request));
-  }
-
-  #connect(request: ConnectRequest): Promise<ServerConnection> {
-    return new Promise((resolve, reject) => {
-      const attempt: Attempt = {
-        request,
-        succeed: () => {
-          this.attempts = this.attempts.filter((each) => each !== attempt);
-          const server = new FakeServer(request.key);
-          this.servers.add(server);
-          this.opened++;
-          resolve(server);
-        },
-        fail: () => {
-          this.attempts = this.attempts.filter((each) => each !== attempt);
-          this.failures++;
-          reject(new ProxyError('connect-failed', { node: 'n', detail: 'test' }));
-        },
-      };
-      this.attempts.push(attempt);
-    });
-  }
-
-  acquire(key: PoolKey): Client {
-    const client = new Client(this, key);
-    this.clients.add(client);
-    const server = this.pool.acquire(key, { kind: 'none' }, '', client);
-    if (server !== null) client.take(server);
-    return client;
-  }
-
-  release(client: Client): void {
-    const server = client.server!;
-    client.server = null;
-    client.state = 'done';
-    this.pool.release(server);
-  }
-
-  withdraw(client: Client): void {
-    client.state = 'withdrawn';
-    this.pool.withdraw(client);
-  }
-
-  setLimits(changes: Partial<PoolLimits>): void {
-    this.limits = { ...this.limits, ...changes };
-    this.pool.limits = this.limits;
-  }
-
-  in(state: Client['state']): Client[] {
-    return [...this.clients].filter((client) => client.state === state);
-  }
-
-  get open(): FakeServer[] {
-    return [...this.servers].filter((server) => !server.closed);
-  }
-
-  get idle(): FakeServer[] {
-    const held = new Set(this.in('holding').map((client) => client.server));
-    return this.open.filter((server) => !held.has(server));
-  }
-
-  /** Of this user: connections open and coming. */
-  usedBy(user: string): number {
-    return (
-      this.open.filter((server) => server.key.user === user).length +
-      this.attempts.filter(({ request }) => request.key.user === user).length
-    );
-  }
-
-  /** What must be true between any two steps. */
-  check(): void {
-    const { pool } = this;
-    const waiting = this.in('waiting');
-    const holding = this.in('holding');
-    assert.equal(pool.leased, holding.length, 'leased');
-    assert.equal(pool.waiting, waiting.length, 'everyone who waits is known to the pool, and nobody else');
-    assert.equal(pool.idle, this.idle.length, 'every open connection is held or idle');
-    assert.equal(pool.connecting, this.attempts.length, 'connecting');
-    assert.equal(pool.outstanding, holding.length + waiting.length);
-    assert.equal(pool.counts.opened, this.opened);
-    assert.equal(pool.counts.openFailures, this.failures);
-    assert.equal(pool.counts.closed, this.servers.size - this.open.length, 'closed');
-    assert.equal(pool.bytesReceived, this.servers.size, 'bytes of ended connections are kept');
-
-    const total = this.open.length + this.attempts.length;
-    // A limit that was lowered takes effect as connections come back; it is never an excuse to open another one.
-    this.allowed = Math.max(this.limits.maxServerConnections, Math.min(this.allowed, total));
-    assert.ok(total <= this.allowed, `${total} connections with a limit of ${this.allowed}`);
-
-    for (const client of waiting) {
-      const { user, database } = client.key;
-      const usable = this.idle.some(({ key }) => key.user === user && key.database === database);
-      assert.ok(!usable, `${user}@${database} waits while a connection of its own is idle`);
-      const coming = this.attempts.filter(
-        ({ request }) => request.key.user === user && request.key.database === database,
-      ).length;
-      const before = waiting.filter(
-        (other) => other.key.user === user && other.key.database === database,
-      ).length;
-      if (coming >= before) continue;
-      const userLimit = this.limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY;
-      const mayOpenForUser = this.usedBy(user) < userLimit || this.idle.some(({ key }) => key.user === user);
-      const hasRoom = total < this.limits.maxServerConnections;
-      const mayEvict = total <= this.limits.maxServerConnections && this.idle.length > 0;
-      assert.ok(
-        !(mayOpenForUser && (hasRoom || mayEvict)),
-        `${user}@${database} waits although a connection could be opened for it`,
-      );
-    }
-  }
-}
-
-/** Runs with a clock that stands still unless the test moves it; promises settle between steps. */
-async function frozenClock(
-  run: (clock: { nowMs: number; pass(ms: number): void }) => Promise<void>,
-): Promise<void> {
-  const clock = {
-    nowMs: 1_000,
-    pass(ms: number): void {
-      clock.nowMs += ms;
-      mock.timers.tick(ms);
-    },
-  };
-  const now = mock.method(performance, 'now', () => clock.nowMs);
-  mock.timers.enable({ apis: ['setInterval', 'setTimeout'] });
-  try {
-    await run(clock);
-  } finally {
-    mock.timers.reset();
-    now.mock.restore();
-  }
-}
-
-/** All microtasks that can run have run. */
-async function settle(): Promise<void> {
-  for (let i = 0; i < 10; i++) await Promise.resolve();
-}
+import type { PoolKey } from '../../src/protocol/server-connection.js';
+import { Client, frozenClock, KEYS, LIMITS, random, settle, World } from './model.js';
 
 async function history(seed: number, steps: number): Promise<void> {
   await frozenClock(async (clock) => {
     const next = random(seed);
     const pick = <T>(list: readonly T[]): T | undefined => list[next(list.length || 1)];
+    const isSharing = seed % 4 !== 0;
     const byUser = next(2) === 0 ? new Map([['ann', 1 + next(2)]]) : new Map<string, number>();
     const world = new World({ ...LIMITS, maxServerConnections: 1 + next(4), maxByUser: byUser });
     const done: string[] = [];
     const step = (): string => {
-      const kind = next(100);
+      const kind = next(isSharing ? 130 : 100);
+      if (kind >= 124) {
+        const client = pick(world.in('sharing'));
+        if (client === undefined) return 'nobody shares';
+        world.abandon(client);
+        return 'a client that shares dies';
+      }
+      if (kind >= 100) {
+        const busy = pick(world.shared.filter((server) => server.depth > 0));
+        for (let n = next(4); n >= 0 && busy !== undefined && busy.depth > 0; n--) busy.answer();
+        return 'answered';
+      }
       if (kind < 30) {
         const key = KEYS[next(KEYS.length)]!;
-        const client = world.acquire(key);
-        return `acquire ${key.user}@${key.database}: ${client.state}`;
+        const shares = isSharing && next(3) > 0;
+        const client = shares ? world.share(key, pick(['', 'x'])) : world.acquire(key);
+        return `${shares ? 'share' : 'acquire'} ${key.user}@${key.database}: ${client.state}`;
       }
       if (kind < 52) {
         const client = pick(world.in('holding'));
         if (client === undefined) return 'nobody holds';
-        if (next(6) === 0) client.server!.reusable = false;
+        if (next(6) === 0) client.server!.sound = false;
         world.release(client);
         return `release ${client.key.user}@${client.key.database}`;
       }
@@ -344,7 +79,7 @@ async function history(seed: number, steps: number): Promise<void> {
         world.pool.closeAll('test');
         return 'closeAll';
       }
-      const ms = [1, 60, 150, 1_000, 6_000][next(5)]!;
+      const ms = [1, 12, 60, 150, 1_000, 6_000, isSharing ? 70_000 : 1][next(7)]!;
       clock.pass(ms);
       return `${ms} ms pass`;
     };
@@ -360,9 +95,11 @@ async function history(seed: number, steps: number): Promise<void> {
       for (const attempt of [...world.attempts]) attempt.succeed();
       await settle();
       for (const client of world.in('holding')) world.release(client);
+      for (const server of world.shared) while (server.depth > 0) server.answer();
+      await settle();
       assert.deepEqual(world.in('waiting'), [], 'somebody was left waiting');
       assert.deepEqual(world.open, [], 'connections are left open');
-      assert.equal(world.pool.idle + world.pool.leased + world.pool.connecting, 0);
+      assert.equal(world.pool.idle + world.pool.leased + world.pool.shared + world.pool.connecting, 0);
       const late = world.acquire(KEYS[0]!);
       await settle();
       assert.equal(late.state, 'refused');
