@@ -28,6 +28,8 @@ interface Shared {
   turn: number;
   /** Nothing more is queued here until it is drained. */
   closed: boolean;
+  /** How many units were under way when its head was last cancelled, because nobody waits for it. */
+  cancelledAtDepth: number;
 }
 
 /** A check that comes so much too late says more about our own event loop than about the node. */
@@ -35,6 +37,8 @@ const MAX_LATENESS_MS = 5;
 /** Where heads commonly take long (a busy machine), a head is slow only at so many times that. */
 const SLOW_BY_COMMON = 4;
 const MAX_HEAD_FACTOR = 20;
+/** A cancelled head that is still there is not going to end. */
+const MAX_CANCEL_MS = 10_000;
 /** What one observation of a head's age counts. */
 const WEIGHT = 0.05;
 
@@ -107,6 +111,7 @@ export class SharedConnections {
       drainedAtMs: 0,
       turn: -1,
       closed: false,
+      cancelledAtDepth: 0,
     };
     this.#byServer.set(server, shared);
     let states = this.#groups.get(keyText);
@@ -237,17 +242,30 @@ export class SharedConnections {
     this.#commonHeadMs += (ageMs - this.#commonHeadMs) * WEIGHT;
     const weAreLate = now - shared.checkDueMs > MAX_LATENESS_MS;
     if (!weAreLate && ageMs >= this.#slowHeadMs) {
-      if (server.headIsAbandoned) {
-        // Nobody waits for its answer; it may run for ever.
-        this.isolate(server);
-        void server.cancel().finally(() => server.close('what ran on it was given up'));
-        return;
-      }
-      if (server.depth > 1 && !shared.closed) {
+      if (server.headIsAbandoned) this.#giveUpHead(shared, ageMs);
+      else if (server.depth > 1 && !shared.closed) {
         this.counts.evacuations++;
         this.isolate(server);
       }
     }
-    this.#watch(shared);
+    if (!server.closed) this.#watch(shared);
+  }
+
+  /**
+   * Nobody waits for its answer; it may run for ever. Nobody waits for what stands behind it either, but the node would
+   * run that one too, and not see that we have gone: each is cancelled once.
+   */
+  #giveUpHead(shared: Shared, ageMs: number): void {
+    const { server } = shared;
+    this.isolate(server);
+    const { depth } = server;
+    if (shared.cancelledAtDepth === depth) {
+      if (ageMs > MAX_CANCEL_MS) server.close('what ran on it was given up');
+      return;
+    }
+    shared.cancelledAtDepth = depth;
+    void server.cancel().finally(() => {
+      if (server.depth <= 1) server.close('what ran on it was given up');
+    });
   }
 }

@@ -101,3 +101,17 @@ export function isolate(
   pool?.isolate(server);
   server.evacuate();
 }
+
+/**
+ * Nobody waits for the head of this shared connection any more. What has been moved from behind it is at the node all the
+ * same, which would not see that we have gone while it runs that: the pool cancels it in its turn, and closes then.
+ */
+export function giveUpHead(
+  pool: Parameters<typeof isolate>[0] & Parameters<typeof discard>[0],
+  server: ServerConnection,
+): void {
+  isolate(pool, server);
+  void server.cancel().finally(() => {
+    if (server.depth <= 1) discard(pool, server, 'a cancel was sent to it');
+  });
+}

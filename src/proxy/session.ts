@@ -25,6 +25,7 @@ import {
   counted,
   countRoute,
   discard,
+  giveUpHead,
   isolate,
   isRepeatable,
   MAX_ATTEMPTS,
@@ -495,9 +496,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const pool = this.#cluster.pool(server.node);
     const wasHead = this.#client.abandon();
     this.#leaveShared();
-    if (!wasHead) return;
-    isolate(pool, server);
-    void server.cancel().finally(() => discard(pool, server, 'a cancel was sent to it'));
+    if (wasHead) giveUpHead(pool, server);
   }
 
   /** The server connection ended while no unit ran on it. */

@@ -50,11 +50,15 @@ export class FakeServer implements ServerConnection {
   onDrained: (() => void) | null = null;
   /** Whose unit each is; null: nobody waits for the answer. */
   units: (Client | null)[] = [];
-  cancelled = false;
+  cancels = 0;
   #headSinceMs = 0;
 
   constructor(key: PoolKey) {
     this.key = key;
+  }
+
+  get cancelled(): boolean {
+    return this.cancels > 0;
   }
 
   get depth(): number {
@@ -106,7 +110,7 @@ export class FakeServer implements ServerConnection {
   pauseReading(): void {}
   resumeReading(): void {}
   cancel(): Promise<void> {
-    this.cancelled = true;
+    this.cancels++;
     return Promise.resolve();
   }
 
@@ -298,7 +302,9 @@ export class World {
     client.state = 'done';
     if (!server.abandon(client)) return;
     this.pool.isolate(server);
-    void server.cancel().finally(() => this.pool.discard(server, 'a cancel was sent to it'));
+    void server.cancel().finally(() => {
+      if (server.depth <= 1) this.pool.discard(server, 'a cancel was sent to it');
+    });
   }
 
   release(client: Client): void {
