@@ -2,6 +2,7 @@
 // keeps the client's state and prepared statements. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
+import { writeTogether } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -13,18 +14,18 @@ import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startu
 import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
-import { MAX_REPLY_BYTES } from './prepared-statements.js';
+import { CONNECTION_LOST, lostError, type MysqlServerError } from './expectation.js';
+import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
-import { CONNECTION_LOST, type MysqlServerConnection, type MysqlServerError } from './server-connection.js';
-import { commandClass, MysqlUnit } from './unit.js';
+import type { MysqlServerConnection } from './server-connection.js';
+import { asksLast, commandClass, MysqlUnit } from './unit.js';
 import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
 import { asProxyError, buildErr, buildPlainOk, buildProxyError } from './wire/ok.js';
-import type { PrepareOk } from './wire/result-set.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /**
@@ -48,7 +49,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   readonly connectionId: number;
   readonly session: ClientSession;
 
-  readonly asksBack = true;
+  readonly mayAskBack = true;
+  asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
   readonly #host: SessionHost;
@@ -192,6 +194,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     }
     this.#phase = 'waiting';
     this.#host.submit(unit);
+    // Once is a habit: from now on its server connection is left to it after each statement.
+    if (asksLast(unit.prepared?.text.classified.statement ?? unit.statement)) this.asksBack = true;
   }
 
   /** An answer of the proxy's own. */
@@ -241,8 +245,50 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const start = (): void => this.#start(unit as MysqlUnit, server, options, done);
     const refused = (error: MysqlServerError): void =>
       this.#onRefused(unit as MysqlUnit, server, error, options, done);
-    const ready = server.bringTo(this.session.state, (error) => (error === null ? start() : refused(error)));
-    if (ready) start();
+    const begin = (): void => {
+      if (options.after === null) start();
+      else this.#repeat(options.after as MysqlUnit, unit as MysqlUnit, server, start, refused);
+    };
+    const ready = server.bringTo(this.session.state, (error) => (error === null ? begin() : refused(error)));
+    if (ready) begin();
+  }
+
+  /** Runs `last` for what it leaves in the server connection; the client has had its reply from another one. */
+  #repeat(
+    last: MysqlUnit,
+    unit: MysqlUnit,
+    server: MysqlServerConnection,
+    done: () => void,
+    refused: (error: MysqlServerError) => void,
+  ): void {
+    // First: setting it is a statement too.
+    this.#setInsertId(unit, server);
+    const send = (frames: readonly Buffer[]): void => {
+      const options = { withholdRetryable: false, onReplica: false, isShared: false, after: null };
+      const run = this.#runOf(last, server, options, true, (outcome) =>
+        outcome.kind === 'lost' ? refused(lostError(outcome.reason)) : done(),
+      );
+      server.run(run, frames);
+    };
+    if (last.kind !== 'execute') {
+      send([last.frame]);
+      return;
+    }
+    const held = holdStatement(server, textOf(last), this.session.state, (late, error) => {
+      if (late === null) refused(error!);
+      else send(executionFrames(last, late, server, true));
+    });
+    if (held !== null) send(executionFrames(last, held, server, true));
+  }
+
+  /** LAST_INSERT_ID() belongs to the client, wherever it runs now. */
+  #setInsertId({ statement }: MysqlUnit, server: MysqlServerConnection): void {
+    if (server.lastUser !== this) server.lastInsertId = null;
+    server.lastUser = this;
+    const { insertId } = this.session;
+    if (server.lastInsertId === insertId || statement.afterWrite !== true) return;
+    server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
+    server.lastInsertId = insertId;
   }
 
   #start(
@@ -252,60 +298,63 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     this.#server = server;
-    const { statement } = unit;
-    if (server.lastUser !== this) server.lastInsertId = null;
-    server.lastUser = this;
-    const { insertId } = this.session;
-    if (server.lastInsertId !== insertId && statement.afterWrite === true) {
-      // LAST_INSERT_ID() belongs to the client, wherever it runs now.
-      server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
-      server.lastInsertId = insertId;
-    }
+    this.#setInsertId(unit, server);
+    const run = this.#runOf(unit, server, options, unit.kind === 'clear', (outcome) =>
+      this.#onDone(unit, server, run, outcome, options, done),
+    );
+    this.#run = run;
+    this.#capture = unit.kind === 'prepare' ? [] : null;
     if (unit.prepared === null || unit.kind === 'prepare') {
-      this.#send(unit, server, [unit.frame], options, done);
+      server.run(run, [unit.frame]);
       return;
     }
-    const held = holdStatement(server, textOf(unit), this.session.state, (late, error) => {
-      if (late === null) this.#onRefused(unit, server, error!, options, done);
-      else this.#send(unit, server, executionFrames(unit, late, server), options, done);
-    });
-    if (held !== null) this.#send(unit, server, executionFrames(unit, held, server), options, done);
+    const send = (statement: ServerStatement): void => {
+      run.status = server.status;
+      server.run(run, executionFrames(unit, statement, server, options.isShared));
+    };
+    const onHeld = (statement: ServerStatement | null, error: MysqlServerError | null): void => {
+      if (statement === null) this.#onRefused(unit, server, error!, options, done);
+      else send(statement);
+    };
+    const text = textOf(unit);
+    const held = options.isShared
+      ? (server.prepared.get(text) ?? null)
+      : holdStatement(server, text, this.session.state, onHeld);
+    if (held !== null) send(held);
+    else if (options.isShared) server.prepareFor(run, text, onHeld);
   }
 
-  #send(
+  #runOf(
     unit: MysqlUnit,
     server: MysqlServerConnection,
-    frames: readonly Buffer[],
     options: ExecuteOptions,
+    drop: boolean,
     done: (outcome: Outcome) => void,
-  ): void {
+  ): Run {
     const isPlainRead = unit.statement.route === 'replica' && !this.session.isInTransaction;
-    const run: Run = {
+    return {
       sink: this,
       reply: unit.reply,
       capabilities: this.session.capabilities,
-      withhold: options.withholdRetryable && options.onReplica,
+      withhold: options.withholdRetryable && (options.onReplica || options.isShared),
+      onReplica: options.onReplica,
+      isShared: options.isShared,
       verifyAfterError: !isPlainRead,
-      drop: unit.kind === 'clear',
-      prepared: unit.kind === 'prepare' ? (prepared) => this.#onPrepared(unit, server, prepared) : null,
+      drop,
+      text: unit.kind === 'prepare' ? unit.prepared!.text : null,
+      prepared: ({ parameters }) => {
+        const { text } = unit.prepared!;
+        text.parameters = parameters;
+        return this.session.statements.add(text).id;
+      },
       cancelled: false,
       sequence: sequenceAfter(unit.frame),
       cut: false,
       status: server.status,
       insertId: null,
       unnamedChange: false,
-      done: (outcome) => this.#onDone(unit, server, run, outcome, options, done),
+      done,
     };
-    this.#run = run;
-    this.#capture = unit.kind === 'prepare' ? [] : null;
-    server.run(run, frames);
-  }
-
-  #onPrepared(unit: MysqlUnit, server: MysqlServerConnection, prepared: PrepareOk): number {
-    const { text } = unit.prepared!;
-    text.parameters = prepared.parameters;
-    server.hold(text, prepared);
-    return this.session.statements.add(text).id;
   }
 
   /** The connection could not be brought to the client's state, or would not prepare its statement. */
@@ -317,6 +366,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     this.#server = null;
+    this.#capture = null;
     if (error.code === CONNECTION_LOST && server.closed) {
       done({ kind: 'lost', reason: error.message, forwarded: false });
       return;
@@ -353,7 +403,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       this.#endUnit(unit);
     } else {
       this.#server = null;
-      if (outcome.kind === 'withheld') this.#run = null;
+      if (outcome.kind !== 'lost') this.#run = null;
       if (this.#phase === 'infile') this.#phase = 'waiting';
     }
     this.#capture = null;
@@ -374,10 +424,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (reply.length <= MAX_REPLY_BYTES && this.session.sharesReplies) unit.prepared!.text.reply = reply;
   }
 
+  /** An error may stand behind what has been forwarded of a reply. */
   readonly hasBegun = false;
 
+  /** The run is kept: an error of ours goes on behind what has been forwarded of its reply. */
   abandon(): boolean {
-    return false;
+    const wasHead = this.#run !== null && this.#server?.abandon(this.#run) === true;
+    this.#server = null;
+    return wasHead;
   }
 
   next(): void {
@@ -527,9 +581,13 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   // --- writing ----------------------------------------------------------------------------------------------
 
-  write(bytes: Buffer): boolean {
-    this.#capture?.push(Buffer.from(bytes));
-    return this.#write(bytes);
+  writeAll(slices: readonly Buffer[]): boolean {
+    if (this.#capture !== null) for (const slice of slices) this.#capture.push(Buffer.from(slice));
+    if (this.#phase === 'closed' || !this.#socket.writable) return true;
+    let bytes = 0;
+    for (const slice of slices) bytes += slice.length;
+    writeTogether(this.#socket, slices, bytes);
+    return this.#socket.writableLength < this.settings.maxClientBufferBytes;
   }
 
   sees(change: SessionChange): boolean {

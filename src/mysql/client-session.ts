@@ -119,7 +119,7 @@ export class ClientSession {
     this.state = server.state;
     if (run.unnamedChange && unit.statement.pin === null && !isNamedByText(unit)) {
       // A temporary table or a user variable out of a procedure, for instance.
-      if (onReplica) server.tainted = true;
+      if (onReplica || run.isShared) server.tainted = true;
       else this.#host.pin('untracked-setting');
     }
     this.#learnNextTransaction(unit, server);

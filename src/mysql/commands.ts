@@ -341,6 +341,8 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', 'results', classified, frame);
   unit.prepared = statement;
   unit.execute = execute;
+  unit.needsOwnStatement =
+    usesCursor || statement.longData.length > 0 || text.state.digest !== client.session.state.digest;
   unit.bulk = bulk;
   client.submit(unit);
 }

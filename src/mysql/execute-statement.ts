@@ -1,8 +1,9 @@
 // How an execution is written for one server connection: its statement id there, parameter types that it lacks, long data.
 // It prepares the text first where the connection does not hold it.
 
+import { CONNECTION_LOST, type MysqlServerError, type PreparedCallback } from './expectation.js';
 import type { PreparedText, ServerStatement } from './prepared-statements.js';
-import { CONNECTION_LOST, type MysqlServerConnection, type MysqlServerError } from './server-connection.js';
+import type { MysqlServerConnection } from './server-connection.js';
 import type { TrackedState } from './tracked-state.js';
 import type { MysqlUnit } from './unit.js';
 import { buildBulkExecute, buildExecute } from './wire/execute.js';
@@ -28,7 +29,7 @@ export function holdStatement(
   server: MysqlServerConnection,
   text: PreparedText,
   state: TrackedState,
-  done: (statement: ServerStatement | null, error: MysqlServerError | null) => void,
+  done: PreparedCallback,
 ): ServerStatement | null {
   const held = server.prepared.get(text);
   if (held !== undefined) return held;
@@ -43,26 +44,33 @@ export function holdStatement(
   return null;
 }
 
-/** The packets to send; long data first. */
+/** The packets to send; long data first. `isShared`: it may run elsewhere while these still wait to be sent. */
 export function executionFrames(
   unit: MysqlUnit,
   statement: ServerStatement,
   server: MysqlServerConnection,
+  isShared: boolean,
 ): Buffer[] {
   const client = unit.prepared!;
+  if (isShared) return [executeFrame(unit, Buffer.from(unit.frame), statement, server)];
   const frames = client.longData.map((frame) => withStatementId(frame, statement.id));
-  if (unit.kind === 'execute') frames.push(executeFrame(unit, statement, server));
+  if (unit.kind === 'execute') frames.push(executeFrame(unit, unit.frame, statement, server));
   else if (unit.kind === 'bulk-execute') frames.push(bulkFrame(unit, statement));
   else frames.push(withStatementId(unit.frame, statement.id));
   return frames;
 }
 
-function executeFrame(unit: MysqlUnit, statement: ServerStatement, server: MysqlServerConnection): Buffer {
+function executeFrame(
+  unit: MysqlUnit,
+  frame: Buffer,
+  statement: ServerStatement,
+  server: MysqlServerConnection,
+): Buffer {
   const execute = unit.execute!;
   const { types } = unit.prepared!;
   const isKnown = types === null || (statement.boundTypes?.equals(types) ?? false);
   statement.boundTypes = types;
-  if (execute.types !== null || isKnown) return withStatementId(unit.frame, statement.id);
+  if (execute.types !== null || isKnown) return withStatementId(frame, statement.id);
   return buildExecute(execute, statement.id, types, server.capabilities);
 }
 

@@ -2,6 +2,7 @@
 // It knows no socket; the server connection feeds it replies in order.
 
 import type { Outcome } from '../protocol/unit.js';
+import type { PreparedText } from './prepared-statements.js';
 import type { ReplyKind } from './reply.js';
 import type { Capabilities } from './wire/capabilities.js';
 import type { PrepareOk } from './wire/result-set.js';
@@ -10,7 +11,7 @@ import type { SessionChange } from './wire/session-track.js';
 /** Where replies go. */
 export interface ReplySink {
   /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
-  write(bytes: Buffer): boolean;
+  writeAll(slices: readonly Buffer[]): boolean;
   /** Whether the client asked to be told of such a change. */
   sees(change: SessionChange): boolean;
   /** The server waits for the content of a file from the client. */
@@ -22,14 +23,20 @@ export interface Run {
   readonly reply: ReplyKind;
   /** What the client speaks: its OK packets are built anew where it knows less than the server connection. */
   readonly capabilities: Capabilities;
-  /** Errors of the replica list are kept back while nothing was forwarded. */
+  /** It may run again: errors that another try may cure are kept back while nothing was forwarded. */
   readonly withhold: boolean;
+  /** Among these, those that only a replica gives. */
+  readonly onReplica: boolean;
+  /** Other clients' runs are queued before and behind it. */
+  readonly isShared: boolean;
   /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */
   readonly verifyAfterError: boolean;
   /** The reply is the proxy's business only. */
   readonly drop: boolean;
-  /** COM_STMT_PREPARE: what the server gave, and the id that the client gets instead. */
-  readonly prepared: ((prepared: PrepareOk) => number) | null;
+  /** COM_STMT_PREPARE: the text. */
+  readonly text: PreparedText | null;
+  /** Answers the id that the client gets in place of the server's. */
+  readonly prepared: (prepared: PrepareOk) => number;
   /** A cancel was sent for it: its error 1317 is the client's. */
   cancelled: boolean;
   /** The sequence id behind the last forwarded packet. */

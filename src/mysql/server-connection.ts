@@ -2,12 +2,22 @@
 // It knows neither pool nor session; every end carries a reason.
 
 import type { Socket } from 'node:net';
+import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
-import type { Position } from '../protocol/position.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
-import type { ServerError, TransactionStatus } from '../protocol/unit.js';
-import { mysqlPositions } from './position.js';
+import type { TransactionStatus } from '../protocol/unit.js';
+import {
+  Expectation,
+  ExpectationQueue,
+  insertIdOf,
+  lostError,
+  type MysqlServerError,
+  type OwnResult,
+  Preparation,
+  type PreparedCallback,
+  parsePosition,
+} from './expectation.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
@@ -22,36 +32,6 @@ import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } fr
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
-/** An error of the node, with what a client would need to be told of it. */
-export interface MysqlServerError extends ServerError {
-  readonly sqlState: string;
-}
-
-/** What a command of our own was answered. */
-export interface OwnResult {
-  readonly error: MysqlServerError | null;
-  /** Payloads of rows, when they were asked for. */
-  readonly rows: readonly Buffer[];
-  readonly prepared: PrepareOk | null;
-}
-
-interface Expectation {
-  readonly reply: Reply;
-  /** Null: a command of our own, nothing of it reaches a client. */
-  readonly run: Run | null;
-  readonly ownDone: ((result: OwnResult) => void) | null;
-  /** Our own: rows are kept. */
-  readonly rows: Buffer[] | null;
-  prepared: PrepareOk | null;
-  error: MysqlServerError | null;
-  withheld: 'elsewhere' | 'primary' | null;
-  forwarded: boolean;
-  position: string | null;
-  asksCollation: boolean;
-}
-
-/** CR_SERVER_LOST: the number under which a command of our own learns that its connection is gone. */
-export const CONNECTION_LOST = '2013';
 const ER_QUERY_INTERRUPTED = 1317;
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
 const COM_PING_PACKET = buildCommand(COM.PING);
@@ -78,6 +58,7 @@ export class MysqlServerConnection implements ServerConnection {
   readonly capabilities: Capabilities;
   readonly prepared = new PreparedOnServer();
   onClosed: ((reason: string) => void) | null = null;
+  onDrained: (() => void) | null = null;
   /** Variables after the login, as far as they were asked for. */
   loginValues: ReadonlyMap<string, string> = new Map();
   /** The SET that makes the server report what we track; run again when somebody has changed it. */
@@ -93,13 +74,19 @@ export class MysqlServerConnection implements ServerConnection {
   readonly #socket: Socket;
   readonly #framer: PacketFramer;
   readonly #kill: (threadId: number) => Promise<void>;
+  readonly #out: BatchedWriter;
+  readonly #expectations = new ExpectationQueue();
   #state = TrackedState.empty;
   #status: number;
-  #expectations: Expectation[] = [];
+  #paused = false;
+  /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
+  #cancelled = false;
   #closedReason: string | null = null;
   /** An error that came unasked: the node says why it closes. */
   #farewell: string | null = null;
   #onInfileDrain: (() => void) | null = null;
+  /** What of the current chunk goes to the head's client. */
+  #slices: Buffer[] = [];
 
   constructor(established: Established) {
     this.node = established.node;
@@ -110,6 +97,7 @@ export class MysqlServerConnection implements ServerConnection {
     this.#socket = established.socket;
     this.#framer = established.framer;
     this.#kill = established.kill;
+    this.#out = new BatchedWriter(this.#socket);
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', (error) => this.close(describeError(error)));
     // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
@@ -130,26 +118,34 @@ export class MysqlServerConnection implements ServerConnection {
     this.#state = state;
   }
 
-  onDrained: (() => void) | null = null;
-  readonly headIsAbandoned = false;
-  readonly acceptsMore = false;
-
   get depth(): number {
     return this.#expectations.length;
   }
 
-  headAgeMs(): number {
-    return 0;
+  headAgeMs(nowMs: number): number {
+    return this.#expectations.headAgeMs(nowMs);
   }
 
-  evacuate(): void {}
+  get headIsAbandoned(): boolean {
+    return this.#expectations.head?.isAbandoned === true;
+  }
+
+  get acceptsMore(): boolean {
+    return !this.closed && !this.#paused && this.#isClean;
+  }
+
+  /** Nothing is left of what was run here that is not tracked. */
+  get #isClean(): boolean {
+    return !this.tainted && !this.#cancelled && (this.#status & STATUS.IN_TRANS) === 0;
+  }
 
   get isMariadb(): boolean {
     return isMariadb(this.greeting.serverVersion);
   }
 
   get stateDigest(): string {
-    return this.#state.digest;
+    // No client's state: whoever uses it has to set it right first.
+    return this.trackingLost ? `${this.#state.digest}\0tracking-lost` : this.#state.digest;
   }
 
   get status(): number {
@@ -173,8 +169,7 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   get reusable(): boolean {
-    if (this.closed || this.tainted || this.#expectations.length > 0) return false;
-    if ((this.#status & STATUS.IN_TRANS) !== 0) return false;
+    if (this.closed || !this.#isClean || this.#expectations.length > 0) return false;
     // Nothing leads from a database back to none.
     return this.key.database !== '' || this.#state.database === null;
   }
@@ -222,10 +217,10 @@ export class MysqlServerConnection implements ServerConnection {
   /** A command of our own. What it changes in the session is not taken for the client's. */
   own(frame: Buffer, kind: ReplyKind, done: (result: OwnResult) => void, keepRows = false): void {
     if (this.closed) {
-      done({ error: LOST, rows: [], prepared: null });
+      done({ error: lostError(GONE), rows: [], prepared: null });
       return;
     }
-    this.#expect(new Reply(kind, this.capabilities), null, done, keepRows);
+    this.#expectations.push(new Expectation(new Reply(kind, this.capabilities), null, done, keepRows, null));
     this.write(frame);
   }
 
@@ -234,14 +229,32 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   /** Prepares a text by itself; null when the server refused. */
-  prepare(
-    text: PreparedText,
-    done: (statement: ServerStatement | null, error: MysqlServerError | null) => void,
-  ): void {
-    this.own(buildCommand(COM.STMT_PREPARE, text.sql), 'prepare', ({ error, prepared }) => {
-      if (prepared === null || error !== null) done(null, error ?? LOST);
-      else done(this.hold(text, prepared), null);
-    });
+  prepare(text: PreparedText, done: PreparedCallback): void {
+    this.own(buildCommand(COM.STMT_PREPARE, text.sql), 'prepare', (result) => this.#held(text, result, done));
+  }
+
+  #held(text: PreparedText, { error, prepared }: OwnResult, done: PreparedCallback): void {
+    if (prepared === null || error !== null) done(null, error ?? lostError(GONE));
+    else done(this.hold(text, prepared), null);
+  }
+
+  /**
+   * On a shared connection: the run stands in the queue with the preparation of its text, until `done` writes it. Others
+   * are not held up. `done` is not called when the run is moved or abandoned meanwhile.
+   */
+  prepareFor(run: Run, text: PreparedText, done: PreparedCallback): void {
+    const under = this.#expectations.preparationOf(text);
+    if (under !== null) {
+      under.add(run, done);
+      return;
+    }
+    const preparation = new Preparation(text);
+    preparation.add(run, done);
+    const ownDone = (result: OwnResult): void =>
+      this.#held(text, result, (statement, error) => preparation.ended(statement, error));
+    const reply = new Reply('prepare', this.capabilities);
+    this.#expectations.push(new Expectation(reply, null, ownDone, false, preparation));
+    this.write(buildCommand(COM.STMT_PREPARE, text.sql));
   }
 
   /** The server has prepared a text: it is kept, and what falls out is closed. */
@@ -257,42 +270,17 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   run(run: Run, frames: readonly Buffer[]): void {
-    this.#expect(new Reply(run.reply, this.capabilities), run, null, false);
+    this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);
   }
 
-  /** Everything written in one turn of the event loop leaves as one write. False: wait for `whenDrained`. */
+  /** False: wait for `whenDrained`. */
   write(bytes: Buffer): boolean {
-    if (this.closed) return true;
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork();
-      process.nextTick(uncork, this.#socket);
-    }
-    return this.#socket.write(bytes);
+    return this.closed || this.#out.write(bytes);
   }
 
   whenDrained(callback: () => void): void {
     this.#onInfileDrain = callback;
-  }
-
-  #expect(
-    reply: Reply,
-    run: Run | null,
-    ownDone: ((result: OwnResult) => void) | null,
-    keepRows: boolean,
-  ): void {
-    this.#expectations.push({
-      reply,
-      run,
-      ownDone,
-      rows: keepRows ? [] : null,
-      prepared: null,
-      error: null,
-      withheld: null,
-      forwarded: false,
-      position: null,
-      asksCollation: false,
-    });
   }
 
   // --- reading ----------------------------------------------------------------------------------------------
@@ -319,12 +307,12 @@ export class MysqlServerConnection implements ServerConnection {
       if (verb === 'stop') throw this.#framer.failure ?? new Error('framing stopped');
       break;
     }
-    const head = this.#expectations[0];
+    const { head } = this.#expectations;
     if (head !== undefined) this.#flush(head);
   }
 
   #onPacket(): void {
-    const head = this.#expectations[0];
+    const { head } = this.#expectations;
     const { firstByte, length } = this.#framer;
     if (head === undefined) {
       this.#unasked();
@@ -332,8 +320,8 @@ export class MysqlServerConnection implements ServerConnection {
     }
     if (head.rows === null && !head.reply.wants(firstByte, length)) {
       head.reply.passed();
-      if (isVisible(head.run)) this.#pass(head.run);
-      else this.#framer.drop();
+      if (head.visibleRun !== null) this.#pass(head.visibleRun);
+      else this.#drop();
       if (head.reply.isDone) this.#finish(head);
       return;
     }
@@ -343,11 +331,17 @@ export class MysqlServerConnection implements ServerConnection {
     if (head.rows !== null && !head.reply.wants(firstByte, length)) {
       if (head.reply.isAtRows) head.rows.push(Buffer.from(payloadOf(frame)));
       head.reply.passed();
-      if (peeked !== null) this.#framer.drop();
+      if (peeked !== null) this.#drop();
       return;
     }
     this.#onWhole(head, frame, peeked !== null);
     if (head.reply.isDone) this.#finish(head);
+  }
+
+  #drop(): void {
+    // The rest of a packet that has been passed on until its client went.
+    this.#framer.takeRun();
+    this.#framer.drop();
   }
 
   #pass(run: Run): void {
@@ -360,6 +354,7 @@ export class MysqlServerConnection implements ServerConnection {
     const wasAtFirst = head.reply.isAtFirst;
     const event = head.reply.see(payloadOf(frame));
     const { run } = head;
+    const visible = head.visibleRun;
     let forward: Buffer | null = frame;
     switch (event.kind) {
       case 'ok':
@@ -374,8 +369,9 @@ export class MysqlServerConnection implements ServerConnection {
         break;
       case 'prepared':
         head.prepared = event.prepared;
-        if (run?.prepared != null) {
-          const statementId = run.prepared(event.prepared);
+        if (run?.text != null) {
+          const held = this.hold(run.text, event.prepared);
+          const statementId = visible?.prepared(event.prepared) ?? held.id;
           forward = buildPrepareOk({ ...event.prepared, statementId }, this.capabilities, frame[3]!);
         }
         break;
@@ -383,19 +379,19 @@ export class MysqlServerConnection implements ServerConnection {
       case 'infile':
         break;
     }
-    if (!isVisible(run) || forward === null) {
-      if (peeked) this.#framer.drop();
+    if (visible === null || forward === null) {
+      if (peeked) this.#drop();
     } else if (forward === frame && peeked) {
-      this.#pass(run);
+      this.#pass(visible);
     } else {
-      this.#flush(head);
+      this.#gather(head);
       if (peeked) this.#framer.drop();
-      this.#send(head, run, forward);
-      run.sequence = (frame[3]! + 1) & 0xff;
+      this.#forward(head, forward);
+      visible.sequence = (frame[3]! + 1) & 0xff;
     }
-    if (event.kind === 'infile' && run !== null) {
+    if (event.kind === 'infile' && visible !== null) {
       this.#flush(head);
-      run.sink.infileRequested();
+      visible.sink.infileRequested();
     }
   }
 
@@ -415,6 +411,7 @@ export class MysqlServerConnection implements ServerConnection {
     }
     if (run === null) return frame;
     const changes = parseSessionChanges(ok.changes);
+    const before = this.#state;
     let named = false;
     let unnamed = false;
     for (const change of changes) {
@@ -446,6 +443,11 @@ export class MysqlServerConnection implements ServerConnection {
       }
     }
     if (unnamed && !named) run.unnamedChange = true;
+    if (run.isShared && (run.unnamedChange || this.#state.digest !== before.digest)) {
+      // A read that was no read: whoever is queued here with the state of before goes, and nobody else comes.
+      this.tainted = true;
+      this.evacuate();
+    }
     const seen = tracks ? changes.filter((change) => run.sink.sees(change)) : [];
     if (tracks && seen.length === changes.length) return frame;
     const kept = seen.length === 0 ? null : buildSessionChanges(seen);
@@ -459,9 +461,11 @@ export class MysqlServerConnection implements ServerConnection {
     if (run === null) return false;
     // Earlier results in the same chunk have passed, and are the client's.
     this.#flush(head);
-    if (!run.withhold || head.forwarded || !wasAtFirst) return false;
+    if (!run.withhold || head.forwarded || head.muted || !wasAtFirst) return false;
     if (err.errno === ER_QUERY_INTERRUPTED && run.cancelled) return false;
-    head.withheld = retryOf(err.errno);
+    const retryOn = retryOf(err.errno);
+    // The primary's own errors are the client's; but what ends a neighbour may hit it on a shared connection.
+    if (run.onReplica || (run.isShared && retryOn === 'elsewhere')) head.withheld = retryOn;
     return head.withheld !== null;
   }
 
@@ -478,6 +482,11 @@ export class MysqlServerConnection implements ServerConnection {
   #finish(head: Expectation): void {
     this.#flush(head);
     this.#expectations.shift();
+    this.#end(head);
+    if (this.#expectations.length === 0) this.onDrained?.();
+  }
+
+  #end(head: Expectation): void {
     // However slowly this client reads what has been handed over: the next run may be another's.
     this.resumeReading();
     const { run } = head;
@@ -485,6 +494,7 @@ export class MysqlServerConnection implements ServerConnection {
       head.ownDone?.({ error: head.error, rows: head.rows ?? [], prepared: head.prepared });
       return;
     }
+    if (head.muted) return;
     let open = 1;
     const settle = (): void => {
       open--;
@@ -518,37 +528,70 @@ export class MysqlServerConnection implements ServerConnection {
       transaction: this.transaction,
       error: head.error,
       position,
-      serviceMs: 0,
-      replyBytes: 0,
+      serviceMs: head.serviceMs,
+      replyBytes: head.replyBytes,
     });
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------
 
-  #flush(head: Expectation): void {
+  /** What has been passed on so far, before anything else is. */
+  #gather(head: Expectation): void {
     const passed = this.#framer.takeRun();
-    if (passed !== null && head.run !== null) this.#send(head, head.run, passed);
+    if (passed !== null && head.visibleRun !== null) this.#forward(head, passed);
   }
 
-  #send(head: Expectation, run: Run, bytes: Buffer): void {
+  #forward(head: Expectation, bytes: Buffer): void {
     head.forwarded = true;
-    if (!run.sink.write(bytes)) this.pauseReading();
+    head.replyBytes += bytes.length;
+    this.#slices.push(bytes);
+  }
+
+  #flush(head: Expectation): void {
+    this.#gather(head);
+    const slices = this.#slices;
+    if (slices.length === 0) return;
+    this.#slices = [];
+    if (head.visibleRun === null || head.visibleRun.sink.writeAll(slices)) return;
+    // Whoever waits behind a client that does not keep up would wait for it.
+    this.pauseReading();
+    this.evacuate();
   }
 
   pauseReading(): void {
+    this.#paused = true;
     this.#socket.pause();
   }
 
   resumeReading(): void {
+    this.#paused = false;
     this.#socket.resume();
+  }
+
+  // --- sharing ----------------------------------------------------------------------------------------------
+
+  evacuate(): void {
+    for (const run of this.#expectations.takeMovable()) run.done({ kind: 'moved' });
+  }
+
+  /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
+  abandon(run: Run): boolean {
+    const { head } = this.#expectations;
+    if (this.#expectations.mute(run) === 'behind') return false;
+    run.cut = head?.forwarded === true && !this.#framer.isBetweenPackets;
+    this.#slices.length = 0;
+    this.#framer.takeRun();
+    this.resumeReading();
+    return true;
   }
 
   // --- ending -----------------------------------------------------------------------------------------------
 
   async cancel(): Promise<void> {
-    const run = this.#expectations[0]?.run;
-    if (this.closed || run == null) return;
-    run.cancelled = true;
+    const { head } = this.#expectations;
+    if (this.closed || head === undefined) return;
+    this.#cancelled = true;
+    if (head.run !== null) head.run.cancelled = true;
     await this.#kill(this.greeting.connectionId);
   }
 
@@ -557,24 +600,18 @@ export class MysqlServerConnection implements ServerConnection {
     this.#closedReason = reason;
     if (this.#socket.writable) this.#socket.end(COM_QUIT_PACKET);
     this.#socket.destroySoon();
-    const expectations = this.#expectations;
-    this.#expectations = [];
     const isCut = !this.#framer.isBetweenPackets;
-    for (const [index, expectation] of expectations.entries()) {
-      const { run, ownDone } = expectation;
-      ownDone?.({
-        error: { code: CONNECTION_LOST, message: reason, sqlState: 'HY000' },
-        rows: [],
-        prepared: null,
-      });
-      if (run === null) continue;
-      // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
-      if (index === 0) {
-        const passed = this.#framer.takeRun();
-        if (passed !== null) this.#send(expectation, run, passed);
-        run.cut = isCut && expectation.forwarded;
-      }
-      run.done({ kind: 'lost', reason, forwarded: expectation.forwarded });
+    const { head } = this.#expectations;
+    // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
+    if (head !== undefined) this.#flush(head);
+    for (const expectation of this.#expectations.takeAll()) {
+      // What stood behind the head of a pipeline had not begun.
+      for (const run of expectation.takeMovable(expectation === head)) run.done({ kind: 'moved' });
+      const { run, ownDone, forwarded } = expectation;
+      ownDone?.({ error: lostError(reason), rows: [], prepared: null });
+      if (run === null || expectation.muted) continue;
+      if (expectation === head) run.cut = isCut && forwarded;
+      run.done({ kind: 'lost', reason, forwarded });
     }
     const onClosed = this.onClosed;
     this.onClosed = null;
@@ -582,34 +619,4 @@ export class MysqlServerConnection implements ServerConnection {
   }
 }
 
-const LOST: MysqlServerError = {
-  code: CONNECTION_LOST,
-  message: 'the server connection is gone',
-  sqlState: 'HY000',
-};
-
-function uncork(socket: Socket): void {
-  socket.uncork();
-}
-
-function isVisible(run: Run | null): run is Run {
-  return run !== null && !run.drop;
-}
-
-/** The second of the two counts of an OK packet; null when no id was made. */
-function insertIdOf(counts: Buffer): string | null {
-  const reader = new PacketReader(counts);
-  reader.skipLenenc();
-  const first = counts[reader.offset];
-  if (first === 0) return null;
-  if (first === 0xfe) return counts.readBigUInt64LE(reader.offset + 1).toString();
-  return String(reader.lenenc());
-}
-
-function parsePosition(text: string): Position | null {
-  try {
-    return mysqlPositions.parse(text);
-  } catch {
-    return null;
-  }
-}
+const GONE = 'the server connection is gone';

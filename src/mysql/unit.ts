@@ -28,7 +28,6 @@ export type UnitKind =
 
 export class MysqlUnit implements Unit {
   readonly open = false;
-  readonly shareable: boolean = false;
   readonly kind: UnitKind;
   readonly statement: StatementClass;
   readonly hint: Hint | null;
@@ -40,6 +39,8 @@ export class MysqlUnit implements Unit {
   prepared: ClientStatement | null = null;
   execute: Execute | null = null;
   bulk: BulkExecute | null = null;
+  /** An execution that needs its statement in another state than the session's, a cursor or long data. */
+  needsOwnStatement = false;
 
   constructor(kind: UnitKind, reply: ReplyKind, classified: Classified, frame: Buffer) {
     this.kind = kind;
@@ -54,11 +55,56 @@ export class MysqlUnit implements Unit {
     return this.frame.length;
   }
 
+  get shareable(): boolean {
+    switch (this.kind) {
+      case 'query':
+      case 'prepare':
+        break;
+      case 'execute':
+        if (this.needsOwnStatement) return false;
+        break;
+      default:
+        return false;
+    }
+    return this.frame.length <= MAX_SHARED_BYTES && isLightClass(this.statement, this.shape);
+  }
+
+  /** A preparation leaves the answers about the statement before it as they are. */
+  get leavesLast(): boolean {
+    return this.kind === 'prepare';
+  }
+
   /** LAST_INSERT_ID() is set where it is asked; COMMIT and its like are answered anywhere. */
   get asksLast(): boolean {
-    const { route, transaction, afterWrite } = this.statement;
-    return route === 'last' && transaction === null && afterWrite !== true;
+    return asksLast(this.statement);
   }
+}
+
+export function asksLast({ route, transaction, afterWrite }: StatementClass): boolean {
+  return route === 'last' && transaction === null && afterWrite !== true;
+}
+
+/** What is longer has a server connection to itself. */
+const MAX_SHARED_BYTES = 16_384;
+
+/** Classes are cached by shape: so is this. */
+const lightClasses = new WeakMap<StatementClass, boolean>();
+
+function isLightClass(statement: StatementClass, shape: string): boolean {
+  if (statement.route !== 'replica') return false;
+  let isLight = lightClasses.get(statement);
+  if (isLight === undefined) {
+    isLight =
+      statement.pin === null &&
+      statement.transaction === null &&
+      statement.session.length === 0 &&
+      statement.prepared === null &&
+      statement.statements === 1 &&
+      // Whoever writes it asks for FOUND_ROWS() next.
+      !/\bsql_calc_found_rows\b/i.test(shape);
+    lightClasses.set(statement, isLight);
+  }
+  return isLight;
 }
 
 /** The class of a command that has no text. */
@@ -111,6 +157,8 @@ export function prepareClass(classified: Classified): Classified {
   const { statement } = classified;
   return {
     ...classified,
+    // It costs something else than its execution.
+    shape: `PREPARE ${classified.shape}`,
     statement: {
       ...statement,
       route: statement.route === 'replica' ? 'replica' : 'primary',

@@ -312,7 +312,7 @@ export class NodePool {
   }
 
   #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
-    if (waiter.asksBack === true) return this.#takeUnasked(keyText, stateDigest, user, waiter);
+    if (waiter.leavesAsked === true) return this.#takeUnasked(keyText, stateDigest, user, waiter);
     return this.#idle.take(keyText, stateDigest) ?? this.#shared.takeDrained(keyText, stateDigest);
   }
 

@@ -30,6 +30,8 @@ export interface PoolWaiter {
   refused(error: ProxyError): void;
   /** It may ask its last connection about its last statement (`reclaim`): others leave that one to it while they can. */
   readonly asksBack?: boolean;
+  /** It is one of those others. */
+  readonly leavesAsked?: boolean;
   /** It would also take a connection on which others' units are under way. */
   readonly sharesNow: boolean;
   /** In place of `granted`, when it would share: the connection is not its own. */

@@ -45,6 +45,7 @@ const LINGER_MS = 5000;
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 export class PostgresClientConnection implements ClientConnection, ReplySink {
+  readonly mayAskBack = false;
   readonly asksBack = false;
   readonly #socket: Socket;
   readonly #runtime: PostgresRuntime;

@@ -29,6 +29,7 @@ export class SimpleUnit implements Unit {
   readonly kind = 'simple';
   readonly open = false;
   readonly asksLast = false;
+  readonly leavesLast = false;
   readonly shareable: boolean;
   readonly statement: StatementClass;
   readonly hint: Hint | null;
@@ -51,6 +52,7 @@ export class SimpleUnit implements Unit {
 export class BatchUnit implements Unit {
   readonly kind = 'batch';
   readonly asksLast = false;
+  readonly leavesLast = false;
   statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;

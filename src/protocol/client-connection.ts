@@ -34,6 +34,8 @@ export interface ClientConnection {
   /** Says why, by the protocol's own means, and closes. */
   terminate(error: ProxyError): void;
   /** Clients of this protocol may ask about their last statement (SHOW WARNINGS, ROW_COUNT). */
+  readonly mayAskBack: boolean;
+  /** This one has done so. */
   readonly asksBack: boolean;
   /** Digest of the session state that a server connection must carry; changes with the client's SETs. */
   readonly stateDigest: string;

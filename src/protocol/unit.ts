@@ -20,6 +20,8 @@ export interface Unit {
   readonly open: boolean;
   /** It asks about the last statement what only the server connection knows on which that ran. */
   readonly asksLast: boolean;
+  /** What may be asked about the last statement is the same behind it as before. */
+  readonly leavesLast: boolean;
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
 }
@@ -59,4 +61,8 @@ export interface ExecuteOptions {
   readonly withholdRetryable: boolean;
   /** It runs on a replica: a state that cannot be set there is `withheld` too. */
   readonly onReplica: boolean;
+  /** Other clients' units are under way on the server connection. */
+  readonly isShared: boolean;
+  /** It asks about this unit, which the client has had its reply to from elsewhere: run that first, for nobody to see. */
+  readonly after: Unit | null;
 }

@@ -20,6 +20,7 @@ import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
+import { LastStatement } from './last-statement.js';
 import { mayMove, type Phase } from './session-phase.js';
 import {
   counted,
@@ -53,8 +54,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
   readonly #pins = new Set<PinReason>();
-  /** The last one that was given back: answers about the last statement are there, if nobody used it since. */
-  #previous: ServerConnection | null = null;
+  readonly #last = new LastStatement();
 
   #unit: Unit | null = null;
   #decision: Decision | null = null;
@@ -145,7 +145,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return;
     }
     const shares = this.#mayShare(unit);
-    const decision = this.#cluster.decide(unit.statement, this.#sight.viewFor(unit, this.#excluded), shares);
+    const read = this.#last.repeatedFor(unit) ?? unit;
+    const decision = this.#cluster.decide(read.statement, this.#sight.viewFor(read, this.#excluded), shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
@@ -156,7 +157,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, this.#server!);
       return;
     }
-    if (unit.asksLast && this.#previous !== null) {
+    if (unit.asksLast && this.#last.isGone) {
       // An answer about somebody else's statement would be worse than none.
       this.#transition('running');
       this.#fail(unit, new ProxyError('last-statement-gone'), 'idle');
@@ -230,7 +231,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #takeBackPrevious(): boolean {
-    const previous = this.#previous;
+    const previous = this.#last.server;
     if (previous === null || previous.closed) return false;
     if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return false;
     this.#server = previous;
@@ -238,8 +239,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return true;
   }
 
+  /** A read that can be repeated needs nothing to be left alone. */
   get asksBack(): boolean {
-    return this.#client.asksBack && this.#phase !== 'closed';
+    return this.leavesAsked && this.#last.read === null && this.#phase !== 'closed';
+  }
+
+  get leavesAsked(): boolean {
+    return this.#client.mayAskBack;
   }
 
   granted(server: ServerConnection): void {
@@ -288,17 +294,18 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#attempts++;
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
     countRoute(this.#cluster, unit, server.node, ownDecision);
-    const mayRunAgain = this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS;
-    this.#client.execute(
-      unit,
-      server,
-      { withholdRetryable: mayRunAgain, onReplica: this.#onReplica },
-      (outcome) => this.#onOutcome(unit, server, outcome),
-    );
+    const options = {
+      withholdRetryable: this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS,
+      onReplica: this.#onReplica,
+      isShared: this.#isShared,
+      after: this.#last.repeatedFor(unit),
+    };
+    this.#client.execute(unit, server, options, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
   #mayRunAgain(unit: Unit): boolean {
-    return isRepeatable(unit) && this.#transaction === 'idle' && this.#pins.size === 0;
+    const isHarmless = isRepeatable(unit) || this.#last.repeatedFor(unit) !== null;
+    return isHarmless && this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
@@ -346,7 +353,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#sawDdl = false;
       this.#cluster.schemaChanged();
     }
-    if (transaction === 'idle' && this.#pins.size === 0) this.#giveBack(server);
+    const isFree = transaction === 'idle' && this.#pins.size === 0;
+    const { mayAskBack, asksBack } = this.#client;
+    this.#last.ran(unit, isFree && unit.shareable && mayAskBack && !asksBack);
+    if (isFree) this.#giveBack(server);
     this.#finish();
   }
 
@@ -419,6 +429,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
     this.#transition('idle');
     this.#unit = null;
+    if (!unit.asksLast) this.#last.lost();
     this.#client.fail(unit, counted(this.#cluster, error), transaction);
     if (this.#phase === 'idle') this.#client.next();
   }
@@ -572,7 +583,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       server.close('its node is no longer configured');
       return;
     }
-    this.#previous = server;
+    if (this.#unit !== null) this.#last.givenBack(server, this.#unit);
     pool.release(server);
   }
 

@@ -1,0 +1,204 @@
+// What a server connection expects of the node, and how it ends for whoever waits for it.
+// It holds no socket; the server connection keeps the queue of these.
+
+import { monotonicMs } from '../lib/clock.js';
+import type { Position } from '../protocol/position.js';
+import type { ServerError } from '../protocol/unit.js';
+import { mysqlPositions } from './position.js';
+import type { PreparedText, ServerStatement } from './prepared-statements.js';
+import type { Reply } from './reply.js';
+import type { Run } from './run.js';
+import { PacketReader } from './wire/bytes.js';
+import type { PrepareOk } from './wire/result-set.js';
+
+/** An error of the node, with what a client would need to be told of it. */
+export interface MysqlServerError extends ServerError {
+  readonly sqlState: string;
+}
+
+/** What a command of our own was answered. */
+export interface OwnResult {
+  readonly error: MysqlServerError | null;
+  /** Payloads of rows, when they were asked for. */
+  readonly rows: readonly Buffer[];
+  readonly prepared: PrepareOk | null;
+}
+
+/** CR_SERVER_LOST: the number under which a command of our own learns that its connection is gone. */
+export const CONNECTION_LOST = '2013';
+
+export function lostError(reason: string): MysqlServerError {
+  return { code: CONNECTION_LOST, message: reason, sqlState: 'HY000' };
+}
+
+export type PreparedCallback = (statement: ServerStatement | null, error: MysqlServerError | null) => void;
+
+/** A run that is written as soon as its text is prepared; until then its place in the queue is the preparation's. */
+interface Pending {
+  readonly run: Run;
+  readonly done: PreparedCallback;
+}
+
+/** A preparation on a shared server connection, and who waits for it. */
+export class Preparation {
+  readonly text: PreparedText;
+  #pending: Pending[] = [];
+
+  constructor(text: PreparedText) {
+    this.text = text;
+  }
+
+  /** Whoever wanted it runs elsewhere, or is gone. */
+  get isAbandoned(): boolean {
+    return this.#pending.length === 0;
+  }
+
+  add(run: Run, done: PreparedCallback): void {
+    this.#pending.push({ run, done });
+  }
+
+  remove(run: Run): boolean {
+    const before = this.#pending.length;
+    this.#pending = this.#pending.filter((pending) => pending.run !== run);
+    return this.#pending.length < before;
+  }
+
+  /** Those behind the first `kept` wait no longer. */
+  takeBehind(kept: number): Run[] {
+    return this.#pending.splice(kept).map(({ run }) => run);
+  }
+
+  ended(statement: ServerStatement | null, error: MysqlServerError | null): void {
+    for (const { done } of this.#pending.splice(0)) done(statement, error);
+  }
+}
+
+/** A run, or a command of our own, whose answer is not complete. */
+export class Expectation {
+  readonly reply: Reply;
+  /** Null: a command of our own, nothing of it reaches a client. */
+  readonly run: Run | null;
+  readonly ownDone: ((result: OwnResult) => void) | null;
+  /** Our own: rows are kept. */
+  readonly rows: Buffer[] | null;
+  readonly preparation: Preparation | null;
+  prepared: PrepareOk | null = null;
+  error: MysqlServerError | null = null;
+  withheld: 'elsewhere' | 'primary' | null = null;
+  /** Anything at all has been forwarded, or is about to be. */
+  forwarded = false;
+  /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
+  muted = false;
+  replyBytes = 0;
+  serviceMs = 0;
+  position: string | null = null;
+  asksCollation = false;
+
+  constructor(
+    reply: Reply,
+    run: Run | null,
+    ownDone: ((result: OwnResult) => void) | null,
+    keepsRows: boolean,
+    preparation: Preparation | null,
+  ) {
+    this.reply = reply;
+    this.run = run;
+    this.ownDone = ownDone;
+    this.rows = keepsRows ? [] : null;
+    this.preparation = preparation;
+  }
+
+  /** Null: nobody sees what is answered. */
+  get visibleRun(): Run | null {
+    return this.run === null || this.run.drop || this.muted ? null : this.run;
+  }
+
+  /** A read of which nothing has been answered: it may run elsewhere. */
+  get canMove(): boolean {
+    return this.run?.withhold === true && !this.muted && !this.forwarded && this.error === null;
+  }
+
+  get isAbandoned(): boolean {
+    return this.muted || this.preparation?.isAbandoned === true;
+  }
+
+  /** The runs that need not stay here; they are told by the caller, when all is as it will be. */
+  takeMovable(isHead: boolean): Run[] {
+    if (this.preparation !== null) return this.preparation.takeBehind(isHead ? 1 : 0);
+    if (isHead || this.run === null || !this.canMove) return [];
+    this.muted = true;
+    return [this.run];
+  }
+}
+
+/** The queue of one server connection; its head is what the node answers now. */
+export class ExpectationQueue {
+  #queue: Expectation[] = [];
+  #headSinceMs = 0;
+
+  get length(): number {
+    return this.#queue.length;
+  }
+
+  get head(): Expectation | undefined {
+    return this.#queue[0];
+  }
+
+  headAgeMs(nowMs: number): number {
+    return this.#queue.length === 0 ? 0 : nowMs - this.#headSinceMs;
+  }
+
+  push(expectation: Expectation): void {
+    if (this.#queue.length === 0) this.#headSinceMs = monotonicMs();
+    this.#queue.push(expectation);
+  }
+
+  /** The head has been answered. */
+  shift(): void {
+    const head = this.#queue.shift();
+    const now = monotonicMs();
+    if (head !== undefined) head.serviceMs = now - this.#headSinceMs;
+    this.#headSinceMs = now;
+  }
+
+  takeAll(): Expectation[] {
+    return this.#queue.splice(0);
+  }
+
+  takeMovable(): Run[] {
+    return this.#queue.flatMap((expectation, i) => expectation.takeMovable(i === 0));
+  }
+
+  /** Nothing more of this run reaches its client. The head, if the node is busy for nobody else now. */
+  mute(run: Run): 'head' | 'behind' {
+    for (const [i, expectation] of this.#queue.entries()) {
+      if (expectation.run === run) expectation.muted = true;
+      else if (expectation.preparation?.remove(run) !== true) continue;
+      return i === 0 && expectation.isAbandoned ? 'head' : 'behind';
+    }
+    return 'behind';
+  }
+
+  preparationOf(text: PreparedText): Preparation | null {
+    for (const { preparation } of this.#queue) if (preparation?.text === text) return preparation;
+    return null;
+  }
+}
+
+/** The second of the two counts of an OK packet; null when no id was made. */
+export function insertIdOf(counts: Buffer): string | null {
+  const reader = new PacketReader(counts);
+  reader.skipLenenc();
+  const first = counts[reader.offset];
+  if (first === 0) return null;
+  if (first === 0xfe) return counts.readBigUInt64LE(reader.offset + 1).toString();
+  return String(reader.lenenc());
+}
+
+export function parsePosition(text: string): Position | null {
+  try {
+    return mysqlPositions.parse(text);
+  } catch {
+    return null;
+  }
+}

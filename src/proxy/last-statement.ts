@@ -1,0 +1,42 @@
+// Where the answers about a session's last statement are to be had: SHOW WARNINGS, FOUND_ROWS(), ROW_COUNT().
+// It knows neither pool nor client.
+
+import type { ServerConnection } from '../protocol/server-connection.js';
+import type { Unit } from '../protocol/unit.js';
+
+export class LastStatement {
+  /** It was given back behind the last statement: the answers are there, if nobody has used it since. */
+  server: ServerConnection | null = null;
+  /** A read, which can be repeated on any server connection to be asked about there. */
+  read: Unit | null = null;
+  #isLost = false;
+
+  /** There was one, and neither of the two leads to it. */
+  get isGone(): boolean {
+    return this.#isLost || this.server !== null;
+  }
+
+  ran(unit: Unit, isRepeatable: boolean): void {
+    if (unit.leavesLast) return;
+    this.server = null;
+    this.read = isRepeatable ? unit : null;
+    this.#isLost = false;
+  }
+
+  givenBack(server: ServerConnection, unit: Unit): void {
+    if (this.read === null && !unit.leavesLast) this.server = server;
+  }
+
+  /** It has had an answer of the proxy's own. */
+  lost(): void {
+    this.server = null;
+    this.read = null;
+    this.#isLost = true;
+  }
+
+  /** What has to be repeated for this unit, if anything. */
+  repeatedFor(unit: Unit): Unit | null {
+    const { route, transaction } = unit.statement;
+    return route === 'last' && transaction === null ? this.read : null;
+  }
+}
