@@ -5,6 +5,7 @@ import net from 'node:net';
 import mysql from 'mysql2/promise';
 import pino from 'pino';
 import { configFrom } from '../../src/config/resolve.js';
+import type { ConfigInput } from '../../src/config/schema.js';
 import { ServerLogin } from '../../src/mysql/auth/server-login.js';
 import { PacketReader } from '../../src/mysql/wire/bytes.js';
 import type { Capabilities } from '../../src/mysql/wire/capabilities.js';
@@ -29,7 +30,11 @@ export interface Fixture {
   stop(): Promise<void>;
 }
 
-export async function startFixture(kind: 'mysql' | 'mariadb', replicas = 2): Promise<Fixture> {
+export async function startFixture(
+  kind: 'mysql' | 'mariadb',
+  replicas = 2,
+  changes: Partial<ConfigInput['clusters'][number]> = {},
+): Promise<Fixture> {
   const cluster = await startCluster(kind, { replicas });
   const { user } = cluster;
   const config = configFrom({
@@ -40,6 +45,7 @@ export async function startFixture(kind: 'mysql' | 'mariadb', replicas = 2): Pro
         protocol: 'mysql',
         nodes: cluster.nodes.map(({ host, port }, i) => ({ name: `n${i}`, host, port })),
         monitor: { user: cluster.superuser.user, password: cluster.superuser.password },
+        ...changes,
       },
     ],
     limits: { maxUnitBytes: 64 * 1024 * 1024 },

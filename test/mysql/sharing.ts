@@ -1,0 +1,307 @@
+// Clients whose reads are under way on one server connection at once: each gets its own answers, whatever happens to the
+// others. Run by sharing-mysql.test.ts and sharing-mariadb.test.ts.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { until } from '../servers/poll.js';
+import { type Fixture, startFixture } from './harness.js';
+
+type Rows = RowDataPacket[];
+
+const CLIENTS = 12;
+/** How long a neighbour is slow: far more than its neighbours take on a busy machine, far less than a test may. */
+const SLOW_S = 15;
+
+async function rowsOf(client: Connection, sql: string): Promise<unknown[][]> {
+  const [rows] = await client.query<Rows>(sql);
+  return rows.map((row) => Object.values(row));
+}
+
+async function one(client: Connection, sql: string): Promise<unknown> {
+  return (await rowsOf(client, sql))[0]?.[0];
+}
+
+async function errnoOf(work: Promise<unknown>): Promise<number> {
+  try {
+    await work;
+  } catch (error) {
+    return (error as { errno?: number }).errno ?? -1;
+  }
+  return 0;
+}
+
+export function sharingTests(kind: 'mysql' | 'mariadb'): void {
+  describe(`shared server connections of ${kind}`, () => {
+    let f: Fixture;
+    let clients: Connection[];
+    let warm: Connection;
+    before(async () => {
+      // One replica, and one connection to it: who shares at all shares with everybody.
+      f = await startFixture(kind, 1, {
+        sharing: { maxConnections: 1 },
+        routing: { readFunctions: ['who', 'wait_for'] },
+      });
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100))');
+      await primary.admin('CREATE TABLE locked (id INT PRIMARY KEY, v VARCHAR(100))');
+      const values = Array.from({ length: 100 }, (_, i) => `(${i}, 'v${i}')`).join(', ');
+      await primary.admin(`INSERT INTO t VALUES ${values}`);
+      await primary.admin(`INSERT INTO locked VALUES ${values}`);
+      await primary.admin('CREATE FUNCTION who() RETURNS BIGINT NO SQL RETURN CONNECTION_ID()');
+      await f.cluster.waitCaughtUp();
+      clients = await Promise.all(Array.from({ length: CLIENTS }, () => f.connect()));
+      warm = await f.connect();
+      // A kind of statement is known once it has run.
+      await warmUp('SELECT who(), v FROM t WHERE id = 1');
+      await warmUp('SELECT v FROM t WHERE id = 1');
+      await warmUp('SELECT SLEEP(0), 1');
+      await warmUp('SELECT v FROM locked WHERE id = 1');
+    });
+    after(() => f.stop());
+
+    const warmUp = async (sql: string): Promise<void> => {
+      for (let i = 0; i < 3; i++) await warm.query(sql);
+    };
+    const moved = (): number => {
+      let count = 0;
+      for (const { nodes } of f.proxy.counters().clusters.values())
+        for (const node of nodes.values()) count += node.retries['slow-head'];
+      return count;
+    };
+    /** Each of them asks for rows of its own, and checks them. */
+    const readAll = async (who: readonly Connection[], times = 5): Promise<void> => {
+      await Promise.all(
+        who.map(async (client, n) => {
+          for (let i = 0; i < times; i++) {
+            const id = (n * 7 + i) % 100;
+            assert.deepEqual(await rowsOf(client, `SELECT v FROM t WHERE id = ${id}`), [[`v${id}`]]);
+          }
+        }),
+      );
+    };
+    /** Server connections that run a text of the test's, by their own ids. */
+    const running = async (like: string): Promise<number[]> => {
+      const rows = await f.cluster.replicas[0]!.admin(
+        `SELECT id FROM information_schema.processlist WHERE info LIKE '${like}' AND id <> CONNECTION_ID()`,
+      );
+      return rows.map((row) => Number(Object.values(row)[0]));
+    };
+    const untilRunning = async (like: string): Promise<number> => {
+      let found: number[] = [];
+      await until(`${like} to run`, async () => {
+        found = await running(like);
+        return found.length > 0;
+      });
+      return found[0]!;
+    };
+
+    it('answers the reads of many clients on few server connections', async () => {
+      const servers = new Set<unknown>();
+      await Promise.all(
+        clients.map(async (client, n) => {
+          for (let i = 0; i < 30; i++) {
+            const id = (n * 5 + i) % 100;
+            const [row] = await rowsOf(client, `SELECT who(), v FROM t WHERE id = ${id}`);
+            assert.equal(row![1], `v${id}`);
+            servers.add(row![0]);
+          }
+        }),
+      );
+      assert.ok(servers.size <= 3, `${CLIENTS} clients on ${servers.size} server connections`);
+    });
+
+    it('executes one text for many clients, with the values of each', async () => {
+      const texts = ['SELECT v, ? AS x FROM t WHERE id = ?', 'SELECT ? AS x, v FROM t WHERE id = ?'];
+      for (const text of texts) await warm.execute(text, ['a', 1]);
+      for (const text of texts) await warm.execute(text, ['a', 1]);
+      await Promise.all(
+        clients.map(async (client, n) => {
+          for (let i = 0; i < 30; i++) {
+            const text = texts[(n + i) % 2]!;
+            const values = [null, `c${n}i${i}`, n * 1000 + i, 'long'.repeat(50)];
+            const x = values[(n + i) % values.length]!;
+            const id = (n * 3 + i) % 100;
+            const [rows] = await client.execute<Rows>(text, [x, id]);
+            assert.equal(rows[0]!.v, `v${id}`);
+            assert.equal(rows[0]!.x === null ? null : String(rows[0]!.x), x === null ? null : String(x));
+          }
+        }),
+      );
+    });
+
+    it('does not keep the neighbours of a slow read waiting', async () => {
+      const before = moved();
+      let slowIsDone = false;
+      const [slow, ...others] = clients as [Connection, ...Connection[]];
+      const answer = one(slow, `SELECT SLEEP(${SLOW_S}), 1`).finally(() => {
+        slowIsDone = true;
+      });
+      await readAll(others);
+      assert.equal(slowIsDone, false);
+      assert.ok(moved() > before, 'nobody was queued behind it: the test proves nothing');
+      assert.equal(await answer, 0);
+    });
+
+    it('does not keep the neighbours of a blocked read waiting, text or prepared', async () => {
+      const replica = f.cluster.replicas[0]!;
+      const [text, prepared, ...others] = clients as [Connection, Connection, ...Connection[]];
+      // Prepared where the client was then: the shared server connection has yet to prepare it.
+      const statement = await prepared.prepare('SELECT v FROM locked WHERE id = ?');
+      await warmUp('SELECT v FROM locked WHERE id = 1');
+      await readAll(clients);
+      const holder = await import('mysql2/promise').then(({ createConnection }) =>
+        createConnection({ host: replica.host, port: replica.port, ...f.cluster.superuser }),
+      );
+      try {
+        await holder.query(`LOCK TABLES ${f.cluster.user.database}.locked WRITE`);
+        const answers = [
+          statement.execute([8]).then(([rows]) => Object.values((rows as Rows)[0]!)[0]),
+          one(text, 'SELECT v FROM locked WHERE id = 7'),
+        ];
+        await readAll(others);
+        await holder.query('UNLOCK TABLES');
+        assert.deepEqual(await Promise.all(answers), ['v8', 'v7']);
+      } finally {
+        await holder.end();
+      }
+    });
+
+    it('does not keep the neighbours of a slow reader waiting', async () => {
+      await warmUp("SELECT REPEAT('x', 10)");
+      const reader = await f.raw();
+      await reader.query('SELECT v FROM t WHERE id = 3');
+      reader.pause();
+      reader.send(reader.queryFrame("SELECT REPEAT('x', 8000000)"));
+      await readAll(clients, 20);
+      reader.resume();
+      const { results } = await reader.results();
+      assert.equal((results[0] as string[])[0]!.length, 8_000_000);
+      reader.destroy();
+    });
+
+    it('goes on when a client dies, at the head or behind it', async () => {
+      const dying = await Promise.all([f.connect(), f.connect(), f.connect()]);
+      for (const client of dying) {
+        client.on('error', () => {});
+        await one(client, 'SELECT v FROM t WHERE id = 1');
+      }
+      const ends = dying.map((client, n) =>
+        errnoOf(client.query(n === 0 ? `SELECT SLEEP(${SLOW_S * 2}), 1` : 'SELECT v FROM t WHERE id = 2')),
+      );
+      const reads = readAll(clients);
+      await untilRunning('SELECT SLEEP%');
+      for (const client of dying) client.destroy();
+      await reads;
+      await until('the sleep of the dead client to be cancelled', async () => {
+        return (await running('SELECT SLEEP%')).length === 0;
+      });
+      await readAll(clients);
+      void ends;
+    });
+
+    it('cancels one and nobody else', async () => {
+      const [victim, ...others] = clients as [Connection, ...Connection[]];
+      const id = await one(victim, 'SELECT CONNECTION_ID()');
+      const ended = errnoOf(victim.query(`SELECT SLEEP(${SLOW_S * 2}), 1`));
+      const reads = readAll(others, 20);
+      await untilRunning('SELECT SLEEP%');
+      await warm.query(`KILL QUERY ${id}`);
+      assert.equal(await ended, 1317);
+      await reads;
+      await readAll(clients);
+    });
+
+    it('answers everybody when their server connection is killed', async () => {
+      for (let round = 0; round < 3; round++) {
+        const [slow, ...others] = clients as [Connection, ...Connection[]];
+        const answer = one(slow, `SELECT SLEEP(1), 1`);
+        const reads = readAll(others, 10);
+        const thread = await untilRunning('SELECT SLEEP%');
+        await f.cluster.replicas[0]!.admin(`KILL ${thread}`).catch(() => {});
+        assert.ok([0, 1].includes(Number(await answer)));
+        await reads;
+      }
+    });
+
+    describe('what is asked about the last statement', () => {
+      const noisy = async <T>(work: () => Promise<T>): Promise<T> => {
+        const noise = readAll(clients, 10);
+        const result = await work();
+        await noise;
+        return result;
+      };
+
+      it('warnings', async () => {
+        const text = "SELECT CAST('12abc' AS SIGNED)";
+        await warmUp(text);
+        for (const question of ['SHOW WARNINGS', 'SHOW COUNT(*) WARNINGS', 'SELECT @@warning_count']) {
+          const client = await f.connect();
+          await noisy(async () => {
+            assert.equal(Number(await one(client, text)), 12);
+            const answer = await rowsOf(client, question);
+            if (question === 'SHOW WARNINGS') assert.equal(answer[0]?.[1], 1292);
+            else assert.equal(Number(answer[0]?.[0]), 1);
+            // From here on as a client that is known to ask.
+            assert.equal(Number(await one(client, text)), 12);
+            assert.equal((await rowsOf(client, 'SHOW WARNINGS'))[0]?.[1], 1292);
+            await one(client, 'SELECT v FROM t WHERE id = 1');
+            assert.deepEqual(await rowsOf(client, 'SHOW WARNINGS'), []);
+          });
+        }
+      });
+
+      it('rows found and counted', async () => {
+        await warmUp('SELECT v FROM t WHERE id < 7');
+        for (const rows of [3, 7]) {
+          const client = await f.connect();
+          await noisy(async () => {
+            assert.equal((await rowsOf(client, `SELECT v FROM t WHERE id < ${rows}`)).length, rows);
+            assert.equal(Number(await one(client, 'SELECT FOUND_ROWS()')), rows);
+          });
+        }
+        const client = await f.connect();
+        await noisy(async () => {
+          await rowsOf(client, 'SELECT v FROM t WHERE id < 5');
+          assert.equal(Number(await one(client, 'SELECT ROW_COUNT()')), -1);
+        });
+      });
+
+      it('behind an execution, by an execution', async () => {
+        const text = 'SELECT v FROM t WHERE id < ?';
+        const question = 'SELECT FOUND_ROWS() AS n';
+        await warm.execute(text, [4]);
+        await warm.execute(text, [4]);
+        const client = await f.connect();
+        await noisy(async () => {
+          const [rows] = await client.execute<Rows>(text, [9]);
+          assert.equal(rows.length, 9);
+          const [answer] = await client.execute<Rows>(question);
+          assert.equal(Number(answer[0]!.n), 9);
+        });
+      });
+
+      it('the id of an insert, with a shared read in between', async () => {
+        const client = await f.connect();
+        await client.query('CREATE TABLE IF NOT EXISTS ids (id INT PRIMARY KEY AUTO_INCREMENT, v INT)');
+        await client.query('INSERT INTO ids (id, v) VALUES (NULL, 1), (NULL, 2)');
+        const id = await one(client, 'SELECT LAST_INSERT_ID()');
+        await noisy(async () => {
+          await one(client, 'SELECT v FROM t WHERE id = 1');
+          assert.equal(await one(client, 'SELECT LAST_INSERT_ID()'), id);
+        });
+      });
+
+      it('an error, as the client had it', async () => {
+        const client = await f.connect();
+        await warmUp('SELECT v FROM t WHERE id = 1');
+        await noisy(async () => {
+          await one(client, 'SELECT v FROM t WHERE id = 1');
+          assert.equal(await errnoOf(client.query('SELECT nothing FROM nowhere')), 1146);
+          const [row] = await rowsOf(client, 'SHOW WARNINGS');
+          assert.deepEqual(row?.slice(0, 2), ['Error', 1146]);
+        });
+      });
+    });
+  });
+}
