@@ -15,6 +15,7 @@ import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, lostError, type MysqlServerError } from './expectation.js';
+import { newRun } from './new-run.js';
 import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
@@ -265,7 +266,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#setInsertId(unit, server);
     const send = (frames: readonly Buffer[]): void => {
       const options = { withholdRetryable: false, onReplica: false, isShared: false, after: null };
-      const run = this.#runOf(last, server, options, true, (outcome) =>
+      const run = newRun(this, last, server.status, options, true, (outcome) =>
         outcome.kind === 'lost' ? refused(lostError(outcome.reason)) : done(),
       );
       server.run(run, frames);
@@ -299,7 +300,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   ): void {
     this.#server = server;
     this.#setInsertId(unit, server);
-    const run = this.#runOf(unit, server, options, unit.kind === 'clear', (outcome) =>
+    const run = newRun(this, unit, server.status, options, unit.kind === 'clear', (outcome) =>
       this.#onDone(unit, server, run, outcome, options, done),
     );
     this.#run = run;
@@ -322,39 +323,6 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       : holdStatement(server, text, this.session.state, onHeld);
     if (held !== null) send(held);
     else if (options.isShared) server.prepareFor(run, text, onHeld);
-  }
-
-  #runOf(
-    unit: MysqlUnit,
-    server: MysqlServerConnection,
-    options: ExecuteOptions,
-    drop: boolean,
-    done: (outcome: Outcome) => void,
-  ): Run {
-    const isPlainRead = unit.statement.route === 'replica' && !this.session.isInTransaction;
-    return {
-      sink: this,
-      reply: unit.reply,
-      capabilities: this.session.capabilities,
-      withhold: options.withholdRetryable && (options.onReplica || options.isShared),
-      onReplica: options.onReplica,
-      isShared: options.isShared,
-      verifyAfterError: !isPlainRead,
-      drop,
-      text: unit.kind === 'prepare' ? unit.prepared!.text : null,
-      prepared: ({ parameters }) => {
-        const { text } = unit.prepared!;
-        text.parameters = parameters;
-        return this.session.statements.add(text).id;
-      },
-      cancelled: false,
-      sequence: sequenceAfter(unit.frame),
-      cut: false,
-      status: server.status,
-      insertId: null,
-      unnamedChange: false,
-      done,
-    };
   }
 
   /** The connection could not be brought to the client's state, or would not prepare its statement. */

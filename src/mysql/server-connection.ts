@@ -22,10 +22,11 @@ import { PreparedOnServer, type PreparedText, type ServerStatement } from './pre
 import { retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
-import { isState, type StateCommand, TrackedState } from './tracked-state.js';
+import { learnChanges, stateFrame } from './state-changes.js';
+import { TrackedState } from './tracked-state.js';
 import { PacketReader } from './wire/bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
-import { buildCommand, buildInitDb, buildQuery, buildStatementClose, COM } from './wire/command.js';
+import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { type Greeting, isMariadb } from './wire/greeting.js';
 import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
@@ -191,7 +192,7 @@ export class MysqlServerConnection implements ServerConnection {
     let left = commands.length;
     let failure: MysqlServerError | null = null;
     for (const command of commands) {
-      this.own(this.#stateFrame(command), 'results', ({ error }) => {
+      this.own(stateFrame(command, this.capabilities), 'results', ({ error }) => {
         failure ??= error;
         left--;
         if (left > 0) return;
@@ -201,17 +202,6 @@ export class MysqlServerConnection implements ServerConnection {
       });
     }
     return false;
-  }
-
-  #stateFrame(command: StateCommand): Buffer {
-    switch (command.kind) {
-      case 'query':
-        return buildQuery(command.sql, this.capabilities);
-      case 'init-db':
-        return buildInitDb(command.database);
-      case 'set-option':
-        return buildCommand(COM.SET_OPTION, Buffer.of(command.multiStatements ? 0 : 1, 0));
-    }
   }
 
   /** A command of our own. What it changes in the session is not taken for the client's. */
@@ -412,37 +402,11 @@ export class MysqlServerConnection implements ServerConnection {
     if (run === null) return frame;
     const changes = parseSessionChanges(ok.changes);
     const before = this.#state;
-    let named = false;
-    let unnamed = false;
-    for (const change of changes) {
-      switch (change.kind) {
-        case 'variable':
-          named = true;
-          // SET NAMES ... COLLATE does not tell the collation.
-          if (change.name === 'character_set_connection') head.asksCollation = true;
-          if (change.name === 'last_gtid') head.position = change.value;
-          else if (isState(change.name))
-            this.#state = this.#state.withVariable(
-              change.name,
-              change.value,
-              this.loginValues.get(change.name),
-            );
-          break;
-        case 'schema':
-          named = true;
-          this.#state = this.#state.withDatabase(change.name, this.key.database);
-          break;
-        case 'gtids':
-          head.position = change.gtids;
-          break;
-        case 'state-change':
-          unnamed = true;
-          break;
-        default:
-          break;
-      }
-    }
-    if (unnamed && !named) run.unnamedChange = true;
+    const learnt = learnChanges(changes, before, this.loginValues, this.key.database);
+    this.#state = learnt.state;
+    head.position = learnt.position ?? head.position;
+    if (learnt.asksCollation) head.asksCollation = true;
+    if (learnt.isUnnamed) run.unnamedChange = true;
     if (run.isShared && (run.unnamedChange || this.#state.digest !== before.digest)) {
       // A read that was no read: whoever is queued here with the state of before goes, and nobody else comes.
       this.tainted = true;

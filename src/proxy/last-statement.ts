@@ -24,10 +24,10 @@ export class LastStatement {
   }
 
   givenBack(server: ServerConnection, unit: Unit): void {
-    if (this.read === null && !unit.leavesLast) this.server = server;
+    if (!unit.leavesLast) this.server = server;
   }
 
-  /** It has had an answer of the proxy's own. */
+  /** The session has that server connection again, or the statement has had an answer of the proxy's own. */
   lost(): void {
     this.server = null;
     this.read = null;

@@ -1,10 +1,11 @@
 // What holds for a unit by itself: whether it may run again, share a server connection, have committed; and how it is counted.
 // It knows no state of a session.
 
-import type { ProxyError } from '../lib/errors.js';
+import { ProxyError } from '../lib/errors.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Unit } from '../protocol/unit.js';
 import type { Decision } from '../routing/decide.js';
+import type { PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
@@ -114,4 +115,8 @@ export function giveUpHead(
   void server.cancel().finally(() => {
     if (server.depth <= 1) discard(pool, server, 'a cancel was sent to it');
   });
+}
+
+export function pinnedStateLost(pins: Iterable<PinReason>, node: string, detail: string): ProxyError {
+  return new ProxyError('pinned-state-lost', { reasons: [...pins].join(', '), node, detail });
 }

@@ -32,6 +32,7 @@ import {
   MAX_ATTEMPTS,
   mayShare,
   NO_NODES,
+  pinnedStateLost,
   type SessionListener,
   surelyCommitsNothing,
 } from './session-rules.js';
@@ -55,6 +56,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #transaction: TransactionStatus = 'idle';
   readonly #pins = new Set<PinReason>();
   readonly #last = new LastStatement();
+  readonly leavesAsked: boolean;
 
   #unit: Unit | null = null;
   #decision: Decision | null = null;
@@ -74,6 +76,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster = cluster;
     this.#listener = listener;
     this.#client = client;
+    this.leavesAsked = client.mayAskBack;
     this.#sight = new SessionSight(cluster);
     cluster.sessions.add(this);
   }
@@ -157,7 +160,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, this.#server!);
       return;
     }
-    if (unit.asksLast && this.#last.isGone) {
+    if (unit.asksLast && read === unit && this.#last.isGone) {
       // An answer about somebody else's statement would be worse than none.
       this.#transition('running');
       this.#fail(unit, new ProxyError('last-statement-gone'), 'idle');
@@ -197,13 +200,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return true;
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
-    const details = {
-      reasons: [...this.#pins].join(', '),
-      node: this.#server!.node,
-      detail: 'it is a replica',
-    };
+    const error = pinnedStateLost(this.#pins, this.#server!.node, 'it is a replica');
     this.#unit = null;
-    this.#client.terminate(counted(this.#cluster, new ProxyError('pinned-state-lost', details)));
+    this.#client.terminate(counted(this.#cluster, error));
     return true;
   }
 
@@ -234,6 +233,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const previous = this.#last.server;
     if (previous === null || previous.closed) return false;
     if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return false;
+    this.#last.lost();
     this.#server = previous;
     this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
     return true;
@@ -241,11 +241,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** A read that can be repeated needs nothing to be left alone. */
   get asksBack(): boolean {
-    return this.leavesAsked && this.#last.read === null && this.#phase !== 'closed';
-  }
-
-  get leavesAsked(): boolean {
-    return this.#client.mayAskBack;
+    const mayAsk = this.#client.asksBack || (this.leavesAsked && this.#last.read === null);
+    return mayAsk && this.#phase !== 'closed';
   }
 
   granted(server: ServerConnection): void {
@@ -304,8 +301,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #mayRunAgain(unit: Unit): boolean {
-    const isHarmless = isRepeatable(unit) || this.#last.repeatedFor(unit) !== null;
-    return isHarmless && this.#transaction === 'idle' && this.#pins.size === 0;
+    if (!isRepeatable(unit) && this.#last.repeatedFor(unit) === null) return false;
+    return this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
@@ -354,8 +351,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#cluster.schemaChanged();
     }
     const isFree = transaction === 'idle' && this.#pins.size === 0;
-    const { mayAskBack, asksBack } = this.#client;
-    this.#last.ran(unit, isFree && unit.shareable && mayAskBack && !asksBack);
+    this.#last.ran(unit, isFree && unit.shareable);
     if (isFree) this.#giveBack(server);
     this.#finish();
   }
@@ -407,11 +403,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     // A write of unknown outcome: whatever the primary has from now on must be seen.
     if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     if (hadPins.length > 0) {
-      const error = new ProxyError('pinned-state-lost', {
-        reasons: hadPins.join(', '),
-        node,
-        detail: reason,
-      });
+      const error = pinnedStateLost(hadPins, node, reason);
       this.#unit = null;
       this.#client.terminate(counted(this.#cluster, error));
       return;
@@ -421,8 +413,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#fail(unit, new ProxyError('transaction-lost', { node, detail: reason }), 'failed');
       return;
     }
-    const isRead = isReplicaRead(unit.statement);
-    const code = isRead ? 'server-lost' : 'outcome-unknown';
+    const code = isReplicaRead(unit.statement) ? 'server-lost' : 'outcome-unknown';
     this.#fail(unit, new ProxyError(code, { node, detail: reason }), 'idle');
   }
 
@@ -522,12 +513,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transaction = 'idle';
     // A write of unknown outcome: whatever the primary has from now on must be seen.
     if (!this.#onReplica) this.#sight.ranOnPrimary(false);
-    const details = { node: server.node, detail: reason };
     if (hadPins.length > 0) {
-      const error = new ProxyError('pinned-state-lost', { reasons: hadPins.join(', '), ...details });
-      this.#client.terminate(counted(this.#cluster, error));
+      this.#client.terminate(counted(this.#cluster, pinnedStateLost(hadPins, server.node, reason)));
     } else if (lostTransaction) {
-      this.#client.transactionLost(counted(this.#cluster, new ProxyError('transaction-lost', details)));
+      const error = new ProxyError('transaction-lost', { node: server.node, detail: reason });
+      this.#client.transactionLost(counted(this.#cluster, error));
     }
   }
 

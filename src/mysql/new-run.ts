@@ -1,0 +1,44 @@
+// A client's unit as a run: what the client speaks, what may be kept from it, and what becomes of a preparation.
+// It knows neither socket nor server connection.
+
+import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
+import type { ClientSession } from './client-session.js';
+import type { ReplySink, Run } from './run.js';
+import type { MysqlUnit } from './unit.js';
+import { sequenceAfter } from './wire/framer.js';
+
+/** `status`: of the server connection, until the reply says another. `drop`: the reply is the proxy's business only. */
+export function newRun(
+  client: ReplySink & { readonly session: ClientSession },
+  unit: MysqlUnit,
+  status: number,
+  options: ExecuteOptions,
+  drop: boolean,
+  done: (outcome: Outcome) => void,
+): Run {
+  const { session } = client;
+  const isPlainRead = unit.statement.route === 'replica' && !session.isInTransaction;
+  return {
+    sink: client,
+    reply: unit.reply,
+    capabilities: session.capabilities,
+    withhold: options.withholdRetryable && (options.onReplica || options.isShared),
+    onReplica: options.onReplica,
+    isShared: options.isShared,
+    verifyAfterError: !isPlainRead,
+    drop,
+    text: unit.kind === 'prepare' ? unit.prepared!.text : null,
+    prepared: ({ parameters }) => {
+      const { text } = unit.prepared!;
+      text.parameters = parameters;
+      return session.statements.add(text).id;
+    },
+    cancelled: false,
+    sequence: sequenceAfter(unit.frame),
+    cut: false,
+    status,
+    insertId: null,
+    unnamedChange: false,
+    done,
+  };
+}

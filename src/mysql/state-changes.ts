@@ -1,0 +1,65 @@
+// How a tracked state is told to a server connection, and what a server's report of changes makes of one.
+// It owns no connection.
+
+import { isState, type StateCommand, type TrackedState } from './tracked-state.js';
+import type { Capabilities } from './wire/capabilities.js';
+import { buildCommand, buildInitDb, buildQuery, COM } from './wire/command.js';
+import type { SessionChange } from './wire/session-track.js';
+
+export function stateFrame(command: StateCommand, capabilities: Capabilities): Buffer {
+  switch (command.kind) {
+    case 'query':
+      return buildQuery(command.sql, capabilities);
+    case 'init-db':
+      return buildInitDb(command.database);
+    case 'set-option':
+      return buildCommand(COM.SET_OPTION, Buffer.of(command.multiStatements ? 0 : 1, 0));
+  }
+}
+
+export interface Learnt {
+  readonly state: TrackedState;
+  readonly position: string | null;
+  /** SET NAMES ... COLLATE does not tell the collation. */
+  readonly asksCollation: boolean;
+  /** Something has changed, and the server does not say what. */
+  readonly isUnnamed: boolean;
+}
+
+/** `login`: values after the login, where they are known. */
+export function learnChanges(
+  changes: readonly SessionChange[],
+  before: TrackedState,
+  login: ReadonlyMap<string, string>,
+  loginDatabase: string,
+): Learnt {
+  let state = before;
+  let position: string | null = null;
+  let asksCollation = false;
+  let named = false;
+  let unnamed = false;
+  for (const change of changes) {
+    switch (change.kind) {
+      case 'variable':
+        named = true;
+        if (change.name === 'character_set_connection') asksCollation = true;
+        if (change.name === 'last_gtid') position = change.value;
+        else if (isState(change.name))
+          state = state.withVariable(change.name, change.value, login.get(change.name));
+        break;
+      case 'schema':
+        named = true;
+        state = state.withDatabase(change.name, loginDatabase);
+        break;
+      case 'gtids':
+        position = change.gtids;
+        break;
+      case 'state-change':
+        unnamed = true;
+        break;
+      default:
+        break;
+    }
+  }
+  return { state, position, asksCollation, isUnnamed: unnamed && !named };
+}
