@@ -21,7 +21,7 @@ import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { endingOf, SessionSettings } from './session-settings.js';
 import { ToldParameters } from './told-parameters.js';
-import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
+import { answeredByUs, BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   commandComplete,
   errorResponse,
@@ -594,8 +594,4 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
 function uncork(socket: Socket): void {
   socket.uncork();
-}
-
-function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
-  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0 };
 }
