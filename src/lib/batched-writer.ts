@@ -1,10 +1,12 @@
-// Everything written to one socket within one turn of the event loop leaves as one write, whoever wrote it.
+// Writing to sockets: everything written to one within one turn of the event loop leaves as one write, whoever wrote it.
 // It knows no protocol.
 
 import type { Socket } from 'node:net';
 
 /** Beyond this nothing is gathered any more, and nothing is copied together. */
 const MAX_GATHERED_BYTES = 65_536;
+
+const LINGER_MS = 5000;
 
 let due: BatchedWriter[] = [];
 let turn = 0;
@@ -73,4 +75,16 @@ export function writeTogether(socket: Socket, chunks: readonly Buffer[], bytes: 
   for (const chunk of chunks) keepsUp = socket.write(chunk);
   socket.uncork();
   return keepsUp;
+}
+
+/** For `process.nextTick`, which takes no method. */
+export function uncork(socket: Socket): void {
+  socket.uncork();
+}
+
+/** What has been written still goes out; somebody who never reads what he was told last is not waited for. */
+export function hangUp(socket: Socket): void {
+  socket.end();
+  socket.destroySoon();
+  socket.setTimeout(LINGER_MS, () => socket.destroy());
 }

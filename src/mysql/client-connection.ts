@@ -2,7 +2,7 @@
 // keeps the client's state and prepared statements. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { writeTogether } from '../lib/batched-writer.js';
+import { hangUp, writeTogether } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -39,7 +39,6 @@ import type { SessionChange } from './wire/session-track.js';
  */
 type Phase = 'startup' | 'ready' | 'waiting' | 'infile' | 'proving' | 'closed';
 
-const LINGER_MS = 5000;
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 const RESET_FRAME = buildCommand(COM.RESET_CONNECTION);
@@ -55,7 +54,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
   readonly #host: SessionHost;
-  readonly #startup: ClientStartup;
+  /** Null behind the login. */
+  #startup: ClientStartup | null;
   #phase: Phase = 'startup';
   #run: Run | null = null;
   #server: MysqlServerConnection | null = null;
@@ -114,6 +114,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.session.logIn(login);
     this.#framer.limitBytes = this.settings.maxUnitBytes;
     this.#phase = 'ready';
+    this.#startup = null;
     this.#pump();
   }
 
@@ -128,7 +129,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   /** Reads as many packets as the phase allows. A bug of ours ends this connection, not the process. */
   #pump(): void {
     try {
-      if (this.#phase === 'startup') this.#startup.read();
+      if (this.#phase === 'startup') this.#startup!.read();
       else this.#readPackets();
     } catch (cause) {
       this.terminate(asProxyError(cause));
@@ -413,6 +414,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#phase = 'ready';
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#framer.waitingBytes > 0) this.#pump();
+    else this.#framer.letGo();
   }
 
   fail(unit: Unit, error: ProxyError, _transaction: TransactionStatus): void {
@@ -445,7 +447,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   #terminateAt(error: ProxyError, sequence: number): void {
     if (this.#phase === 'closed') return;
     if (this.#phase === 'startup') {
-      this.#startup.fail(error);
+      this.#startup!.fail(error);
       return;
     }
     this.#write(buildProxyError(error, sequence));
@@ -576,12 +578,9 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     if (this.#phase === 'closed') return;
     const wasInfile = this.#phase === 'infile';
     this.#phase = 'closed';
-    this.#startup.stop();
+    this.#startup?.stop();
     this.runtime.ids.forget(this.connectionId);
-    this.#socket.end();
-    this.#socket.destroySoon();
-    // A client that never reads what it was told last is not waited for.
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    hangUp(this.#socket);
     // Half a file must fail, not be taken for a whole one.
     if (wasInfile) this.#server?.close(`its client is gone in the middle of a file: ${reason}`);
     else this.#server?.resumeReading();

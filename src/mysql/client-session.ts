@@ -20,15 +20,18 @@ const LASTING_STATUS =
   STATUS.IN_TRANS_READONLY |
   STATUS.ANSI_QUOTES;
 
+const NO_VALUES: ReadonlyMap<string, string> = new Map();
+const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
+
 export class ClientSession {
   readonly statements = new ClientStatements();
   readonly tracking = new VisibleTracking();
   user = '';
-  capabilities: Capabilities = { flags: 0, mariadb: 0 };
+  capabilities: Capabilities = NO_CAPABILITIES;
   collation = 45;
   loginDatabase = '';
   /** Variables after the login, as far as the proxy asks for them. */
-  loginValues: ReadonlyMap<string, string> = new Map();
+  loginValues: ReadonlyMap<string, string> = NO_VALUES;
   state = TrackedState.empty;
   status: number = STATUS.AUTOCOMMIT;
   /** LAST_INSERT_ID(). */
@@ -37,7 +40,7 @@ export class ClientSession {
   /** SET TRANSACTION: its server connection is kept for the transaction that begins next. */
   #holdsNextTransaction = false;
   /** Of PREPARE by text. */
-  readonly #textStatements = new Set<string>();
+  #textStatements: Set<string> | null = null;
 
   constructor(host: SessionHost) {
     this.#host = host;
@@ -66,7 +69,7 @@ export class ClientSession {
   forget(): void {
     this.state = TrackedState.empty;
     this.statements.clear();
-    this.#textStatements.clear();
+    this.#textStatements = null;
     this.insertId = '0';
     this.#holdsNextTransaction = false;
     this.transactionEnded();
@@ -139,10 +142,12 @@ export class ClientSession {
       }
     }
     const { prepared } = statement;
-    if (prepared?.kind === 'prepare') this.#textStatements.add(prepared.name);
-    else if (prepared?.kind === 'deallocate' && prepared.name !== null) {
-      this.#textStatements.delete(prepared.name);
-      if (this.#textStatements.size === 0) this.#host.unpin('sql-prepare');
+    if (prepared?.kind === 'prepare') {
+      this.#textStatements ??= new Set();
+      this.#textStatements.add(prepared.name);
+    } else if (prepared?.kind === 'deallocate' && prepared.name !== null) {
+      this.#textStatements?.delete(prepared.name);
+      if ((this.#textStatements?.size ?? 0) === 0) this.#host.unpin('sql-prepare');
     }
     if (statement.verb === 'UNLOCK') this.#host.unpin('lock-tables');
   }

@@ -41,13 +41,14 @@ export class ClientStatement {
 }
 
 export class ClientStatements {
-  readonly #byId = new Map<number, ClientStatement>();
+  /** Null: none yet; many clients never have any. */
+  #byId: Map<number, ClientStatement> | null = null;
   #next = 1;
   #last: ClientStatement | null = null;
 
   /** Throws `too-many-prepared-statements`. */
   checkRoom(): void {
-    if (this.#byId.size >= MAX_STATEMENTS)
+    if (this.#byId !== null && this.#byId.size >= MAX_STATEMENTS)
       throw new ProxyError('too-many-prepared-statements', { limit: MAX_STATEMENTS });
   }
 
@@ -55,6 +56,7 @@ export class ClientStatements {
     const statement = new ClientStatement(this.#next, text);
     // Ids are 32 bits, of which the highest value has a meaning of its own.
     this.#next = this.#next >= LAST_PREPARED_ID - 1 ? 1 : this.#next + 1;
+    this.#byId ??= new Map();
     this.#byId.set(statement.id, statement);
     this.#last = statement;
     return statement;
@@ -66,21 +68,22 @@ export class ClientStatements {
   }
 
   find(id: number): ClientStatement | undefined {
-    return id === LAST_PREPARED_ID ? (this.#last ?? undefined) : this.#byId.get(id);
+    return id === LAST_PREPARED_ID ? (this.#last ?? undefined) : this.#byId?.get(id);
   }
 
   remove(statement: ClientStatement): void {
-    this.#byId.delete(statement.id);
+    this.#byId?.delete(statement.id);
     if (this.#last === statement) this.#last = null;
   }
 
   get hasOpenCursor(): boolean {
+    if (this.#byId === null) return false;
     for (const statement of this.#byId.values()) if (statement.cursorIsOpen) return true;
     return false;
   }
 
   clear(): void {
-    this.#byId.clear();
+    this.#byId = null;
     this.#last = null;
   }
 

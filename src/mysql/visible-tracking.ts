@@ -5,16 +5,16 @@ import type { SessionEffect } from '../sql/statement.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** session_track_system_variables, as both servers come. */
-const DEFAULT_VARIABLES = [
+const DEFAULT_VARIABLES: ReadonlySet<string> = new Set([
   'time_zone',
   'autocommit',
   'character_set_client',
   'character_set_results',
   'character_set_connection',
-];
+]);
 
 export class VisibleTracking {
-  #variables: ReadonlySet<string> | 'all' = new Set(DEFAULT_VARIABLES);
+  #variables: ReadonlySet<string> | 'all' = DEFAULT_VARIABLES;
   #schema = true;
   #stateChange = false;
   #gtids = false;
@@ -46,7 +46,7 @@ export class VisibleTracking {
     switch (effect.name) {
       case 'session_track_system_variables':
         if (value === '*') this.#variables = 'all';
-        else if (value === 'default') this.#variables = new Set(DEFAULT_VARIABLES);
+        else if (value === 'default') this.#variables = DEFAULT_VARIABLES;
         else this.#variables = new Set(value.split(',').map((name) => name.trim()));
         return;
       case 'session_track_schema':

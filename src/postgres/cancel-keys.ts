@@ -3,7 +3,18 @@
 
 import { randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
 import type { PeerRequest, Peers } from '../protocol/protocol.js';
-import type { CancelKey } from './client-startup.js';
+
+/** Of a client that does nothing there is little else: so it is text, which is smaller than a buffer. */
+export interface CancelKey {
+  readonly processId: number;
+  readonly target: Cancellable;
+  /** Bytes, each as the character of that code. */
+  readonly secretKey: string;
+}
+
+export function secretBytes({ secretKey }: CancelKey): Buffer {
+  return Buffer.from(secretKey, 'latin1');
+}
 
 export interface Cancellable {
   cancel(): void;
@@ -13,7 +24,7 @@ export interface Cancellable {
 const MAX_PROCESS_ID = 2 ** 31 - 1;
 
 export class CancelKeys {
-  readonly #byProcessId = new Map<number, { readonly target: Cancellable; readonly secretKey: Buffer }>();
+  readonly #byProcessId = new Map<number, CancelKey>();
   readonly #peers: Peers | null;
 
   constructor(peers: Peers | null = null) {
@@ -26,9 +37,9 @@ export class CancelKeys {
     let processId: number;
     do processId = randomInt(1, Math.floor(MAX_PROCESS_ID / count)) * count + index;
     while (this.#byProcessId.has(processId));
-    const secretKey = randomBytes(keyBytes);
-    this.#byProcessId.set(processId, { target, secretKey });
-    return { processId, secretKey };
+    const key = { processId, target, secretKey: randomBytes(keyBytes).toString('latin1') };
+    this.#byProcessId.set(processId, key);
+    return key;
   }
 
   forget(key: CancelKey): void {
@@ -39,7 +50,7 @@ export class CancelKeys {
   find(processId: number, secretKey: Uint8Array): Cancellable | null {
     const entry = this.#byProcessId.get(processId);
     if (entry === undefined || entry.secretKey.length !== secretKey.length) return null;
-    return timingSafeEqual(entry.secretKey, secretKey) ? entry.target : null;
+    return timingSafeEqual(secretBytes(entry), secretKey) ? entry.target : null;
   }
 
   /** Cancels wherever the client is; null: that is done, else it is once the promise resolves. */

@@ -3,7 +3,7 @@
 // It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { writeTogether } from '../lib/batched-writer.js';
+import { hangUp, uncork, writeTogether } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -11,17 +11,18 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
-import { type CancelKey, ClientStartup, type LoggedIn } from './client-startup.js';
+import type { CancelKey } from './cancel-keys.js';
+import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
 import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
+import { Parameters } from './parameters.js';
 import { ClientStatements, type PreparedText } from './prepared-statements.js';
-import type { ReplySink, Run } from './run.js';
+import { answeredByUs, type ReplySink, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { endingOf, SessionSettings } from './session-settings.js';
-import { ToldParameters } from './told-parameters.js';
-import { answeredByUs, BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
+import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   commandComplete,
   errorResponse,
@@ -41,7 +42,6 @@ import { FRONTEND, parseQuery } from './wire/frontend.js';
  */
 type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
-const LINGER_MS = 5000;
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
 export class PostgresClientConnection implements ClientConnection, ReplySink {
@@ -52,7 +52,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly #settings: ListenerSettings;
   readonly #framer = new Framer({ limits: loginFrontendLimits(), startup: true });
   readonly #host: SessionHost;
-  readonly #startup: ClientStartup;
+  /** Null behind the login. */
+  #startup: ClientStartup | null;
   #phase: Phase = 'startup';
   #cancelKey: CancelKey | null = null;
   #database: DatabaseClassifier | null = null;
@@ -80,7 +81,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #loss: ProxyError | null = null;
   readonly #session = new SessionSettings();
   readonly #auto: AutoPrepareSession;
-  readonly #told = new ToldParameters();
+  /** What the client has been told, whichever server connection it came from. */
+  #told = Parameters.none;
   #lastServer: PostgresServerConnection | null = null;
 
   constructor(
@@ -116,11 +118,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #onLoggedIn(login: LoggedIn): void {
     this.#session.start(login.base);
     this.#database = this.#runtime.classifierOf(login.database);
-    for (const [name, value] of login.parameters) this.#told.isNews(name, value);
+    this.#told = login.parameters;
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
     this.#framer.expectMessages();
     this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
-    this.#startup.greet(login, this.#cancelKey);
+    greet(this.#socket, login.parameters, this.#cancelKey);
+    this.#startup = null;
     this.#phase = 'collecting';
     this.#socket.resume();
     this.#pump();
@@ -137,7 +140,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   /** Reads as many messages as the phase allows. A bug of ours ends this connection, not the process. */
   #pump(): void {
     try {
-      if (this.#phase === 'startup') this.#startup.read();
+      if (this.#phase === 'startup') this.#startup!.read();
       else this.#readMessages();
       // Beyond a little, what cannot be read now stays in the kernel.
       if (this.#framer.pendingBytes > READ_AHEAD_BYTES && !this.#mayRead()) this.#socket.pause();
@@ -477,6 +480,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#phase = 'collecting';
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#framer.pendingBytes > 0) this.#pump();
+    else this.#framer.letGo();
   }
 
   // --- answers of the proxy's own ---------------------------------------------------------------------------
@@ -554,12 +558,18 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#pump();
   }
 
-  tellParameters(parameters: ReadonlyMap<string, string>): void {
-    for (const [name, value] of parameters) this.tellParameter(name, value);
+  tellParameters(parameters: Parameters): void {
+    const told = this.#told;
+    if (told === parameters) return;
+    for (const [name, value] of parameters)
+      if (told.get(name) !== value) this.write(parameterStatus(name, value));
+    this.#told = told.overlaid(parameters);
   }
 
   tellParameter(name: string, value: string): void {
-    if (this.#told.isNews(name, value)) this.write(parameterStatus(name, value));
+    const told = this.#told.with(name, value);
+    if (told !== this.#told) this.write(parameterStatus(name, told.get(name)!));
+    this.#told = told;
   }
 
   messageCut(): void {
@@ -579,19 +589,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#phase === 'closed') return;
     const wasCopying = this.#phase === 'copying';
     this.#phase = 'closed';
-    this.#startup.stop();
+    this.#startup?.stop();
     if (this.#cancelKey !== null) this.#runtime.cancelKeys.forget(this.#cancelKey);
-    this.#socket.end();
-    this.#socket.destroySoon();
-    // A client that never reads what it was told last is not waited for.
-    this.#socket.setTimeout(LINGER_MS, () => this.#socket.destroy());
+    hangUp(this.#socket);
     // Half a COPY must fail, not be taken for a whole one.
     if (wasCopying) this.#server?.close(`its client is gone in the middle of COPY: ${reason}`);
     else this.#server?.resumeReading();
     this.#host.clientClosed(reason);
   }
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork();
 }

@@ -7,6 +7,8 @@ import type { SessionHost } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { ClientLogin, type ClientLoginMethod, type ClientLoginStep } from './auth/client-login.js';
+import { type CancelKey, secretBytes } from './cancel-keys.js';
+import type { Parameters } from './parameters.js';
 import type { PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { parseStartupOptions } from './startup-options.js';
@@ -27,16 +29,11 @@ import {
   type StartupMessage,
 } from './wire/startup.js';
 
-export interface CancelKey {
-  readonly processId: number;
-  readonly secretKey: Buffer;
-}
-
 export interface LoggedIn {
   readonly database: string;
   /** The settings that the startup packet asks for. */
   readonly base: TrackedState;
-  readonly parameters: ReadonlyMap<string, string>;
+  readonly parameters: Parameters;
   /** 4 before protocol 3.2. */
   readonly cancelKeyBytes: number;
 }
@@ -233,7 +230,7 @@ export class ClientStartup {
     again: () => void,
   ): void {
     const take = (): void => {
-      const parameters = new Map(server.parameters);
+      const { parameters } = server;
       release();
       if (this.#phase !== 'login') return;
       const { minor, database } = this.#message!;
@@ -267,20 +264,18 @@ export class ClientStartup {
       const folded = name.toLowerCase();
       if (!NO_SETTINGS.has(folded)) settings.set(folded, setStatement(folded, value));
     }
-    return TrackedState.of(settings);
-  }
-
-  greet(login: LoggedIn, key: CancelKey): void {
-    for (const [name, value] of login.parameters) {
-      // For the cluster as a whole: a client is not told on which node its login was checked.
-      this.#socket.write(parameterStatus(name, name === 'in_hot_standby' ? 'off' : value));
-    }
-    this.#socket.write(backendKeyData(key.processId, key.secretKey));
-    this.#socket.write(readyForQuery('idle'));
+    return TrackedState.shared(settings);
   }
 
   #fail(error: ProxyError): void {
     this.stop();
     this.#events.failed(error);
   }
+}
+
+/** What a client is told before its first unit. */
+export function greet(socket: Socket, parameters: Parameters, key: CancelKey): void {
+  for (const [name, value] of parameters) socket.write(parameterStatus(name, value));
+  socket.write(backendKeyData(key.processId, secretBytes(key)));
+  socket.write(readyForQuery('idle'));
 }

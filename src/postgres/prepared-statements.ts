@@ -99,7 +99,8 @@ const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
 /** The prepared statements of one client by its own names; "" is the unnamed one. */
 export class ClientStatements {
-  readonly #byName = new Map<string, PreparedText>();
+  /** Null: none yet; many clients never have any. */
+  #byName: Map<string, PreparedText> | null = null;
   readonly #tooMany: (limit: number) => void;
   #bytes = 0;
 
@@ -108,11 +109,12 @@ export class ClientStatements {
   }
 
   get(name: string): PreparedText | undefined {
-    return this.#byName.get(name);
+    return this.#byName?.get(name);
   }
 
   set(name: string, text: PreparedText): void {
     this.delete(name);
+    this.#byName ??= new Map();
     this.#byName.set(name, text);
     this.#bytes += text.body.length;
     const alone = this.#byName.size === 1;
@@ -121,12 +123,13 @@ export class ClientStatements {
   }
 
   delete(name: string): boolean {
+    if (this.#byName === null) return false;
     this.#bytes -= this.#byName.get(name)?.body.length ?? 0;
     return this.#byName.delete(name);
   }
 
   clear(): void {
-    this.#byName.clear();
+    this.#byName = null;
     this.#bytes = 0;
   }
 }

@@ -1,7 +1,8 @@
 // One run of one unit on a server connection: what is written, which replies are expected, and what becomes of each.
 // It knows no socket; the server connection feeds it replies in order.
 
-import type { Outcome, ServerError } from '../protocol/unit.js';
+import type { Outcome, ServerError, TransactionStatus } from '../protocol/unit.js';
+import type { Parameters } from './parameters.js';
 import type { PreparedText } from './prepared-statements.js';
 
 /** What a reply is answered to; the words of the protocol. */
@@ -32,7 +33,7 @@ export interface ReplySink {
   /** The same, for several slices at once. */
   writeAll(slices: readonly Buffer[]): boolean;
   /** What the server connection reports to be set; differences to what the client was told are told. */
-  tellParameters(parameters: ReadonlyMap<string, string>): void;
+  tellParameters(parameters: Parameters): void;
   tellParameter(name: string, value: string): void;
   /** The last bytes written end inside a message that will never be complete. */
   messageCut(): void;
@@ -62,4 +63,8 @@ export interface Run {
   serviceMs: number;
   /** Called once, behind the last forwarded byte. `tag`: of the last CommandComplete. */
   readonly done: (outcome: Outcome, tag: string) => void;
+}
+
+export function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
+  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0 };
 }

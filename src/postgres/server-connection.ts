@@ -10,6 +10,7 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type { ServerError, TransactionStatus } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
 import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectation.js';
+import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
@@ -43,7 +44,7 @@ export interface Established {
   readonly key: PoolKey;
   readonly socket: Socket;
   readonly framer: Framer;
-  readonly parameters: Map<string, string>;
+  readonly parameters: ReadonlyMap<string, string>;
   readonly backendKey: BackendKey | null;
 }
 
@@ -55,7 +56,7 @@ export class PostgresServerConnection implements ServerConnection {
   onClosed: ((reason: string) => void) | null = null;
   onDrained: (() => void) | null = null;
   /** As the node reports them. */
-  readonly parameters: Map<string, string>;
+  parameters: Parameters;
   readonly prepared = new PreparedOnServer();
   /** The unnamed statement that it holds; null: none that we know. */
   unnamed: PreparedText | null = null;
@@ -89,7 +90,7 @@ export class PostgresServerConnection implements ServerConnection {
   constructor(established: Established) {
     this.node = established.node;
     this.key = established.key;
-    this.parameters = established.parameters;
+    this.parameters = Parameters.of(established.parameters);
     this.#host = established.host;
     this.#port = established.port;
     this.#socket = established.socket;
@@ -235,7 +236,7 @@ export class PostgresServerConnection implements ServerConnection {
     switch (type) {
       case BACKEND.parameterStatus: {
         const { name, value } = parseParameterStatus(buffer, start, end);
-        this.parameters.set(name, value);
+        this.parameters = this.parameters.with(name, value);
         if (head?.run != null && !head.muted) {
           this.#flush(head);
           head.run.sink.tellParameter(name, value);

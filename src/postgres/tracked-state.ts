@@ -22,6 +22,19 @@ export class TrackedState {
     return settings.size === 0 ? TrackedState.empty : new TrackedState(new Map(settings));
   }
 
+  /** What many clients start with is one object. */
+  static shared(settings: ReadonlyMap<string, string>): TrackedState {
+    if (settings.size === 0) return TrackedState.empty;
+    let key = '';
+    for (const [name, sql] of settings) key += `${name}\0${sql}\0`;
+    const same = shared.get(key);
+    if (same !== undefined) return same;
+    if (shared.size >= MAX_SHARED) shared.clear();
+    const state = TrackedState.of(settings);
+    shared.set(key, state);
+    return state;
+  }
+
   get size(): number {
     return this.#settings.size;
   }
@@ -91,6 +104,10 @@ export class TrackedState {
     return statements.join('; ');
   }
 }
+
+/** Beyond, they are forgotten: their clients keep them. */
+const MAX_SHARED = 1000;
+const shared = new Map<string, TrackedState>();
 
 /** In the order in which they are taken on. */
 const IDENTITY: readonly string[] = ['session_authorization', 'role'];

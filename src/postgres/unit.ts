@@ -1,7 +1,7 @@
 // A PostgreSQL unit: a simple query, a function call, or an extended batch through Sync.
 // It knows no connection; how it is written for one is in client-connection.ts and extended-batch.ts.
 
-import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import type { Unit } from '../protocol/unit.js';
 import { mergeClasses } from '../sql/merge.js';
 import type { Classified, Hint, StatementClass } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
@@ -108,9 +108,4 @@ function isShareable(statement: StatementClass, bytes: number): boolean {
 function withPin(statement: StatementClass): StatementClass {
   if (statement.prepared?.kind !== 'prepare' || statement.pin !== null) return statement;
   return { ...statement, route: 'primary', pin: 'sql-prepare' };
-}
-
-/** What the proxy has answered by itself. */
-export function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
-  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0 };
 }

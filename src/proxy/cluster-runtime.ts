@@ -23,6 +23,7 @@ import type { Log } from '../telemetry/log.js';
 import { Borrow } from './borrow.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { HoldQueue } from './hold.js';
+import { KnownLogins } from './known-logins.js';
 import type { Session } from './session.js';
 import { ShapeCosts } from './shape-costs.js';
 import { Users } from './users.js';
@@ -73,6 +74,7 @@ export class ClusterRuntime {
   readonly sessions = new Set<Session>();
   readonly shapes = new ShapeCosts();
   readonly users: Users;
+  readonly logins = new KnownLogins();
   readonly #monitor: ClusterMonitorPort;
   readonly #allowance: PoolAllowance | null;
   readonly #pools = new Map<string, NodePool>();

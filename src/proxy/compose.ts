@@ -3,30 +3,36 @@
 
 import { availableParallelism } from 'node:os';
 import type { Protocol as ProtocolName } from '../config/schema.js';
-import { mysqlProtocol } from '../mysql/protocol.js';
-import { postgresProtocol } from '../postgres/protocol.js';
-import type { Protocol } from '../protocol/protocol.js';
-import { DataPath } from './data-path.js';
+import { compileWasmLean } from '../lib/lean-wasm.js';
+import { DataPath, type Protocols } from './data-path.js';
 import { LocalMonitoring } from './monitoring.js';
 import type { RunningProxy, StartOptions } from './running-proxy.js';
 import { Supervisor } from './workers/supervisor.js';
 
-export const PROTOCOLS: Readonly<Record<ProtocolName, Protocol>> = {
-  postgres: postgresProtocol,
-  mysql: mysqlProtocol,
-};
+/** Loaded when needed: what no cluster speaks would cost memory for nothing, PostgreSQL's grammar 15 MiB of it. */
+export async function loadProtocols(names: ReadonlySet<string>): Promise<Protocols> {
+  const protocols: { -readonly [Name in ProtocolName]?: Protocols[Name] } = {};
+  if (names.has('postgres')) {
+    // Its grammar is WebAssembly.
+    compileWasmLean();
+    protocols.postgres = (await import('../postgres/protocol.js')).postgresProtocol;
+  }
+  if (names.has('mysql')) protocols.mysql = (await import('../mysql/protocol.js')).mysqlProtocol;
+  return protocols;
+}
 
 /** Rejects when a listener cannot bind or a state file cannot be read; nothing is left open then. */
 export async function startProxy(options: StartOptions): Promise<RunningProxy> {
   const { config, log } = options;
   const workers = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const protocols = await loadProtocols(new Set(config.clusters.map((cluster) => cluster.protocol)));
   const proxy =
     workers > 1
-      ? new Supervisor({ ...options, workers, protocols: PROTOCOLS })
+      ? new Supervisor({ ...options, workers, protocols })
       : new DataPath({
           config,
           log,
-          protocols: PROTOCOLS,
+          protocols,
           monitoring: (config, protocol, counters) =>
             new LocalMonitoring({ config, protocol, counters, log }),
           sharing: null,

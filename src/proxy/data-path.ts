@@ -4,6 +4,7 @@
 import type { ClusterConfig, Config, Protocol as ProtocolName } from '../config/schema.js';
 import { systemClock } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
+import { tidyHeapWhenIdle } from '../lib/tidy-heap.js';
 import type { Peers, Protocol } from '../protocol/protocol.js';
 import {
   type ClusterCounters,
@@ -20,13 +21,16 @@ import type { Monitoring } from './monitoring.js';
 import type { ReloadResult, RunningProxy } from './running-proxy.js';
 import { clusterStatus } from './status.js';
 
+/** Those that the configuration's clusters speak. */
+export type Protocols = Readonly<Partial<Record<ProtocolName, Protocol>>>;
+
 /** How often a drain looks for clients that have become idle. */
 const DRAIN_STEP_MS = 50;
 
 export interface DataPathOptions {
   readonly config: Config;
   readonly log: Log;
-  readonly protocols: Readonly<Record<ProtocolName, Protocol>>;
+  readonly protocols: Protocols;
   readonly monitoring: (config: ClusterConfig, protocol: Protocol, counters: ClusterCounters) => Monitoring;
   /** Null: this process is the only one. */
   readonly sharing: {
@@ -48,6 +52,7 @@ export class DataPath implements RunningProxy {
   readonly #listeners = new Map<string, Listener>();
   #config: Config;
   #state: 'running' | 'draining' | 'closed' = 'running';
+  #stopTidying = (): void => {};
 
   constructor(options: DataPathOptions) {
     const { config, sharing } = options;
@@ -106,6 +111,7 @@ export class DataPath implements RunningProxy {
   async open(): Promise<void> {
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.start()));
     for (const listener of this.#listeners.values()) await listener.open();
+    this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
   }
 
   reload(next: Config): ReloadResult {
@@ -138,11 +144,19 @@ export class DataPath implements RunningProxy {
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
+    this.#stopTidying();
     const error = new ProxyError('shutting-down');
     for (const listener of this.#listeners.values()) await listener.stopAccepting();
     for (const { runtime } of this.#clusters.values()) runtime.close(error);
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.stop()));
     for (const listener of this.#listeners.values()) listener.destroyAll();
+  }
+
+  /** Clients that have come so far. */
+  #arrivals(): number {
+    let count = 0;
+    for (const { clientsTotal } of this.#counters.listeners.values()) count += clientsTotal;
+    return count;
   }
 
   #clientCount(): number {
@@ -153,7 +167,7 @@ export class DataPath implements RunningProxy {
 
   #createCluster(config: ClusterConfig): RunningCluster {
     const { sharing, protocols } = this.#options;
-    const protocol = protocols[config.protocol];
+    const protocol = protocols[config.protocol]!;
     const log = this.#options.log.child({ cluster: config.name });
     const counters = clusterCounters(this.#counters, config.name);
     const monitoring = this.#options.monitoring(config, protocol, counters);

@@ -9,6 +9,7 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import { Session } from './session.js';
+import type { SessionListener } from './session-rules.js';
 import type { LimitUser } from './workers/allowances.js';
 
 /** Connections that the kernel keeps while the event loop is busy. */
@@ -35,6 +36,9 @@ export class Listener {
   readonly #placed = new Set<Socket>();
   readonly #waiting = new Set<Socket>();
   #config: ListenerConfig;
+  /** One object for all clients of a configuration. */
+  #welcome: ListenerSettings | null = null;
+  #session: SessionListener | null = null;
   #limits: LimitsConfig;
   /** Of clients that have left. */
   #endedBytesReceived = 0;
@@ -96,6 +100,8 @@ export class Listener {
   reconfigure(config: ListenerConfig, limits: LimitsConfig): void {
     this.#config = config;
     this.#limits = limits;
+    this.#welcome = null;
+    this.#session = null;
   }
 
   /** Sums up what the sockets count by themselves. */
@@ -162,11 +168,12 @@ export class Listener {
   }
 
   #accept(socket: Socket, isTooMany: boolean): void {
-    const sharing = this.#config.sharing?.enabled ?? null;
-    const listener = { counters: this.#counters, sharing };
+    this.#welcome ??= this.#settings(false);
+    this.#session ??= { counters: this.#counters, sharing: this.#config.sharing?.enabled ?? null };
+    const listener = this.#session;
     this.cluster.protocol.accept(
       socket,
-      this.#settings(isTooMany),
+      isTooMany ? this.#settings(true) : this.#welcome,
       (client) => new Session(this.cluster, listener, client),
     );
   }

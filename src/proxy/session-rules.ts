@@ -2,6 +2,7 @@
 // It knows no state of a session.
 
 import { ProxyError } from '../lib/errors.js';
+import type { Credential } from '../protocol/credential.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Unit } from '../protocol/unit.js';
 import type { Decision } from '../routing/decide.js';
@@ -18,6 +19,9 @@ export interface SessionListener {
 /** A read is run at most this often: once where it was sent first, then elsewhere. */
 export const MAX_ATTEMPTS = 4;
 export const NO_NODES: readonly string[] = [];
+/** Sessions have a set of their own once they have pins. */
+export const NO_PINS: ReadonlySet<PinReason> = new Set();
+export const NO_CREDENTIAL: Credential = { kind: 'none' };
 
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
 export function isRepeatable(unit: Unit): boolean {
@@ -119,4 +123,9 @@ export function giveUpHead(
 
 export function pinnedStateLost(pins: Iterable<PinReason>, node: string, detail: string): ProxyError {
   return new ProxyError('pinned-state-lost', { reasons: [...pins].join(', '), node, detail });
+}
+
+export function without(pins: ReadonlySet<PinReason>, reason: PinReason | 'all'): ReadonlySet<PinReason> {
+  const left = reason === 'all' ? [] : [...pins].filter((pin) => pin !== reason);
+  return left.length === 0 ? NO_PINS : new Set(left);
 }

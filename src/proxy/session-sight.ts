@@ -8,35 +8,40 @@ import type { SessionView } from '../routing/decide.js';
 import { applyHint } from '../routing/hint-settings.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
+const NO_NODES: readonly string[] = [];
+
+/** Only looked at until the next session asks for its own. */
+const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
+  consistency: 'session',
+  maxLagMs: 0,
+  splitReads: true,
+  watermark: null,
+  watermarkPending: false,
+  lastReplica: null,
+  moveFloor: null,
+  excluded: NO_NODES,
+};
+
 export class SessionSight {
   readonly #cluster: ClusterRuntime;
   readonly #watermark: Watermark;
   /** The session reads outside transactions, so its watermark is worth asking for. */
   #splits = false;
-  readonly #view: { -readonly [K in keyof SessionView]: SessionView[K] };
+  /** The last unit's reads went where everything seen before is. */
+  #isChecked = true;
 
   constructor(cluster: ClusterRuntime) {
     this.#cluster = cluster;
     this.#watermark = new Watermark(cluster.positions);
-    this.#view = {
-      consistency: 'session',
-      maxLagMs: 0,
-      splitReads: true,
-      watermark: null,
-      watermarkPending: false,
-      lastReplica: null,
-      moveFloor: null,
-      excluded: [],
-    };
   }
 
-  /** For the decision about one unit; the same object at each call. */
+  /** For the decision about one unit; the same object for all sessions at each call. */
   viewFor(unit: Unit, excluded: readonly string[]): SessionView {
     const { samples, snapshot } = this.#cluster;
     const settings = applyHint(this.#cluster.settings, unit.hint);
-    const view = this.#view;
     this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
     view.consistency = settings.consistency;
+    this.#isChecked = settings.consistency !== 'eventual';
     view.maxLagMs = settings.maxLagMs;
     view.splitReads = settings.splitReads;
     view.excluded = excluded;
@@ -53,8 +58,7 @@ export class SessionSight {
   }
 
   ranOnReplica(node: string): void {
-    const checked = this.#view.consistency !== 'eventual';
-    this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), checked);
+    this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), this.#isChecked);
   }
 
   /** `inTransaction`: the next units go to the same place anyway, so nothing is asked yet. */

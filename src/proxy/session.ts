@@ -31,10 +31,13 @@ import {
   isRepeatable,
   MAX_ATTEMPTS,
   mayShare,
+  NO_CREDENTIAL,
   NO_NODES,
+  NO_PINS,
   pinnedStateLost,
   type SessionListener,
   surelyCommitsNothing,
+  without,
 } from './session-rules.js';
 import { SessionSight } from './session-sight.js';
 
@@ -45,7 +48,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   readonly #sight: SessionSight;
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
-  #credential: Credential = { kind: 'none' };
+  #credential: Credential = NO_CREDENTIAL;
 
   /** The server connection that this session holds: while a unit runs, for a transaction, or pinned. */
   #server: ServerConnection | null = null;
@@ -54,7 +57,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** Its node was chosen as a replica. */
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
-  readonly #pins = new Set<PinReason>();
+  #pins: ReadonlySet<PinReason> = NO_PINS;
   readonly #last = new LastStatement();
   readonly leavesAsked: boolean;
 
@@ -103,8 +106,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#client.terminate(error);
   }
 
-  // --- login ------------------------------------------------------------------------------------------------
-
   lookUpUser(user: string): Promise<UserLookup> {
     return this.#cluster.users.lookUp(user);
   }
@@ -117,9 +118,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
   login(request: LoginRequest, callback: LoginCallback): void {
     // MySQL: COM_CHANGE_USER logs the same client in again.
     if (this.#key === null) this.#cluster.counters.clients++;
-    this.#key = request.key;
-    this.#credential = request.credential;
-    this.#cluster.borrow(request.key, request.credential, (loan, error) => {
+    const login = this.#cluster.logins.intern(request.key, request.credential);
+    this.#key = login.key;
+    this.#credential = login.credential;
+    this.#cluster.borrow(login.key, login.credential, (loan, error) => {
       if (this.#phase === 'closed') {
         loan?.release();
         return;
@@ -392,7 +394,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const wasInTransaction = this.#transaction !== 'idle';
     const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
-    this.#pins.clear();
+    this.#pins = NO_PINS;
     this.#transaction = 'idle';
     if (mayRunAgain) {
       this.#excluded = [...this.#excluded, node];
@@ -462,13 +464,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   pin(reason: PinReason): void {
     if (this.#pins.has(reason)) return;
-    this.#pins.add(reason);
+    this.#pins = new Set([...this.#pins, reason]);
     countOne(this.#cluster.counters.pins, reason);
   }
 
   unpin(reason: PinReason | 'all'): void {
-    if (reason === 'all') this.#pins.clear();
-    else this.#pins.delete(reason);
+    this.#pins = without(this.#pins, reason);
   }
 
   answeredLocally(): void {
@@ -508,7 +509,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.reportFailure(server.node, new Error(reason));
     if (this.#phase === 'closed') return;
     const hadPins = [...this.#pins];
-    this.#pins.clear();
+    this.#pins = NO_PINS;
     const lostTransaction = this.#transaction !== 'idle';
     this.#transaction = 'idle';
     // A write of unknown outcome: whatever the primary has from now on must be seen.

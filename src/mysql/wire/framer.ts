@@ -13,6 +13,7 @@ export type FramerVerb = 'ready' | 'more' | 'stop';
 type Phase = 'header' | 'decide' | 'pass' | 'drop' | 'take' | 'taken' | 'failed';
 
 const EMPTY = Buffer.alloc(0);
+const NO_PARTS: Buffer[] = [];
 
 /**
  * One direction of one connection. After `push`, call `next` until it says `more`; for each `ready` decide
@@ -41,7 +42,7 @@ export class PacketFramer {
   #runStart = 0;
   #runEnd = 0;
   /** Slices of a packet that is being taken and spans chunks. */
-  #parts: Buffer[] = [];
+  #parts: Buffer[] = NO_PARTS;
   #partBytes = 0;
 
   constructor(limitBytes: number) {
@@ -60,6 +61,15 @@ export class PacketFramer {
   /** Bytes that have arrived and have not been consumed. */
   get waitingBytes(): number {
     return this.#chunk.length - this.#at + this.#partBytes;
+  }
+
+  /** A chunk that has been consumed, and whose passed bytes have been taken, must not be kept alive by us. */
+  letGo(): void {
+    if (this.#at < this.#chunk.length || this.#runEnd > this.#runStart) return;
+    this.#chunk = EMPTY;
+    this.#at = 0;
+    this.#runStart = 0;
+    this.#runEnd = 0;
   }
 
   /** No packet has been begun: a good place to end. */
@@ -113,7 +123,7 @@ export class PacketFramer {
   take(): Buffer | null {
     if (this.#phase === 'taken') {
       const frame = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts, this.#partBytes);
-      this.#parts = [];
+      this.#parts = NO_PARTS;
       this.#partBytes = 0;
       this.#phase = 'header';
       return frame;
@@ -199,7 +209,7 @@ export class PacketFramer {
   #fail(error: ProxyError): void {
     this.failure = error;
     this.#phase = 'failed';
-    this.#parts = [];
+    this.#parts = NO_PARTS;
     this.#partBytes = 0;
   }
 
@@ -210,6 +220,7 @@ export class PacketFramer {
       if (this.#runEnd === this.#runStart) this.#runStart = this.#at;
       this.#runEnd = end;
     } else if (this.#phase === 'take' && available > 0) {
+      if (this.#parts === NO_PARTS) this.#parts = [];
       this.#parts.push(this.#chunk.subarray(this.#at, end));
       this.#partBytes += available;
     }

@@ -32,16 +32,30 @@ const STARTUP_HEADER_BYTES = 4;
 const HEADER_BYTES = 5;
 const FIRST_ASSEMBLY_BYTES = 16 * 1024;
 const NOTHING = Buffer.alloc(0);
+const NONE: Buffer[] = [];
 
 /** An application that has not logged in yet: only the answer to an authentication request. */
 export function loginFrontendLimits(): FrameLimits {
-  const limits = new Float64Array(256);
-  limits[FRONTEND.password] = LOGIN_LIMIT_BYTES;
-  return limits;
+  return LOGIN_LIMITS;
 }
+
+const LOGIN_LIMITS = new Float64Array(256);
+LOGIN_LIMITS[FRONTEND.password] = LOGIN_LIMIT_BYTES;
 
 /** An application that has logged in. `messageBytes` bounds what has to be assembled: Query, Parse, Bind, FunctionCall. */
 export function frontendLimits(messageBytes: number): FrameLimits {
+  // Two kilobytes: clients share them.
+  if (lastFrontend.messageBytes !== messageBytes)
+    lastFrontend = { messageBytes, limits: makeFrontendLimits(messageBytes) };
+  return lastFrontend.limits;
+}
+
+let lastFrontend: { readonly messageBytes: number; readonly limits: FrameLimits } = {
+  messageBytes: -1,
+  limits: LOGIN_LIMITS,
+};
+
+function makeFrontendLimits(messageBytes: number): FrameLimits {
   const limits = new Float64Array(256);
   const { query, parse, bind, functionCall, copyData } = FRONTEND;
   for (const type of [query, parse, bind, functionCall, copyData]) limits[type] = messageBytes;
@@ -92,7 +106,7 @@ export class Framer {
   #chunk: Buffer = NOTHING;
   #position = 0;
   /** Chunks that came while the one before had not been read to its end. */
-  #waiting: Buffer[] = [];
+  #waiting: Buffer[] = NONE;
 
   /** A message that is spread over chunks; `#wanted` is its header's length until the header is complete. */
   #assembly: Buffer | null = null;
@@ -112,6 +126,7 @@ export class Framer {
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
     if (this.#position < this.#chunk.length) {
+      if (this.#waiting === NONE) this.#waiting = [];
       this.#waiting.push(chunk);
       return;
     }
@@ -169,14 +184,20 @@ export class Framer {
     return this.#assemble();
   }
 
+  /** A chunk that has been read, and answered, must not be kept alive by us. */
+  letGo(): void {
+    this.buffer = NOTHING;
+    if (this.#position < this.#chunk.length) return;
+    this.#chunk = NOTHING;
+    this.#position = 0;
+  }
+
   /** Moves on to the next chunk when this one has been read; false when there is none. */
   #fill(): boolean {
     if (this.#position < this.#chunk.length) return true;
     const chunk = this.#waiting.shift();
     if (chunk === undefined) {
-      // A chunk that has been read must not be kept alive by us.
-      this.#chunk = NOTHING;
-      this.#position = 0;
+      this.letGo();
       return false;
     }
     this.#chunk = chunk;
@@ -305,7 +326,7 @@ export class Framer {
     this.error = error;
     this.#chunk = NOTHING;
     this.#position = 0;
-    this.#waiting = [];
+    this.#waiting = NONE;
     this.#assembly = null;
     this.#assembled = 0;
     this.#streamLeft = 0;

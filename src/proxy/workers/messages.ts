@@ -10,6 +10,8 @@ import type { WireSnapshot } from './wire-snapshot.js';
 
 /** The environment variable that tells a process which worker it is: 1, 2 ... */
 export const WORKER_VARIABLE = 'SCHEELITE_WORKER';
+/** What the clusters speak, with commas: known before the configuration is sent, since it takes time to load. */
+export const PROTOCOLS_VARIABLE = 'SCHEELITE_PROTOCOLS';
 
 /** How much of one limit a worker may use; `seq` rises with each. */
 export interface Allowed {

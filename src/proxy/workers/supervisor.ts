@@ -5,7 +5,7 @@
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import type { ClusterStatus, ProxyStatus, Readiness, WorkerStatus } from '../../admin/source.js';
-import type { ClusterConfig, Config, Protocol as ProtocolName } from '../../config/schema.js';
+import type { ClusterConfig, Config } from '../../config/schema.js';
 import { MACHINE_OFFSET_MS } from '../../lib/clock.js';
 import type { Protocol } from '../../protocol/protocol.js';
 import {
@@ -17,6 +17,7 @@ import {
   nodeCounters,
 } from '../../telemetry/counters.js';
 import { collectSnapshot } from '../collect.js';
+import type { Protocols } from '../data-path.js';
 import { LocalMonitoring } from '../monitoring.js';
 import type { ListenerAddress, ReloadResult, RunningProxy, StartOptions } from '../running-proxy.js';
 import { type ClusterFacts, clusterStatus } from '../status.js';
@@ -36,7 +37,7 @@ const LOOK_INTERVAL_MS = 1_000;
 
 export interface SupervisorOptions extends StartOptions {
   readonly workers: number;
-  readonly protocols: Readonly<Record<ProtocolName, Protocol>>;
+  readonly protocols: Protocols;
 }
 
 interface WatchedCluster {
@@ -80,14 +81,18 @@ export class Supervisor implements RunningProxy {
       ended: (worker: WorkerHandle) => this.#onEnded(worker),
       lines: writeLog,
     };
-    this.#workers = Array.from({ length: workers }, (_, index) => new WorkerHandle(index, events, log));
+    const protocols = [...new Set(config.clusters.map(({ protocol }) => protocol))].join();
+    this.#workers = Array.from(
+      { length: workers },
+      (_, index) => new WorkerHandle(index, protocols, events, log),
+    );
     this.#looks = setInterval(() => {
       for (const worker of this.#workers) worker.look();
     }, LOOK_INTERVAL_MS).unref();
   }
 
   #watch(config: ClusterConfig): WatchedCluster {
-    const protocol = this.#options.protocols[config.protocol];
+    const protocol = this.#options.protocols[config.protocol]!;
     const monitoring = new LocalMonitoring({
       config,
       protocol,

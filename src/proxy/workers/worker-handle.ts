@@ -9,6 +9,7 @@ import type { ListenerAddress } from '../running-proxy.js';
 import { Calls } from './calls.js';
 import {
   type FromWorker,
+  PROTOCOLS_VARIABLE,
   type ToWorker,
   WORKER_VARIABLE,
   type WorkerCall,
@@ -50,6 +51,7 @@ export interface WorkerEvents {
 export class WorkerHandle {
   /** From 0. */
   readonly index: number;
+  readonly #protocols: string;
   readonly #events: WorkerEvents;
   readonly #log: Log;
   #state: WorkerState = 'replacing';
@@ -65,8 +67,9 @@ export class WorkerHandle {
   listeners: readonly ListenerAddress[] = [];
   report: WorkerReport | null = null;
 
-  constructor(index: number, events: WorkerEvents, log: Log) {
+  constructor(index: number, protocols: string, events: WorkerEvents, log: Log) {
     this.index = index;
+    this.#protocols = protocols;
     this.#events = events;
     this.#log = log.child({ worker: this.number });
   }
@@ -91,7 +94,10 @@ export class WorkerHandle {
 
   fork(): void {
     this.#transition('forked');
-    const worker = cluster.fork({ [WORKER_VARIABLE]: String(this.number) });
+    const worker = cluster.fork({
+      [WORKER_VARIABLE]: String(this.number),
+      [PROTOCOLS_VARIABLE]: this.#protocols,
+    });
     this.#process = worker;
     this.#calls = new Calls();
     this.#startedMs = monotonicMs();

@@ -1,14 +1,13 @@
 // One worker: the data path of a process that the supervisor has started, wired to the supervisor by messages.
 // It watches no node, reads no configuration file and serves no admin request; without its supervisor it ends.
 
-import type { Protocol as ProtocolName } from '../../config/schema.js';
 import { describeError } from '../../lib/errors.js';
 import type { NodePool, PoolLimits } from '../../pool/node-pool.js';
-import type { Peers, Protocol } from '../../protocol/protocol.js';
+import type { Peers } from '../../protocol/protocol.js';
 import { type OpenLog, openLog } from '../../telemetry/log.js';
 import { surviveErrors } from '../../telemetry/uncaught.js';
 import type { PoolAllowance } from '../cluster-runtime.js';
-import { DataPath } from '../data-path.js';
+import { DataPath, type Protocols } from '../data-path.js';
 import type { Places } from '../listener.js';
 import { Allowances } from './allowances.js';
 import { answerOf, Calls } from './calls.js';
@@ -19,7 +18,6 @@ import { RemoteMonitoring } from './remote-monitoring.js';
 /** Sent unasked too, so that little is lost of what a worker counted that dies. */
 const REPORT_INTERVAL_MS = 1000;
 
-type Protocols = Readonly<Record<ProtocolName, Protocol>>;
 type Start = Extract<ToWorker, { type: 'start' }>;
 
 /** Runs until the supervisor says otherwise, or is gone. */
