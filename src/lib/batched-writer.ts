@@ -51,16 +51,17 @@ export class BatchedWriter {
     this.#isDue = false;
     const chunks = this.#chunks;
     if (chunks.length === 0 || !this.#socket.writable) return true;
-    const bytes = this.#bytes;
     this.#chunks = [];
     this.#bytes = 0;
-    return writeTogether(this.#socket, chunks, bytes);
+    return writeTogether(this.#socket, chunks);
   }
 }
 
 /** One write for all: a copy where that is cheaper than handing the kernel a list. */
-export function writeTogether(socket: Socket, chunks: readonly Buffer[], bytes: number): boolean {
+export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolean {
   if (chunks.length === 1) return socket.write(chunks[0]!);
+  let bytes = 0;
+  for (const chunk of chunks) bytes += chunk.length;
   if (bytes <= MAX_GATHERED_BYTES) {
     const all = Buffer.allocUnsafe(bytes);
     let at = 0;

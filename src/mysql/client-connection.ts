@@ -554,9 +554,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   writeAll(slices: readonly Buffer[]): boolean {
     if (this.#capture !== null) for (const slice of slices) this.#capture.push(Buffer.from(slice));
     if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    let bytes = 0;
-    for (const slice of slices) bytes += slice.length;
-    writeTogether(this.#socket, slices, bytes);
+    writeTogether(this.#socket, slices);
     return this.#socket.writableLength < this.settings.maxClientBufferBytes;
   }
 

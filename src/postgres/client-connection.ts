@@ -545,9 +545,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   writeAll(slices: readonly Buffer[]): boolean {
     if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    let bytes = 0;
-    for (const slice of slices) bytes += slice.length;
-    writeTogether(this.#socket, slices, bytes);
+    writeTogether(this.#socket, slices);
     return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
   }
 
