@@ -11,40 +11,62 @@ export interface Balancer {
   choose<Node extends BalanceNode>(nodes: readonly Node[]): Node;
 }
 
-/** Chooses the same node for all that is chosen within one turn, so that it can be sent there together. */
+/**
+ * Chooses the same node for all that is chosen within one turn, so that it can be sent there together. What the policy
+ * would have chosen meanwhile is owed to those nodes, so that over many turns the shares are the policy's.
+ */
 export class ByTurns implements Balancer {
-  readonly #inner: Balancer;
+  readonly #policy: Balancer;
   readonly #currentTurn: () => number;
   #turn = -1;
   #chosen = '';
   #left = 0;
+  /** Units that a node would have had, and has not. */
+  readonly #owed = new Map<string, number>();
 
-  constructor(inner: Balancer, currentTurn: () => number) {
-    this.#inner = inner;
+  constructor(policy: Balancer, currentTurn: () => number) {
+    this.#policy = policy;
     this.#currentTurn = currentTurn;
   }
 
   choose<Node extends BalanceNode>(nodes: readonly Node[]): Node {
     // One who has no choice does not choose for the others.
     if (nodes.length === 1) return nodes[0]!;
+    const fair = this.#policy.choose(nodes);
     const turn = this.#currentTurn();
-    if (turn === this.#turn && this.#left > 0) {
-      const again = nodes.find(({ name }) => name === this.#chosen);
-      if (again !== undefined) {
-        this.#left--;
-        return again;
-      }
+    let node =
+      turn === this.#turn && this.#left > 0 ? nodes.find(({ name }) => name === this.#chosen) : undefined;
+    if (node === undefined) {
+      node = this.#mostOwed(nodes, fair);
+      this.#turn = turn;
+      this.#chosen = node.name;
+      this.#left = MAX_IN_TURN;
     }
-    const node = this.#inner.choose(nodes);
-    this.#turn = turn;
-    this.#chosen = node.name;
-    this.#left = MAX_IN_TURN;
+    this.#left--;
+    if (node !== fair) {
+      this.#owe(fair.name, 1);
+      this.#owe(node.name, -1);
+    }
     return node;
+  }
+
+  #mostOwed<Node extends BalanceNode>(nodes: readonly Node[], fair: Node): Node {
+    let most = fair;
+    for (const node of nodes)
+      if ((this.#owed.get(node.name) ?? 0) > (this.#owed.get(most.name) ?? 0)) most = node;
+    return most;
+  }
+
+  #owe(name: string, units: number): void {
+    const owed = (this.#owed.get(name) ?? 0) + units;
+    // A node that was away for long is not flooded when it comes back.
+    this.#owed.set(name, Math.max(-MAX_OWED, Math.min(MAX_OWED, owed)));
   }
 }
 
 /** Beyond this a turn is long enough to be worth another node's work. */
 const MAX_IN_TURN = 32;
+const MAX_OWED = 64;
 
 export type BalancePolicy = 'round-robin' | 'least-connections' | 'weighted';
 

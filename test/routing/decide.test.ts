@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Position } from '../../src/protocol/position.js';
-import { createBalancer } from '../../src/routing/balance.js';
+import { ByTurns, createBalancer } from '../../src/routing/balance.js';
 import { type Decision, decide, type RoutingNode, type SessionView } from '../../src/routing/decide.js';
 import { emptyStatement } from '../../src/sql/merge.js';
 import type { StatementClass } from '../../src/sql/statement.js';
@@ -254,4 +254,33 @@ test('balance: least connections prefers the idler node and shares ties', () => 
   const nodes = ['a', 'b', 'c'].map((name) => ({ name, weight: 1 }));
   const chosen = new Set(Array.from({ length: 4 }, () => balancer.choose(nodes).name));
   assert.deepEqual([...chosen].sort(), ['b', 'c']);
+});
+
+test('balance: one node for a turn, and the shares of the policy over many turns of uneven length', () => {
+  let turn = 0;
+  const balancer = new ByTurns(
+    createBalancer('round-robin', () => 0),
+    () => turn,
+  );
+  const nodes = ['a', 'b'].map((name) => ({ name, weight: 1 }));
+  const seen = new Map([
+    ['a', 0],
+    ['b', 0],
+  ]);
+  for (; turn < 1000; turn++) {
+    const inTurn = new Set<string>();
+    for (let i = 0; i < (turn % 2 === 0 ? 7 : 1); i++) {
+      const { name } = balancer.choose(nodes);
+      inTurn.add(name);
+      seen.set(name, seen.get(name)! + 1);
+    }
+    assert.equal(inTurn.size, 1);
+  }
+  assert.ok(Math.abs(seen.get('a')! - seen.get('b')!) < 20, JSON.stringify([...seen]));
+  // Who has no choice changes nothing for the others.
+  turn++;
+  const { name } = balancer.choose(nodes);
+  const other = nodes.find((node) => node.name !== name)!;
+  assert.equal(balancer.choose([other]).name, other.name);
+  assert.equal(balancer.choose(nodes).name, name);
 });
