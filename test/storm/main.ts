@@ -14,6 +14,7 @@ const USAGE = `Usage: npm run storm -- [options]
   --seconds 60        of each storm
   --server KIND       postgres, mysql or mariadb; default: all three, one after the other
   --clients 500
+  --workers 1         processes of the proxy
   --seed N            repeats the clients' choices; default: by the clock
   --no-failover       the primary is not killed (it never is in a storm of less than 60 seconds)`;
 
@@ -21,6 +22,7 @@ interface Options {
   readonly seconds: number;
   readonly kinds: readonly Kind[];
   readonly clients: number;
+  readonly workers: number;
   readonly seed: number;
   readonly failover: boolean;
 }
@@ -32,11 +34,12 @@ function parse(args: readonly string[]): Options {
       seconds: { type: 'string', default: '60' },
       server: { type: 'string' },
       clients: { type: 'string', default: '500' },
+      workers: { type: 'string', default: '1' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
       'no-failover': { type: 'boolean', default: false },
     },
   });
-  const number = (flag: 'seconds' | 'clients' | 'seed', least: number, most: number) => {
+  const number = (flag: 'seconds' | 'clients' | 'workers' | 'seed', least: number, most: number) => {
     const value = Number(values[flag]);
     if (Number.isInteger(value) && value >= least && value <= most) return value;
     throw new Error(`--${flag} ${values[flag]}: a whole number from ${least} to ${most}`);
@@ -49,6 +52,7 @@ function parse(args: readonly string[]): Options {
     seconds,
     kinds: kind === undefined ? KINDS : [kind],
     clients: number('clients', 1, 5_000),
+    workers: number('workers', 1, 16),
     seed: number('seed', 0, 1_000_000_000),
     failover: seconds >= 60 && !values['no-failover'],
   };

@@ -34,10 +34,7 @@ export interface StormProxy {
   stop(): Promise<void>;
 }
 
-export async function startStormProxy(
-  cluster: TestCluster,
-  changes: Partial<ConfigInput['clusters'][number]> = {},
-): Promise<StormProxy> {
+export async function startStormProxy(cluster: TestCluster, workers = 1): Promise<StormProxy> {
   const folder = newFolder('storm');
   mkdirSync(folder, { mode: 0o700 });
   const file = join(folder, 'proxy.config.json');
@@ -55,9 +52,9 @@ export async function startStormProxy(
         pool: { waitTimeoutMs: 55_000 },
         // One failover after another is what it is for.
         failover: { mode: 'automatic', blockMs: 0 },
-        ...changes,
       },
     ],
+    workers,
     admin: { host, port: 0 },
   };
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });

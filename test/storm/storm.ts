@@ -22,6 +22,8 @@ export interface StormOptions {
   readonly seconds: number;
   readonly clients: number;
   readonly seed: number;
+  /** Processes of the proxy; default: one. */
+  readonly workers?: number;
   /** The primary is killed too, again and again. */
   readonly failover: boolean;
   /** Progress, a line now and then. */
@@ -46,7 +48,7 @@ export async function storm(options: StormOptions): Promise<StormResult> {
   const cluster = await startCluster(kind, { settings });
   try {
     await prepare(cluster, clients);
-    const proxy = await startStormProxy(cluster);
+    const proxy = await startStormProxy(cluster, options.workers ?? 1);
     try {
       const tally = new Tally();
       const weather = new Weather();
