@@ -260,6 +260,11 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   run(run: Run, frames: readonly Buffer[]): void {
+    if (this.closed) {
+      // It has ended while its holder was told of the unit before.
+      run.done({ kind: 'lost', reason: this.#closedReason ?? GONE, forwarded: false });
+      return;
+    }
     this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);
   }

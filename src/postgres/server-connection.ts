@@ -180,6 +180,11 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** `tellParameters`: the client may have been told other parameters by another server connection. */
   run(run: Run, messages: readonly Buffer[], tellParameters: boolean): void {
+    if (this.#closedReason !== null) {
+      // It has ended while its holder was told of the unit before.
+      run.done({ kind: 'lost', reason: this.#closedReason, forwarded: false }, '');
+      return;
+    }
     if (run.isSimple) this.unnamed = null;
     this.#expect(run, null, tellParameters);
     this.#lastRun = run;

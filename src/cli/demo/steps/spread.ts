@@ -46,9 +46,9 @@ export const spread: Step = {
     for (const { name, byAnswers, byServer, byProxy } of counts) {
       if (name === primary) expect(byAnswers === 0, `no read on the primary, ${name}`, byAnswers);
       else expect(byAnswers >= total * LEAST_SHARE, `a good share of ${total} reads on ${name}`, byAnswers);
-      expect(byServer === byAnswers, `${name} counts ${byAnswers} reads itself`, byServer);
-      // Somebody else may be using the proxy already.
-      expect(byProxy >= byAnswers, `the proxy counts ${byAnswers} reads on ${name}`, byProxy);
+      // A read that waited behind a slow one is run again elsewhere; somebody else may be using the proxy already.
+      expect(byServer >= byAnswers, `${name} counts ${byAnswers} reads itself, or more`, byServer);
+      expect(byProxy >= byServer, `the proxy counts ${byServer} reads on ${name}, or more`, byProxy);
     }
     narrator.fact('the primary had none of them, each replica its share');
     return {};
