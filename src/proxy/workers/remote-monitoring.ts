@@ -5,7 +5,7 @@ import { PositionResolver } from '../../cluster/position-resolver.js';
 import { emptySnapshot } from '../../cluster/reducer.js';
 import { type ClusterSnapshot, type NodeSnapshot, primaryOf } from '../../cluster/snapshot.js';
 import type { ClusterConfig } from '../../config/schema.js';
-import { MACHINE_OFFSET_MS, monotonicMs, systemClock } from '../../lib/clock.js';
+import { MACHINE_MARGIN_MS, MACHINE_OFFSET_MS, monotonicMs, systemClock } from '../../lib/clock.js';
 import type { Protocol } from '../../protocol/protocol.js';
 import type { ClusterMonitorPort } from '../cluster-runtime.js';
 import { type Monitoring, openOnPrimary } from '../monitoring.js';
@@ -86,7 +86,7 @@ export class RemoteMonitoring implements Monitoring {
     const primary = primaryOf(snapshot);
     if (snapshot.primary !== this.#snapshot.primary || snapshot.epoch !== this.#snapshot.epoch) {
       const query = async (): Promise<ReturnType<Protocol['positions']['parse']>> => {
-        const afterMs = monotonicMs() + MACHINE_OFFSET_MS;
+        const afterMs = monotonicMs() + MACHINE_OFFSET_MS + MACHINE_MARGIN_MS;
         const text = await this.#link.ask({ kind: 'position', cluster: this.#cluster, afterMs });
         return this.#protocol.positions.parse(String(text));
       };
@@ -97,7 +97,7 @@ export class RemoteMonitoring implements Monitoring {
       primary.applied !== null &&
       primary.appliedAtMs > primary.changedAtMs &&
       Number.isFinite(primary.appliedAtMs);
-    if (isSample) this.#resolver.add(primary.appliedAtMs, primary.applied!);
+    if (isSample) this.#resolver.add(primary.appliedAtMs - MACHINE_MARGIN_MS, primary.applied!);
     this.#publish({ ...snapshot, nodes: snapshot.nodes.map((node) => this.#withFailure(node)) });
   }
 
