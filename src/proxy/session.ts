@@ -25,9 +25,6 @@ import { mayMove, type Phase } from './session-phase.js';
 import {
   counted,
   countRoute,
-  discard,
-  giveUpHead,
-  isolate,
   isRepeatable,
   MAX_ATTEMPTS,
   mayShare,
@@ -40,6 +37,7 @@ import {
   without,
 } from './session-rules.js';
 import { SessionSight } from './session-sight.js';
+import { Tenure } from './tenure.js';
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
@@ -50,10 +48,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #key: PoolKey | null = null;
   #credential: Credential = NO_CREDENTIAL;
 
-  /** The server connection that this session holds: while a unit runs, for a transaction, or pinned. */
-  #server: ServerConnection | null = null;
-  /** Others' units are under way on it too: it is not this session's to give back. */
-  #isShared = false;
+  readonly #tenure: Tenure;
   /** Its node was chosen as a replica. */
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
@@ -68,8 +63,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #heldSinceMs = 0;
   /** The node of which a server connection is awaited. */
   #waitingFor: string | null = null;
-  /** A cancel is on its way to the server connection that runs the unit. */
-  #cancelling: Promise<void> | null = null;
   /** The promotions counted when the unit was given its place. */
   #decidedEpoch = 0;
   /** The schema changes when the open transaction commits. */
@@ -81,11 +74,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#client = client;
     this.leavesAsked = client.mayAskBack;
     this.#sight = new SessionSight(cluster);
+    this.#tenure = new Tenure(cluster);
     cluster.sessions.add(this);
   }
 
   get server(): ServerConnection | null {
-    return this.#server;
+    return this.#tenure.server;
   }
 
   get isLoggedIn(): boolean {
@@ -144,9 +138,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** Finds a node and a server connection, or waits for one of the two. */
   #place(unit: Unit): void {
-    if (this.#server !== null) {
-      if (this.#onReplica && this.#mayNotRunOnReplica(unit)) return;
-      this.#run(unit, this.#server);
+    const held = this.#tenure.server;
+    if (held !== null) {
+      if (this.#onReplica && this.#mayNotRunOnReplica(unit, held)) return;
+      this.#run(unit, held);
       return;
     }
     const shares = this.#mayShare(unit);
@@ -158,8 +153,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#hold();
       return;
     }
-    if (unit.statement.route === 'last' && this.#takeBackPrevious()) {
-      this.#run(unit, this.#server!);
+    const previous = unit.statement.route === 'last' ? this.#takeBackPrevious() : null;
+    if (previous !== null) {
+      this.#run(unit, previous);
       return;
     }
     if (unit.asksLast && read === unit && this.#last.isGone) {
@@ -185,32 +181,29 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#transition('waiting');
       return;
     }
-    this.#server = server;
+    this.#tenure.take(server);
     this.#run(unit, server);
   }
 
   /** What would keep the session on a replica, or finds it kept there: it could never write again. */
-  #mayNotRunOnReplica(unit: Unit): boolean {
+  #mayNotRunOnReplica(unit: Unit, server: ServerConnection): boolean {
     const { pin } = unit.statement;
     if (pin !== null) {
       const feature = `what keeps a server connection (${pin}) in a READ ONLY transaction`;
-      const server = this.#server!;
-      this.#server = null;
       this.#transaction = 'idle';
-      discard(this.#cluster.pool(server.node), server, 'its transaction was given up');
+      this.#tenure.discard('its transaction was given up');
       this.#fail(unit, new ProxyError('unsupported-feature', { feature }), 'failed');
       return true;
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
-    const error = pinnedStateLost(this.#pins, this.#server!.node, 'it is a replica');
+    const error = pinnedStateLost(this.#pins, server.node, 'it is a replica');
     this.#unit = null;
     this.#client.terminate(counted(this.#cluster, error));
     return true;
   }
 
   #runShared(unit: Unit, server: ServerConnection): void {
-    this.#server = server;
-    this.#isShared = true;
+    this.#tenure.join(server);
     this.#run(unit, server);
     this.#cluster.pool(server.node)?.queued(server);
   }
@@ -231,14 +224,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return mayShare(unit, this.#cluster, this.#key!.user, this.#listener.sharing);
   }
 
-  #takeBackPrevious(): boolean {
+  #takeBackPrevious(): ServerConnection | null {
     const previous = this.#last.server;
-    if (previous === null || previous.closed) return false;
-    if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return false;
+    if (previous === null || previous.closed) return null;
+    if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return null;
     this.#last.lost();
-    this.#server = previous;
+    this.#tenure.take(previous);
     this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
-    return true;
+    return previous;
   }
 
   /** A read that can be repeated needs nothing to be left alone. */
@@ -259,7 +252,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#place(this.#unit!);
       return;
     }
-    this.#server = server;
+    this.#tenure.take(server);
     this.#run(this.#unit!, server);
   }
 
@@ -296,7 +289,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const options = {
       withholdRetryable: this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS,
       onReplica: this.#onReplica,
-      isShared: this.#isShared,
+      isShared: this.#tenure.isShared,
       after: this.#last.repeatedFor(unit),
     };
     this.#client.execute(unit, server, options, (outcome) => this.#onOutcome(unit, server, outcome));
@@ -309,11 +302,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
     if (this.#phase === 'closed') {
-      this.#giveBackAfterClient(server);
+      this.#tenure.giveBackAfterClient(server, this.#pins.size > 0);
       return;
     }
     assert(
-      this.#phase === 'running' && this.#server === server,
+      this.#phase === 'running' && this.#tenure.server === server,
       'an outcome came for a unit that does not run',
     );
     switch (outcome.kind) {
@@ -322,7 +315,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
         this.#onAnswered(unit, server, outcome.transaction, outcome.error);
         return;
       case 'moved':
-        this.#leaveShared();
+        this.#tenure.leave();
         this.#attempts--;
         this.#cluster.nodeCounters(server.node).retries['slow-head']++;
         this.#place(unit);
@@ -354,7 +347,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const isFree = transaction === 'idle' && this.#pins.size === 0;
     this.#last.ran(unit, isFree && unit.shareable);
-    if (isFree) this.#giveBack(server);
+    if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#finish();
   }
 
@@ -377,7 +370,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       { node: server.node, code: error.code, error: error.message },
       'a read is run again after an error that the client does not see',
     );
-    this.#giveBack(server);
+    this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#excluded =
       retryOn === 'primary'
         ? this.#cluster.snapshot.nodes.map((node) => node.name)
@@ -390,7 +383,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const node = server.node;
     this.#cluster.reportFailure(node, new Error(reason));
     this.#cluster.pool(node)?.discard(server, reason);
-    this.#leaveShared();
+    this.#tenure.leave();
     const wasInTransaction = this.#transaction !== 'idle';
     const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
@@ -477,35 +470,21 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   cancelRunning(): void {
-    const server = this.#server;
-    if (this.#phase === 'running' && server !== null) {
-      if (!this.#isShared || this.#client.hasBegun) {
-        if (this.#isShared) isolate(this.#cluster.pool(server.node), server);
-        // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
-        this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
+    if (this.#phase === 'running' && this.#tenure.server !== null) {
+      if (!this.#tenure.isShared || this.#client.hasBegun) {
+        this.#tenure.cancel();
         return;
       }
-      this.#abandonShared(server);
+      this.#tenure.abandonShared(this.#client);
     } else if (this.#phase === 'waiting' || this.#phase === 'held') this.#withdraw();
     else return;
     this.#fail(this.#unit!, new ProxyError('cancelled'), 'idle');
   }
 
-  /**
-   * The unit that runs in a pipeline is of no interest any more. At the head it may run for long: nobody else stays
-   * behind it, it is cancelled, and the connection is not used again, so that the cancel can hit nobody else.
-   */
-  #abandonShared(server: ServerConnection): void {
-    const pool = this.#cluster.pool(server.node);
-    const wasHead = this.#client.abandon();
-    this.#leaveShared();
-    if (wasHead) giveUpHead(pool, server);
-  }
-
   /** The server connection ended while no unit ran on it. */
   lost(server: ServerConnection, reason: string): void {
-    if (this.#server !== server || this.#phase === 'running') return;
-    this.#server = null;
+    if (this.#tenure.server !== server || this.#phase === 'running') return;
+    this.#tenure.leave();
     this.#cluster.reportFailure(server.node, new Error(reason));
     if (this.#phase === 'closed') return;
     const hadPins = [...this.#pins];
@@ -529,62 +508,21 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('closed');
     this.#cluster.sessions.delete(this);
     if (this.#key !== null) this.#cluster.counters.clients--;
-    const server = this.#server;
+    const server = this.#tenure.server;
     if (server === null) return;
     if (phase !== 'running') {
-      this.#giveBackAfterClient(server);
+      this.#tenure.giveBackAfterClient(server, this.#pins.size > 0);
       return;
     }
-    if (this.#isShared) {
-      this.#abandonShared(server);
+    if (this.#tenure.isShared) {
+      this.#tenure.abandonShared(this.#client);
       return;
     }
     // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
     const isWrite = this.#transaction === 'idle' && !unit.open && !isReplicaRead(unit.statement);
     if (isWrite) return;
-    this.#server = null;
-    void server
-      .cancel()
-      .finally(() => this.#cluster.pool(server.node)?.discard(server, `its client is gone: ${reason}`));
-  }
-
-  /** On the way out of a shared server connection nothing is given back: the pool sees when it is drained. */
-  #leaveShared(): void {
-    this.#server = null;
-    this.#isShared = false;
-    this.#cancelling = null;
-  }
-
-  #giveBack(server: ServerConnection): void {
-    if (this.#isShared) {
-      this.#leaveShared();
-      return;
-    }
-    this.#server = null;
-    const pool = this.#cluster.pool(server.node);
-    const cancelling = this.#cancelling;
-    if (cancelling !== null) {
-      // The cancel may still be on its way: nobody else may be on this connection when it arrives.
-      this.#cancelling = null;
-      void cancelling.finally(() => discard(pool, server, 'a cancel was sent to it'));
-      return;
-    }
-    if (pool === null) {
-      server.close('its node is no longer configured');
-      return;
-    }
-    if (this.#unit !== null) this.#last.givenBack(server, this.#unit);
-    pool.release(server);
-  }
-
-  #giveBackAfterClient(server: ServerConnection, why = ''): void {
-    if (this.#server !== server) return;
-    this.#server = null;
-    const pool = this.#cluster.pool(server.node);
-    if (this.#pins.size > 0 || !server.reusable || this.#cancelling !== null || pool === null)
-      discard(pool, server, `its client is gone${why === '' ? '' : ': '}${why}`);
-    else pool.release(server, 'its client is gone');
+    this.#tenure.cancelAndDiscard(`its client is gone: ${reason}`);
   }
 
   #withdraw(): void {

@@ -1,0 +1,109 @@
+// The server connection that one session holds, alone or among others' units: how it is cancelled, left and given back.
+// It knows no phase of the session and no transaction; when to hold and when to leave is for the session to say.
+
+import type { ClientConnection } from '../protocol/client-connection.js';
+import type { ServerConnection } from '../protocol/server-connection.js';
+import type { Unit } from '../protocol/unit.js';
+import type { ClusterRuntime } from './cluster-runtime.js';
+import type { LastStatement } from './last-statement.js';
+import { discard, giveUpHead, isolate } from './session-rules.js';
+
+export class Tenure {
+  readonly #cluster: ClusterRuntime;
+  #server: ServerConnection | null = null;
+  #isShared = false;
+  /** A cancel is on its way to the server connection that runs the unit. */
+  #cancelling: Promise<void> | null = null;
+
+  constructor(cluster: ClusterRuntime) {
+    this.#cluster = cluster;
+  }
+
+  /** While a unit runs, for a transaction, or pinned. */
+  get server(): ServerConnection | null {
+    return this.#server;
+  }
+
+  /** Others' units are under way on it too: it is not this session's to give back. */
+  get isShared(): boolean {
+    return this.#isShared;
+  }
+
+  take(server: ServerConnection): void {
+    this.#server = server;
+  }
+
+  join(server: ServerConnection): void {
+    this.#server = server;
+    this.#isShared = true;
+  }
+
+  /** Nothing is given back: the pool sees by itself when a shared connection is drained, or has been told of a lost one. */
+  leave(): void {
+    this.#server = null;
+    this.#isShared = false;
+    this.#cancelling = null;
+  }
+
+  /** It can never be used again. */
+  discard(reason: string): void {
+    const server = this.#server!;
+    this.leave();
+    discard(this.#cluster.pool(server.node), server, reason);
+  }
+
+  /** `unit`: what ran on it last, of which `last` may be asked later; null: nothing that counts. */
+  giveBack(server: ServerConnection, last: LastStatement, unit: Unit | null): void {
+    const cancelling = this.#cancelling;
+    const wasShared = this.#isShared;
+    this.leave();
+    if (wasShared) return;
+    const pool = this.#cluster.pool(server.node);
+    if (cancelling !== null) {
+      // The cancel may still be on its way: nobody else may be on this connection when it arrives.
+      void cancelling.finally(() => discard(pool, server, 'a cancel was sent to it'));
+      return;
+    }
+    if (pool === null) {
+      server.close('its node is no longer configured');
+      return;
+    }
+    if (unit !== null) last.givenBack(server, unit);
+    pool.release(server);
+  }
+
+  giveBackAfterClient(server: ServerConnection, isPinned: boolean): void {
+    if (this.#server !== server) return;
+    const isDirty = isPinned || !server.reusable || this.#cancelling !== null;
+    this.leave();
+    const pool = this.#cluster.pool(server.node);
+    if (isDirty || pool === null) discard(pool, server, 'its client is gone');
+    else pool.release(server, 'its client is gone');
+  }
+
+  /** Sends a cancel for the unit that runs; the connection stays, and is not given to others before the cancel has arrived. */
+  cancel(): void {
+    const server = this.#server!;
+    if (this.#isShared) isolate(this.#cluster.pool(server.node), server);
+    // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
+    this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
+  }
+
+  /** Cancels what runs, for nobody: the connection ends. */
+  cancelAndDiscard(reason: string): void {
+    const server = this.#server!;
+    this.leave();
+    void server.cancel().finally(() => this.#cluster.pool(server.node)?.discard(server, reason));
+  }
+
+  /**
+   * The unit that runs in a pipeline is of no interest any more. At the head it may run for long: nobody else stays
+   * behind it, it is cancelled, and the connection is not used again, so that the cancel can hit nobody else.
+   */
+  abandonShared(client: ClientConnection): void {
+    const server = this.#server!;
+    const wasHead = client.abandon();
+    this.leave();
+    if (wasHead) giveUpHead(this.#cluster.pool(server.node), server);
+  }
+}
