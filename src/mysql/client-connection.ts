@@ -50,6 +50,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   readonly session: ClientSession;
 
   readonly mayAskBack = true;
+  readonly isInTransaction = false;
   asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);

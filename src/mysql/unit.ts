@@ -39,6 +39,7 @@ export class MysqlUnit implements Unit {
   prepared: ClientStatement | null = null;
   execute: Execute | null = null;
   bulk: BulkExecute | null = null;
+  readonly startsTransaction = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
 

@@ -104,6 +104,7 @@ export class AutoPrepareSession {
     this.#timed = null;
     this.#takes = 0;
     const { transaction } = server;
+    const isInside = transaction !== 'idle' || unit.begin !== null;
     if (transaction === 'idle') this.#newEra();
     if (isAgain || !this.#isOn || this.#isUntracked || this.#isOffInTransaction) return null;
     // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
@@ -112,7 +113,7 @@ export class AutoPrepareSession {
     this.#server = server;
     this.#onReplica = onReplica;
     this.#nowMs = monotonicMs();
-    this.#isRestricted = transaction !== 'idle';
+    this.#isRestricted = isInside;
     return this;
   }
 
@@ -232,7 +233,7 @@ function setsSomething(reason: string): boolean {
   return reason.startsWith('set_config');
 }
 
-function isPlannedUnit(unit: PostgresUnit): boolean {
+export function isPlannedUnit(unit: PostgresUnit): boolean {
   return unit.kind === 'batch' ? unit.batch.classified.every(isPlanned) : isPlannedStatement(unit.statement);
 }
 

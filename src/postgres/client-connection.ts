@@ -3,7 +3,7 @@
 // It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { hangUp, uncork, writeTogether } from '../lib/batched-writer.js';
+import { hangUp } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -12,21 +12,22 @@ import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } fr
 import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
 import type { CancelKey } from './cancel-keys.js';
+import { ClientOutput } from './client-output.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
+import { ClientTransaction } from './client-transaction.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
-import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
-import { Parameters } from './parameters.js';
+import type { HeldBegin } from './held-begin.js';
+import type { Parameters } from './parameters.js';
 import { ClientStatements, type PreparedText } from './prepared-statements.js';
 import { answeredByUs, type ReplySink, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
-import { endingOf, SessionSettings } from './session-settings.js';
+import { SessionSettings } from './session-settings.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   commandComplete,
   errorResponse,
-  parameterStatus,
   proxyErrorResponse,
   readyForQuery,
 } from './wire/backend-messages.js';
@@ -74,15 +75,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly #names = new ClientStatements((limit) =>
     this.terminate(new ProxyError('too-many-prepared-statements', { limit })),
   );
-  #transaction: TransactionStatus = 'idle';
-  /** The transaction was lost with its server connection: only its end is accepted. */
-  #lost = false;
-  /** Why, until the client has been told. */
-  #loss: ProxyError | null = null;
+  readonly #transaction = new ClientTransaction();
   readonly #session = new SessionSettings();
   readonly #auto: AutoPrepareSession;
-  /** What the client has been told, whichever server connection it came from. */
-  #told = Parameters.none;
+  readonly #out: ClientOutput;
   #lastServer: PostgresServerConnection | null = null;
 
   constructor(
@@ -93,6 +89,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   ) {
     this.#socket = socket;
     this.#settings = settings;
+    this.#out = new ClientOutput(socket, settings.maxClientBufferBytes);
     this.#runtime = runtime;
     this.#host = createHost(this);
     this.#auto = new AutoPrepareSession(runtime.autoPrepare, settings.autoPrepare);
@@ -109,6 +106,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     socket.on('close', () => this.#close('the client closed the connection'));
   }
 
+  get isInTransaction(): boolean {
+    return this.#transaction.status !== 'idle';
+  }
+
   get stateDigest(): string {
     return this.#session.current.digest;
   }
@@ -118,7 +119,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #onLoggedIn(login: LoggedIn): void {
     this.#session.start(login.base);
     this.#database = this.#runtime.classifierOf(login.database);
-    this.#told = login.parameters;
+    this.#out.told = login.parameters;
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
     this.#framer.expectMessages();
     this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
@@ -165,8 +166,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #mayRead(): boolean {
     // A client that does not read what it is answered is not read from either.
-    if (this.#phase === 'collecting')
-      return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
+    if (this.#phase === 'collecting') return this.#out.keepsUp;
     if (this.#phase === 'copying') return !this.#sinkIsFull;
     return this.#phase === 'waiting' && this.#unit?.open === true && this.#run !== null;
   }
@@ -200,11 +200,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         return;
       case FRONTEND.functionCall:
         this.#refuseInsideBatch('FunctionCall');
-        if (this.#lost) {
-          this.#answerLost(null, rolledBack);
-          return;
-        }
-        this.#submit(new SimpleUnit(UNCLASSIFIED, buffer.subarray(start, end)));
+        this.#submitSimple(UNCLASSIFIED, buffer.subarray(start, end));
         return;
       // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
       case FRONTEND.copyData:
@@ -223,21 +219,23 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const { textStart, textEnd } = parseQuery(buffer, start, end);
     const classified = this.#classify(buffer.subarray(textStart, textEnd));
     const message = buffer.subarray(start, end);
-    if (this.#lost) {
-      this.#answerLost(endingOf(classified.statement), rolledBack);
-      return;
-    }
     const prepared = classified.statement.prepared;
-    if (prepared?.kind === 'deallocate' && prepared.name !== null && this.#transaction !== 'failed') {
+    if (prepared?.kind === 'deallocate' && prepared.name !== null && this.#transaction.status !== 'failed') {
       // Names are kept byte by byte.
       if (this.#names.delete(Buffer.from(prepared.name).toString('latin1'))) {
-        this.#answerLocally([commandComplete('DEALLOCATE'), readyForQuery(this.#transaction)]);
+        this.#answerLocally([commandComplete('DEALLOCATE'), readyForQuery(this.#transaction.status)]);
         return;
       }
     }
     // A simple query ends the unnamed statement (protocol-flow, extended query).
     this.#names.delete('');
-    this.#submit(new SimpleUnit(classified, message));
+    this.#submitSimple(classified, message);
+  }
+
+  #submitSimple(classified: Classified, message: Buffer): void {
+    const answers = this.#transaction.answer(classified);
+    if (answers !== null) this.#answerLocally(answers);
+    else this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
@@ -255,13 +253,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#batch === null || this.#batch.messages.length === this.#written) return;
     this.#batch.add({ kind: 'flush', bytes });
     if (this.#unit === null) {
-      if (this.#lost) {
+      if (this.#transaction.isLost) {
         this.#skipping = true;
-        this.#answerLocally([refusal(this.#loss)]);
-        this.#loss = null;
+        this.#answerLocally([this.#transaction.refuse()]);
         return;
       }
-      this.#submit(new BatchUnit(this.#batch, true));
+      this.#submit(new BatchUnit(this.#batch, true, this.#transaction.takeBegin()));
     } else {
       this.#writeMore();
     }
@@ -271,7 +268,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#skipping) {
       this.#skipping = false;
       this.#batch = null;
-      this.write(readyForQuery(this.#lost ? 'failed' : this.#transaction));
+      this.write(readyForQuery(this.#transaction.status));
       return;
     }
     const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
@@ -285,16 +282,17 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       return;
     }
     this.#batch = null;
-    if (this.#lost) {
-      this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch));
+    const answers = this.#transaction.answerBatch(batch);
+    if (answers !== null) {
+      this.#answerLocally(answers);
       return;
     }
-    if (batch.messages.length === 1 && this.#transaction === 'idle') {
-      this.#answerLocally([readyForQuery('idle')]);
+    if (batch.messages.length === 1 && this.#transaction.isOurs) {
+      this.#answerLocally([readyForQuery(this.#transaction.status)]);
       return;
     }
     this.#batch = batch;
-    this.#submit(new BatchUnit(batch, false));
+    this.#submit(new BatchUnit(batch, false, this.#transaction.takeBegin()));
   }
 
   #onCopyMessage(type: number, bytes: Buffer): void {
@@ -338,7 +336,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   readonly #classify = (sql: Buffer): Classified => {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
-    const classified = this.#database!.classifier.classify(sql, this.#told.lexSettings);
+    const classified = this.#database!.classifier.classify(sql, this.#out.told.lexSettings);
     return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
   };
 
@@ -352,7 +350,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
-    const start = (): void => this.#start(unit as PostgresUnit, server, options, done);
+    const start = (): void => this.#begun(unit as PostgresUnit, server, options, done);
     const ready = server.bringTo(this.#session.current, (error) => {
       if (error === null) start();
       else this.#onStateRefused(server, error, options, done);
@@ -360,26 +358,53 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (ready) start();
   }
 
+  /** A BEGIN of which the server knows nothing goes with the unit, or, where that could be misunderstood, before it. */
+  #begun(
+    unit: PostgresUnit,
+    server: PostgresServerConnection,
+    options: ExecuteOptions,
+    done: (outcome: Outcome) => void,
+  ): void {
+    const begin = unit.begin;
+    if (begin === null || begin.joins(unit)) {
+      this.#start(unit, server, options, done, begin);
+      return;
+    }
+    server.own(begin.sql, (error) => {
+      if (error === null) this.#start(unit, server, options, done, null);
+      else this.#onStateRefused(server, error, options, done);
+    });
+  }
+
   #start(
     unit: PostgresUnit,
     server: PostgresServerConnection,
     options: ExecuteOptions,
     done: (outcome: Outcome) => void,
+    begin: HeldBegin | null,
     isAgain = false,
   ): void {
     this.#server = server;
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain);
+    // BEGIN takes the place of the unnamed statement.
+    if (begin !== null) server.unnamed = null;
     const written = unit.kind === 'batch' ? unit.batch.writeFor(server, 0, auto) : null;
+    if (begin !== null) {
+      written?.messages.unshift(begin.batch);
+      written?.steps.unshift(...begin.steps);
+    }
     const run: Run = {
       sink: this,
       steps: written?.steps ?? null,
+      beginLength: begin !== null && unit.kind === 'simple' ? begin.length : 0,
+      isBehindBegin: begin !== null,
       withhold: options.withholdRetryable && !unit.open,
       onReplica: options.onReplica,
       isSimple: unit.kind === 'simple',
       isOpen: unit.open,
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
-        if (this.#phase !== 'closed') this.#start(unit, server, options, done, true);
+        if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
         else done(answeredByUs(server.transaction, error));
       },
       serviceMs: 0,
@@ -389,7 +414,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     const isNew = this.#lastServer !== server;
     this.#lastServer = server;
-    server.run(run, unit.kind === 'batch' ? written!.messages : [unit.message], isNew);
+    if (unit.kind === 'batch') server.run(run, written!.messages, isNew);
+    else server.run(run, [begin === null ? unit.message : begin.query(unit.message)], isNew);
     if (!unit.open) return;
     this.#socket.resume();
     queueMicrotask(() => this.#pump());
@@ -420,10 +446,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       return;
     }
     const wasOpen = this.#unit?.open === true;
+    if (this.#unit?.begin != null) this.#transaction.lose(null);
+    else this.#transaction.becomes('idle');
     this.#endUnit();
     this.write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
     if (wasOpen) this.#skipping = true;
-    else this.write(readyForQuery('idle'));
+    else this.write(readyForQuery(this.#transaction.status));
     done(answeredByUs('idle', error));
   }
 
@@ -441,7 +469,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       const failed = outcome.error !== null;
       const known = this.#session.unitEnded(unit.statement, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
-      this.#transaction = transaction;
+      this.#transaction.becomes(transaction);
+      // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
+      if (unit.begin !== null && failed && transaction === 'idle') this.#transaction.lose(null);
       if (!failed && noteDiscards(unit.statement, server, this.#host)) this.#names.clear();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
@@ -489,35 +519,21 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const wasOpen = unit.open;
     this.#endUnit();
     this.#session.forgetTransaction();
-    this.#transaction = 'idle';
-    this.#lost = transaction === 'failed';
+    if (transaction === 'failed') this.#transaction.lose(null);
+    else this.#transaction.becomes('idle');
     if (error.isFatal) {
       this.terminate(error);
       return;
     }
     this.write(proxyErrorResponse(error));
     if (wasOpen) this.#skipping = true;
-    else this.write(readyForQuery(this.#lost ? 'failed' : 'idle'));
+    else this.write(readyForQuery(this.#transaction.status));
   }
 
   transactionLost(error: ProxyError): void {
     // Nothing can be said before the client's next unit; that one learns it.
     this.#session.forgetTransaction();
-    this.#transaction = 'idle';
-    this.#lost = true;
-    this.#loss = error;
-  }
-
-  /**
-   * In a lost transaction: its end is answered as a server would after an error, everything else refused. A COMMIT by
-   * which the client would first learn of it is an error.
-   */
-  #answerLost(ending: 'commit' | 'rollback' | null, replies: () => Buffer[]): void {
-    const loss = this.#loss;
-    this.#loss = null;
-    if (ending !== null) this.#lost = false;
-    if (ending === 'rollback' || (ending === 'commit' && loss === null)) this.#answerLocally(replies());
-    else this.#answerLocally([refusal(loss), readyForQuery(this.#lost ? 'failed' : 'idle')]);
+    this.#transaction.lose(error);
   }
 
   #answerLocally(messages: readonly Buffer[]): void {
@@ -534,19 +550,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   // --- writing ----------------------------------------------------------------------------------------------
 
   write(bytes: Buffer): boolean {
-    if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork();
-      process.nextTick(uncork, this.#socket);
-    }
-    this.#socket.write(bytes);
-    return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
+    return this.#out.write(bytes);
   }
 
   writeAll(slices: readonly Buffer[]): boolean {
-    if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    writeTogether(this.#socket, slices);
-    return this.#socket.writableLength < this.#settings.maxClientBufferBytes;
+    return this.#out.writeAll(slices);
   }
 
   #onDrain(): void {
@@ -557,17 +565,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   tellParameters(parameters: Parameters): void {
-    const told = this.#told;
-    if (told === parameters) return;
-    for (const [name, value] of parameters)
-      if (told.get(name) !== value) this.write(parameterStatus(name, value));
-    this.#told = told.overlaid(parameters);
+    this.#out.tellParameters(parameters);
   }
 
   tellParameter(name: string, value: string): void {
-    const told = this.#told.with(name, value);
-    if (told !== this.#told) this.write(parameterStatus(name, told.get(name)!));
-    this.#told = told;
+    this.#out.tellParameter(name, value);
   }
 
   messageCut(): void {

@@ -19,6 +19,8 @@ export class Expectation {
   muted = false;
   /** Forwarded so far. */
   replyBytes = 0;
+  /** The reply to the BEGIN that was put in front has not come. */
+  beginPending: boolean;
   /** Next step of `run.steps`. */
   step = 0;
   /** After an error the server skips everything up to Sync. */
@@ -43,6 +45,7 @@ export class Expectation {
   ) {
     this.run = run;
     this.ownDone = ownDone;
+    this.beginPending = run !== null && run.beginLength > 0;
     this.tellParameters = tellParameters;
   }
 

@@ -49,6 +49,10 @@ export interface Run {
   readonly withhold: boolean;
   /** Among these, those that only a replica gives. */
   readonly onReplica: boolean;
+  /** Characters of a BEGIN of ours in front of the text: its reply is dropped, an error tells its place without them. 0: none. */
+  readonly beginLength: number;
+  /** The client's transaction starts with it, by a BEGIN that has been answered already. */
+  readonly isBehindBegin: boolean;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
   readonly isSimple: boolean;
   /** More messages follow before Sync. */

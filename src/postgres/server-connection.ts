@@ -18,12 +18,14 @@ import { TrackedState } from './tracked-state.js';
 import {
   BACKEND,
   type BackendKey,
+  moveErrorPosition,
   parseCommandComplete,
   parseErrorResponse,
   parseParameterStatus,
   parseReadyForQuery,
   renameInError,
 } from './wire/backend.js';
+import { readyForQuery } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
@@ -272,6 +274,10 @@ export class PostgresServerConnection implements ServerConnection {
     if (isFirst && type === BACKEND.commandComplete) head.tag = parseCommandComplete(buffer, start, end);
     const run = head.run;
     if (run === null) return;
+    if (head.beginPending && type === BACKEND.commandComplete) {
+      head.beginPending = false;
+      return;
+    }
     if (isFirst && type === BACKEND.copyInResponse && !head.muted) {
       this.#forward(head, buffer, start, end);
       head.committed = true;
@@ -353,7 +359,10 @@ export class PostgresServerConnection implements ServerConnection {
     }
     if (run.steps !== null) this.#fakes(head, run.steps);
     const alias = run.steps?.[head.step]?.alias ?? null;
-    if (alias === null) {
+    if (run.beginLength > 0) {
+      this.#endSlice();
+      this.#slices.push(moveErrorPosition(buffer, start, end, -run.beginLength));
+    } else if (alias === null) {
       this.#forward(head, buffer, start, end);
     } else {
       this.#endSlice();
@@ -424,7 +433,11 @@ export class PostgresServerConnection implements ServerConnection {
       return;
     }
     if (run.steps !== null && !head.failed) this.#fakes(head, run.steps);
-    this.#forward(head, buffer, start, end);
+    if (head.failed && run.isBehindBegin && this.#transaction === 'idle') {
+      // The BEGIN fell with it; for the client it had long been done.
+      this.#endSlice();
+      this.#slices.push(readyForQuery('failed'));
+    } else this.#forward(head, buffer, start, end);
     head.committed = true;
     this.#flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.

@@ -66,7 +66,8 @@ export class SessionSettings {
       this.#committed = after;
       return true;
     }
-    this.#open ??= { state: this.#committed, serverBefore: server.state };
+    // What a text has set before its BEGIN is undone with the transaction too.
+    this.#open ??= { state: this.#committed, serverBefore };
     this.#open.state = after;
     // Which of the settings a savepoint undoes is the server's to know.
     return statement.transaction?.kind !== 'rollback-to' || after === this.#committed;

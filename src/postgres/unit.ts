@@ -5,6 +5,7 @@ import type { Unit } from '../protocol/unit.js';
 import { mergeClasses } from '../sql/merge.js';
 import type { Classified, Hint, StatementClass } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
+import type { HeldBegin } from './held-begin.js';
 
 export type PostgresUnit = SimpleUnit | BatchUnit;
 
@@ -35,9 +36,12 @@ export class SimpleUnit implements Unit {
   readonly hint: Hint | null;
   readonly shape: string;
   readonly message: Buffer;
+  /** No server knows of it yet; null: none. */
+  readonly begin: HeldBegin | null;
 
-  constructor(classified: Classified, message: Buffer) {
-    this.statement = withPin(classified.statement);
+  constructor(classified: Classified, message: Buffer, begin: HeldBegin | null) {
+    this.begin = begin;
+    this.statement = inTransaction(withPin(classified.statement), begin);
     this.hint = classified.hint;
     this.shape = classified.shape;
     this.message = message;
@@ -46,6 +50,10 @@ export class SimpleUnit implements Unit {
 
   get bytes(): number {
     return this.message.length;
+  }
+
+  get startsTransaction(): boolean {
+    return this.begin !== null;
   }
 }
 
@@ -60,10 +68,12 @@ export class BatchUnit implements Unit {
   readonly shareable: boolean;
   /** Flush came before Sync: more messages follow. */
   open: boolean;
+  readonly begin: HeldBegin | null;
   readonly #wasOpen: boolean;
 
-  constructor(batch: ExtendedBatch, open: boolean) {
+  constructor(batch: ExtendedBatch, open: boolean, begin: HeldBegin | null) {
     this.batch = batch;
+    this.begin = begin;
     this.open = open;
     this.#wasOpen = open;
     const first = batch.classified[0];
@@ -81,7 +91,11 @@ export class BatchUnit implements Unit {
 
   #merge(): StatementClass {
     const merged = withPin(mergeClasses(this.batch.classified.map(({ statement }) => statement)));
-    return this.#wasOpen ? { ...merged, route: 'primary' } : merged;
+    return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
+  }
+
+  get startsTransaction(): boolean {
+    return this.begin !== null;
   }
 
   get bytes(): number {
@@ -102,6 +116,10 @@ function isShareable(statement: StatementClass, bytes: number): boolean {
     statement.verb !== 'COPY' &&
     bytes <= MAX_SHARED_BYTES
   );
+}
+
+function inTransaction(statement: StatementClass, begin: HeldBegin | null): StatementClass {
+  return begin === null ? statement : { ...statement, route: 'primary' };
 }
 
 /** A statement prepared by SQL text stays on its server connection, and the client with it. */

@@ -37,6 +37,8 @@ export interface ClientConnection {
   readonly mayAskBack: boolean;
   /** This one has done so. */
   readonly asksBack: boolean;
+  /** It has been told that a transaction is open of which no node, and no session, knows yet. */
+  readonly isInTransaction: boolean;
   /** Digest of the session state that a server connection must carry; changes with the client's SETs. */
   readonly stateDigest: string;
   /**

@@ -22,6 +22,11 @@ export interface Unit {
   readonly asksLast: boolean;
   /** What may be asked about the last statement is the same behind it as before. */
   readonly leavesLast: boolean;
+  /**
+   * For the client a transaction is open already, of which no node knows: it starts with this unit, and whatever happens to the
+   * unit happens inside it.
+   */
+  readonly startsTransaction: boolean;
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
 }

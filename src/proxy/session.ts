@@ -88,7 +88,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** Nothing runs, waits or is open: it may be told to go. */
   get isIdle(): boolean {
-    return this.#phase === 'login' || (this.#phase === 'idle' && this.#transaction === 'idle');
+    if (this.#phase === 'login') return true;
+    return this.#phase === 'idle' && this.#transaction === 'idle' && !this.#client.isInTransaction;
   }
 
   get pins(): ReadonlySet<PinReason> {
@@ -384,7 +385,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.reportFailure(node, new Error(reason));
     this.#cluster.pool(node)?.discard(server, reason);
     this.#tenure.leave();
-    const wasInTransaction = this.#transaction !== 'idle';
+    const wasInTransaction = this.#transaction !== 'idle' || unit.startsTransaction;
     const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
     this.#pins = NO_PINS;
@@ -412,7 +413,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#fail(unit, new ProxyError(code, { node, detail: reason }), 'idle');
   }
 
-  #fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
+  #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
+    const transaction = unit.startsTransaction && error.code !== 'outcome-unknown' ? 'failed' : state;
     this.#transition('idle');
     this.#unit = null;
     if (!unit.asksLast) this.#last.lost();
@@ -520,7 +522,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
-    const isWrite = this.#transaction === 'idle' && !unit.open && !isReplicaRead(unit.statement);
+    const isInside = this.#transaction !== 'idle' || unit.startsTransaction;
+    const isWrite = !isInside && !unit.open && !isReplicaRead(unit.statement);
     if (isWrite) return;
     this.#tenure.cancelAndDiscard(`its client is gone: ${reason}`);
   }

@@ -231,6 +231,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
     let isServed = false;
     const waiting = (async () => {
       await other.query('BEGIN');
+      await other.query('SELECT 1');
       isServed = true;
       await other.query('COMMIT');
     })();

@@ -134,6 +134,21 @@ export function renameInError(buffer: Buffer, start: number, end: number, from: 
   return writer.int8(0).end().finish();
 }
 
+/** The same ErrorResponse for a text that begins `by` characters later (field P; counted from 1). */
+export function moveErrorPosition(buffer: Buffer, start: number, end: number, by: number): Buffer {
+  const writer = new MessageWriter().begin(buffer[start]!);
+  let offset = start + HEADER_BYTES;
+  while (offset < end && buffer[offset] !== 0) {
+    const valueEnd = endOfString(buffer, offset + 1, end, 'ErrorResponse');
+    const value = buffer.toString('latin1', offset + 1, valueEnd);
+    const moved = Number(value) + by;
+    const isPosition = buffer[offset] === 0x50 && moved > 0;
+    writer.int8(buffer[offset]!).cstring(isPosition ? String(moved) : value, 'latin1');
+    offset = valueEnd + 1;
+  }
+  return writer.int8(0).end().finish();
+}
+
 /** Only the SQLSTATE, for decisions about whether a unit runs again; no map, no other string. */
 export function errorCodeOf(buffer: Buffer, start: number, end: number): string {
   let offset = start + HEADER_BYTES;

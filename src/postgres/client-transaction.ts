@@ -1,0 +1,100 @@
+// A client's transaction as the client knows it: also one of which no server has been told yet, and one that a server has lost.
+// It knows no connection; what it answers by itself it gives as messages.
+
+import type { ProxyError } from '../lib/errors.js';
+import type { TransactionStatus } from '../protocol/unit.js';
+import type { Classified } from '../sql/statement.js';
+import type { ExtendedBatch } from './extended-batch.js';
+import { HeldBegin, tagOfEnd } from './held-begin.js';
+import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
+import { endingOf } from './session-settings.js';
+import { commandComplete, readyForQuery } from './wire/backend-messages.js';
+
+export class ClientTransaction {
+  #status: TransactionStatus = 'idle';
+  /** Answered, but not sent to a server yet. */
+  #begin: HeldBegin | null = null;
+  /** It was lost with its server connection, or never came there: only its end is accepted. */
+  #isLost = false;
+  /** Why, until the client has been told. */
+  #loss: ProxyError | null = null;
+
+  /** For ReadyForQuery. */
+  get status(): TransactionStatus {
+    return this.#isLost ? 'failed' : this.#status;
+  }
+
+  get isLost(): boolean {
+    return this.#isLost;
+  }
+
+  /** No server has to be asked when the client only wants to know where it stands. */
+  get isOurs(): boolean {
+    return this.#status === 'idle' || this.#begin !== null;
+  }
+
+  /** As a server has said. */
+  becomes(status: TransactionStatus): void {
+    this.#status = status;
+    this.#isLost = false;
+  }
+
+  /** `loss`: what the client has not been told; null: it has. */
+  lose(loss: ProxyError | null): void {
+    this.#status = 'idle';
+    this.#isLost = true;
+    this.#loss = loss;
+  }
+
+  /** For the unit that is sent next. */
+  takeBegin(): HeldBegin | null {
+    const begin = this.#begin;
+    this.#begin = null;
+    return begin;
+  }
+
+  /**
+   * To a simple query that needs no server; null: it needs one. BEGIN waits for the first statement, and a transaction that
+   * ends before it had one never was at a server.
+   */
+  answer(classified: Classified): Buffer[] | null {
+    if (this.#isLost) return this.#answerLost(endingOf(classified.statement), rolledBack);
+    if (this.#begin === null) {
+      this.#begin = this.#status === 'idle' ? HeldBegin.of(classified) : null;
+      if (this.#begin === null) return null;
+      this.#status = 'transaction';
+      return [commandComplete(this.#begin.tag), readyForQuery('transaction')];
+    }
+    const tag = tagOfEnd(classified.statement);
+    if (tag === null) return null;
+    this.#begin = null;
+    this.#status = 'idle';
+    return [commandComplete(tag), readyForQuery('idle')];
+  }
+
+  /** The same for a batch. */
+  answerBatch(batch: ExtendedBatch): Buffer[] | null {
+    return this.#isLost ? this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch)) : null;
+  }
+
+  /** To an open batch, whose Sync comes later. */
+  refuse(): Buffer {
+    const loss = this.#loss;
+    this.#loss = null;
+    return refusal(loss);
+  }
+
+  /**
+   * In a lost transaction: its end is answered as a server would after an error, everything else refused. A COMMIT by
+   * which the client would first learn of it is an error.
+   */
+  #answerLost(ending: 'commit' | 'rollback' | null, replies: () => Buffer[]): Buffer[] {
+    const isNews = this.#loss !== null;
+    if (ending !== null) this.#isLost = false;
+    if (ending === 'rollback' || (ending === 'commit' && !isNews)) {
+      this.#loss = null;
+      return replies();
+    }
+    return [this.refuse(), readyForQuery(this.status)];
+  }
+}
