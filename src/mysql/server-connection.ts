@@ -267,6 +267,8 @@ export class MysqlServerConnection implements ServerConnection {
     }
     this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);
+    // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
+    if (!run.isShared) this.#out.flush();
   }
 
   /** False: wait for `whenDrained`. */

@@ -400,6 +400,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       isBehindBegin: begin !== null,
       withhold: options.withholdRetryable && !unit.open,
       onReplica: options.onReplica,
+      isShared: options.isShared,
       isSimple: unit.kind === 'simple',
       isOpen: unit.open,
       healUntil: auto?.healUntil ?? -1,

@@ -53,6 +53,8 @@ export interface Run {
   readonly beginLength: number;
   /** The client's transaction starts with it, by a BEGIN that has been answered already. */
   readonly isBehindBegin: boolean;
+  /** Units of others are under way beside it: what is written in one turn of the event loop leaves together. */
+  readonly isShared: boolean;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
   readonly isSimple: boolean;
   /** More messages follow before Sync. */

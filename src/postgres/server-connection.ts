@@ -191,6 +191,8 @@ export class PostgresServerConnection implements ServerConnection {
     this.#expect(run, null, tellParameters);
     this.#lastRun = run;
     for (const message of messages) this.#write(message);
+    // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
+    if (!run.isShared) this.#out.flush();
   }
 
   /** More of an open run, or CopyData. False: wait for `drain`. */
