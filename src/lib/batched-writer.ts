@@ -3,8 +3,10 @@
 
 import type { Socket } from 'node:net';
 
-/** Beyond this nothing is gathered any more, and nothing is copied together. */
+/** Beyond this nothing is gathered any more. */
 const MAX_GATHERED_BYTES = 65_536;
+/** Beyond this nothing is copied together: what has to be collected as garbage afterwards costs more than a list. */
+const MAX_COPIED_BYTES = 8_192;
 
 const LINGER_MS = 5000;
 
@@ -62,7 +64,7 @@ export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolea
   if (chunks.length === 1) return socket.write(chunks[0]!);
   let bytes = 0;
   for (const chunk of chunks) bytes += chunk.length;
-  if (bytes <= MAX_GATHERED_BYTES) {
+  if (bytes <= MAX_COPIED_BYTES) {
     const all = Buffer.allocUnsafe(bytes);
     let at = 0;
     for (const chunk of chunks) {

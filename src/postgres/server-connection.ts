@@ -240,7 +240,9 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   #onMessage(): void {
-    const { type, buffer, start, end, isFirst, isLast } = this.#framer;
+    const { type, buffer, start, isFirst, isLast } = this.#framer;
+    if (type === BACKEND.dataRow || type === BACKEND.copyData) this.#framer.joinSame();
+    const end = this.#framer.end;
     const head = this.#expectations[0];
     switch (type) {
       case BACKEND.parameterStatus: {

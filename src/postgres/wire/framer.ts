@@ -184,6 +184,26 @@ export class Framer {
     return this.#assemble();
   }
 
+  /**
+   * Behind the whole message that was answered last: those of the same type that follow it in one piece of memory, and are
+   * whole, belong to the answer too. Rows that are only passed on need no look at each.
+   */
+  joinSame(): void {
+    const chunk = this.#chunk;
+    if (this.buffer !== chunk || this.#streamLeft > 0 || this.#phase !== 'messages') return;
+    const limit = this.#limits[this.type]!;
+    const last = chunk.length - HEADER_BYTES;
+    let at = this.end;
+    while (at <= last && chunk[at] === this.type) {
+      const total = 1 + chunk.readInt32BE(at + 1);
+      // Whatever is wrong with it, `next` says so.
+      if (total < HEADER_BYTES || total > limit || total > chunk.length - at) break;
+      at += total;
+    }
+    this.end = at;
+    this.#position = at;
+  }
+
   /** A chunk that has been read, and answered, must not be kept alive by us. */
   letGo(): void {
     this.buffer = NOTHING;

@@ -304,3 +304,74 @@ describe('framer refuses', () => {
     assert.equal(framer.error?.code, 'protocol-violation');
   });
 });
+
+describe('rows that are joined', () => {
+  const rows = [message(BACKEND.dataRow, 3), message(BACKEND.dataRow, 0), message(BACKEND.dataRow, 40)];
+  const tag = message(BACKEND.commandComplete, 9);
+  const stream = Buffer.concat([...rows, tag, ...rows, tag]);
+
+  /** Pairs of type and bytes; an answer that goes on with the type before is part of it. */
+  function joined(chunks: readonly Buffer[], streamAboveBytes?: number): [number, string][] {
+    const framer = new Framer({
+      limits: backendLimits(MIB),
+      ...(streamAboveBytes ? { streamAboveBytes } : {}),
+    });
+    const answers: [number, string][] = [];
+    for (const chunk of chunks) {
+      framer.push(chunk);
+      for (let answer = framer.next(); answer !== 'more'; answer = framer.next()) {
+        assert.equal(answer, 'ready');
+        if (framer.type === BACKEND.dataRow) framer.joinSame();
+        const bytes = framer.buffer.toString('hex', framer.start, framer.end);
+        const last = answers.at(-1);
+        if (last?.[0] === framer.type) last[1] += bytes;
+        else answers.push([framer.type, bytes]);
+      }
+    }
+    assert.ok(framer.isBetweenMessages);
+    return answers;
+  }
+
+  const hex = (messages: readonly Buffer[]): string => Buffer.concat(messages).toString('hex');
+  const expected: [number, string][] = [
+    [BACKEND.dataRow, hex(rows)],
+    [BACKEND.commandComplete, hex([tag])],
+    [BACKEND.dataRow, hex(rows)],
+    [BACKEND.commandComplete, hex([tag])],
+  ];
+
+  it('are one answer where they are in one piece', () => {
+    const framer = new Framer({ limits: backendLimits(MIB) });
+    framer.push(stream);
+    assert.equal(framer.next(), 'ready');
+    framer.joinSame();
+    assert.equal(framer.buffer.toString('hex', framer.start, framer.end), hex(rows));
+  });
+
+  for (const streamAboveBytes of [undefined, 20])
+    it(`are cut anywhere, streamed above ${streamAboveBytes ?? 'no'} bytes`, () => {
+      for (let a = 0; a <= stream.length; a++)
+        for (let b = a; b <= stream.length; b += 7)
+          assert.deepEqual(
+            joined([stream.subarray(0, a), stream.subarray(a, b), stream.subarray(b)], streamAboveBytes),
+            expected,
+            `${a}, ${b}`,
+          );
+    });
+
+  for (const [what, length] of [
+    ['too short', 3],
+    ['negative', -1],
+    ['too long', MIB + 1],
+  ] as const)
+    it(`a length that is ${what} is found by the next one`, () => {
+      const bad = message(BACKEND.dataRow, 10);
+      bad.writeInt32BE(length, 1);
+      const framer = new Framer({ limits: backendLimits(MIB) });
+      framer.push(Buffer.concat([rows[0]!, bad]));
+      assert.equal(framer.next(), 'ready');
+      framer.joinSame();
+      assert.equal(framer.end - framer.start, rows[0]!.length);
+      assert.equal(framer.next(), 'stop');
+    });
+});
