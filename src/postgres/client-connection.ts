@@ -287,10 +287,6 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.#answerLocally(answers);
       return;
     }
-    if (batch.messages.length === 1 && this.#transaction.isOurs) {
-      this.#answerLocally([readyForQuery(this.#transaction.status)]);
-      return;
-    }
     this.#batch = batch;
     this.#submit(new BatchUnit(batch, false, this.#transaction.takeBegin()));
   }

@@ -28,11 +28,6 @@ export class ClientTransaction {
     return this.#isLost;
   }
 
-  /** No server has to be asked when the client only wants to know where it stands. */
-  get isOurs(): boolean {
-    return this.#status === 'idle' || this.#begin !== null;
-  }
-
   /** As a server has said. */
   becomes(status: TransactionStatus): void {
     this.#status = status;
@@ -74,7 +69,10 @@ export class ClientTransaction {
 
   /** The same for a batch. */
   answerBatch(batch: ExtendedBatch): Buffer[] | null {
-    return this.#isLost ? this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch)) : null;
+    if (this.#isLost) return this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch));
+    // A Sync alone: no server has to be asked where a client stands that none knows of.
+    const isOurs = this.#status === 'idle' || this.#begin !== null;
+    return isOurs && batch.messages.length === 1 ? [readyForQuery(this.#status)] : null;
   }
 
   /** To an open batch, whose Sync comes later. */
