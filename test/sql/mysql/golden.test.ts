@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Classified } from '../../../src/sql/statement.js';
+import { checkDocumentRows } from '../document-rows.js';
 import { classifyGolden, type GoldenCase, goldenTables, runsOf } from './golden.js';
 
 const fields = ['pin', 'transaction', 'session', 'ddl', 'statements', 'verb'] as const;
@@ -59,4 +60,19 @@ for (const { name, cases } of goldenTables()) {
 test('the tables are as long as they should be', () => {
   const total = goldenTables().reduce((sum, table) => sum + table.cases.length, 0);
   assert.ok(total >= 400, `${total} cases`);
+});
+
+test('every row of the document is shown, and each of its words', () => {
+  const root = new URL('../../../../', import.meta.url);
+  checkDocumentRows(
+    new URL('test/golden/mysql/', root),
+    root,
+    goldenTables().flatMap((table) => table.cases),
+  );
+});
+
+test('what is not done says what is wanted', () => {
+  const cases = goldenTables().find((table) => table.name === 'unsupported')?.cases ?? [];
+  assert.ok(cases.length >= 10);
+  for (const golden of cases) assert.match(golden.comment, /wanted: /);
 });

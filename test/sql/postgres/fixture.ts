@@ -13,15 +13,23 @@ import {
 } from '../../../src/sql/postgres/catalog.js';
 import { POSTGRES_CATALOG_QUERIES } from '../../../src/sql/postgres/catalog-queries.js';
 import type { PostgresOverrides } from '../../../src/sql/postgres/rules.js';
-import type { PinReason, Route, SessionEffect, TransactionEffect } from '../../../src/sql/statement.js';
+import type {
+  PinReason,
+  PostgresLexSettings,
+  Route,
+  SessionEffect,
+  TransactionEffect,
+} from '../../../src/sql/statement.js';
 
 const folder = fileURLToPath(new URL('../../../../test/golden/postgres/', import.meta.url));
 
 /** One row of a golden table; what is not said must be empty (pin, effects) or is not compared (the rest). */
 export interface GoldenCase {
   comment: string;
+  /** The row of the document (rows.json) that it shows. */
+  row?: string;
   sql: string;
-  settings?: { standardConformingStrings: boolean };
+  settings?: PostgresLexSettings;
   /** `none`: before there is a catalog. */
   catalog?: 'none';
   overrides?: PostgresOverrides;
@@ -46,7 +54,7 @@ export interface GoldenCase {
 export function goldenTables(): Map<string, GoldenCase[]> {
   const tables = new Map<string, GoldenCase[]>();
   for (const file of readdirSync(folder).sort()) {
-    if (!file.endsWith('.json') || file === 'catalog.json') continue;
+    if (!file.endsWith('.json') || file === 'catalog.json' || file === 'rows.json') continue;
     tables.set(file.slice(0, -5), JSON.parse(readFileSync(join(folder, file), 'utf8')) as GoldenCase[]);
   }
   return tables;
