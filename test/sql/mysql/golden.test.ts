@@ -8,7 +8,7 @@ import { classifyGolden, type GoldenCase, goldenTables, runsOf } from './golden.
 
 const fields = ['pin', 'transaction', 'session', 'ddl', 'statements', 'verb'] as const;
 
-function differences(golden: GoldenCase, { statement, shape }: Classified): string[] {
+function differences(golden: GoldenCase, { statement, shape, hint }: Classified): string[] {
   const wrong: string[] = [];
   const compare = (field: string, actual: unknown, expected: unknown) => {
     try {
@@ -22,6 +22,7 @@ function differences(golden: GoldenCase, { statement, shape }: Classified): stri
   // What is not said is not there: a pin or an effect that nobody expected is as wrong as a missing one.
   if (!('pin' in golden)) compare('pin', statement.pin, null);
   compare('afterWrite', statement.afterWrite ?? false, golden.afterWrite ?? false);
+  if ('hint' in golden) compare('hint', hint && Object.fromEntries(hint), golden.hint);
   if ('shape' in golden) compare('shape', shape, golden.shape);
   if ('prepared' in golden) {
     const expected = golden.prepared as Record<string, unknown> & {
