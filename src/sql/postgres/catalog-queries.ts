@@ -59,12 +59,21 @@ const typeFunctions = `
 
 /**
  * Names that stand before a bracket in a body. Coarse, and on the safe side: what a comment or a string of the body says
- * counts too. A set_config that is local to the transaction leaves nothing behind.
+ * counts too. A set_config that is local to the transaction leaves nothing behind. Cut at the brackets first: bodies
+ * are searched in every period, and a search for names in all of the text takes three times as long.
  */
 const callsIn = (body: string) => `ARRAY(
-             SELECT DISTINCT COALESCE(m[1], pg_catalog.lower(m[2])) FROM pg_catalog.regexp_matches(
-               pg_catalog.regexp_replace(${body}, 'set_config(\\s*\\([^;()]*,\\s*true\\s*\\))', '\\1', 'gi'),
-               '(?:"([^"]+)"|([a-zA-Z_\\u0080-\\uffff][\\w$]*))\\s*\\(', 'g') m)`;
+             SELECT DISTINCT CASE WHEN name LIKE '"%' THEN pg_catalog.btrim(name, '"') ELSE pg_catalog.lower(name) END
+               FROM (SELECT CASE WHEN pg_catalog.strpos(pg_catalog.lower(${body}), 'set_config') = 0 THEN ${body}
+                            ELSE pg_catalog.regexp_replace(${body}, 'set_config(\\s*\\([^;()]*,\\s*true\\s*\\))', '\\1', 'gi')
+                            END AS body) b
+              CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.string_to_array(
+                pg_catalog.left(body, pg_catalog.length(body) - pg_catalog.strpos(pg_catalog.reverse(body), '(')), '('))
+                AS piece
+              CROSS JOIN LATERAL pg_catalog.substring(
+                pg_catalog.right(pg_catalog.rtrim(piece, E' \\t\\n\\r\\f'), 66),
+                '"[^"]+"$|[^]\\s"(),;=<>+*/|{}:\\[.''!%&#@^~-]+$') AS name
+              WHERE name IS NOT NULL AND pg_catalog.strpos(body, '(') > 0)`;
 
 /**
  * Object ids are cast to text so that any client library gives them alike. A view's definition is searched on the server

@@ -27,6 +27,9 @@ export interface Verdict {
   readonly pin: PinReason | null;
 }
 
+/** Functions are followed through at most so many others; more is taken for what may write. */
+const maxFunctions = 500;
+
 export class PostgresRules {
   readonly #catalog: PostgresCatalog | null;
   readonly #read: ReadonlySet<string>;
@@ -95,6 +98,7 @@ export class PostgresRules {
   /** The gravest of what a function runs besides: one that pins before one that does not. */
   #within(runs: readonly CallRef[], self: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
     if (runs.length === 0 || seen.has(self)) return null;
+    if (seen.size >= maxFunctions) return verdict('it calls too many others');
     seen.add(self);
     let first: Verdict | null = null;
     for (const { schema, name } of runs) {
