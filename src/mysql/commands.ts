@@ -216,6 +216,7 @@ function lexSettings(client: CommandContext): MysqlLexSettings {
     ansiQuotes: modes.includes('ANSI_QUOTES'),
     noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
     oracleMode: modes.includes('ORACLE'),
+    bracketNames: modes.includes('MSSQL'),
     characterSet: value('character_set_client') || characterSetOfCollation(client.session.collation),
   };
   lexCache.set(client, { state: client.session.state, loginValues: client.session.loginValues, settings });

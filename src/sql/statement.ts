@@ -97,6 +97,8 @@ export interface MysqlLexSettings {
   readonly ansiQuotes: boolean;
   readonly noBackslashEscapes: boolean;
   readonly oracleMode: boolean;
+  /** MariaDB's sql_mode MSSQL: brackets quote names. Such text is not read further. */
+  readonly bracketNames?: boolean;
   /** The client's character set, lower case ("utf8mb4", "gbk", "sjis"); it decides what a backslash byte is. */
   readonly characterSet: string;
 }

@@ -293,6 +293,15 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
         assert.equal(await one(c, 'SELECT DATABASE()'), 'app');
       });
 
+      if (kind === 'mariadb')
+        it('sql_mode MSSQL: a quote in brackets is no quote', async () => {
+          const c = await f.connect({ multipleStatements: true });
+          await c.query("SET sql_mode = 'MSSQL'");
+          // Read as a string, it would hide a write from whoever chooses the node.
+          await c.query("SELECT 1 AS [a'b]; INSERT INTO t (v) VALUES ('behind brackets') -- ']");
+          assert.equal(await one(c, "SELECT COUNT(*) FROM t WHERE v = 'behind brackets'"), 1);
+        });
+
       it('user variables, temporary tables and locks stay with their client', async () => {
         const [a, b] = await Promise.all([f.connect(), f.connect()]);
         await a.query("SET @mine = 'secret'");

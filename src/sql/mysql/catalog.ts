@@ -105,6 +105,7 @@ export function buildMysqlCatalog(
     parameters.set(key, names);
   }
 
+  for (const row of rows.sequences) picture.sequences.add(row.name.toLowerCase());
   let open: { schema: string; name: string; body: Context }[] = [];
   for (const row of rows.routines) {
     const schema = row.schema_name.toLowerCase();
@@ -114,6 +115,8 @@ export function buildMysqlCatalog(
       continue;
     // The declared characteristic is a promise that no server checks: the body decides, and one unseen promises nothing.
     if (row.definition === null || row.definition === '') continue;
+    // Brackets quote names there: not read.
+    if (/\bMSSQL\b/i.test(row.sql_mode)) continue;
     const body = context(row.definition, row.sql_mode);
     if (onlyReadsByItself(body.tokens, parameters.get(`${schema}.${name}`) ?? none))
       open.push({ schema, name, body });
@@ -149,7 +152,6 @@ export function buildMysqlCatalog(
     });
   }
 
-  for (const row of rows.sequences) picture.sequences.add(row.name.toLowerCase());
   picture.count(rows.views.length);
   return picture;
 }

@@ -9,7 +9,7 @@ import type { Context, Draft, MysqlOverrides, Rules } from './context.js';
 import { judgeStatement } from './judge.js';
 import { MysqlLexer } from './lexer.js';
 import type { MysqlCatalog } from './picture.js';
-import { splitStatements } from './split.js';
+import { type Span, splitStatements } from './split.js';
 import { Tokens } from './tokens.js';
 
 export interface MysqlClassifierOptions {
@@ -36,6 +36,14 @@ interface Known {
 }
 
 const empty: Classified = { statement: emptyStatement, hint: null, shape: '' };
+
+const bracket = 0x5b;
+/** What stands in brackets may hide quotes and comments: neither shape nor hint can be told. */
+const bracketed: Classified = {
+  statement: { ...notUnderstood(1, 'brackets quote names here'), pin: 'untracked-setting' },
+  hint: null,
+  shape: '[...]',
+};
 
 class MysqlClassifier implements Classifier<MysqlLexSettings> {
   readonly stats = { hits: 0, misses: 0, entries: 0 };
@@ -69,6 +77,7 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
 
   classify(sql: Buffer, settings: MysqlLexSettings): Classified {
     if (this.#catalog() !== this.#seen) this.catalogChanged();
+    if (settings.bracketNames === true && sql.includes(bracket)) return bracketed;
     const lexer = this.#lexer;
     lexer.scan(sql, settings);
     const classified = this.#lookUp(sql, settings);
@@ -168,7 +177,34 @@ function judgeAll(
   if (classes.length > 1 && classes.some((member) => member.afterWrite === true)) {
     statement = { ...statement, afterWrite: true };
   }
+  // The server reads each statement when the one before it has run: it may read other characters, quotes and escapes.
+  if (statement.route !== 'primary' && readsDifferently(sql, tokens, spans, classes)) {
+    return {
+      statement: notUnderstood(spans.length, 'a setting changes how the rest reads'),
+      byLiterals: true,
+    };
+  }
   return { statement: freeze(statement), byLiterals };
+}
+
+const readingSettings: ReadonlySet<string> = new Set(['sql_mode', 'names', 'character_set_client']);
+
+/** Whether a statement changes how the text reads, and something stands behind it that could read in two ways. */
+function readsDifferently(
+  sql: Buffer,
+  tokens: Tokens,
+  spans: readonly Span[],
+  classes: readonly StatementClass[],
+): boolean {
+  const changing = classes.findIndex(({ session }) =>
+    session.some((effect) => effect.kind === 'set' && readingSettings.has(effect.name)),
+  );
+  if (changing < 0 || changing === classes.length - 1) return false;
+  for (let i = tokens.end(spans[changing]!.to - 1); i < sql.length; i++) {
+    const byte = sql[i]!;
+    if (byte === 0x5c || byte === 0x22 || byte === bracket || byte >= 0x80) return true;
+  }
+  return false;
 }
 
 function notUnderstood(statements: number, reason: string): StatementClass {

@@ -148,6 +148,11 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
       because(found.primary, `function ${short(name)} may be a stored one`);
     return;
   }
+  // DEFAULT(column) evaluates the column's default; MySQL refuses that of an expression, and it draws from nothing else.
+  if (name === 'default' && settings.flavour === 'mariadb' && (catalog?.sequences.size ?? 1) > 0) {
+    because(found.primary, 'DEFAULT may draw from a sequence');
+    return;
+  }
   const effect = functionEffect(name);
   if (effect !== null) {
     if (effect.kind === 'pin') pin(found, effect.pin, `${name} ${effect.reason}`);

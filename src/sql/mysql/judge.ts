@@ -2,6 +2,7 @@
 
 import type { PreparedEffect } from '../statement.js';
 import { type Context, Draft } from './context.js';
+import { scanExpressions } from './expressions.js';
 import { killTargetOf } from './kill.js';
 import { tokenKind } from './lexer.js';
 import { judgeExplain, judgeRead, judgeShow } from './reads.js';
@@ -120,8 +121,12 @@ function judgeSetStatement(context: Context, span: Span): Draft {
     else if (depth === 0 && tokens.is(i, 'for') && i + 1 < span.to) {
       const draft = judgeByVerb(context, { from: i + 1, to: span.to, program: false });
       const set = judgeSet(context, { from: span.from + 1, to: i, program: false });
-      if (set.route === 'primary') draft.primary(set.reasons[0] ?? 'SET STATEMENT');
-      // The variables are set back afterwards; only a user variable in their values stays behind.
+      // The variables are set back: that they could not be tracked does not matter, what their values do does.
+      const values = scanExpressions(context, span.from + 2, i);
+      const pure = values.primary.length === 0 && values.last.length === 0 && values.pin === null;
+      if (set.route === 'primary' && !(pure && set.pin === 'untracked-setting'))
+        draft.primary(set.reasons[0] ?? 'SET STATEMENT');
+      // Only a user variable in their values stays behind.
       if (set.pin === 'user-variable') draft.pinned(set.pin, 'a user variable');
       draft.byLiterals ||= set.byLiterals && draft.session.length > 0;
       return draft;

@@ -1,6 +1,80 @@
 // The queries that read what classification must know of a database's catalog, the same text for PostgreSQL 13 to 18.
 // Run by the monitor on the primary, in each database of interest; the rows go to `buildPostgresCatalog`.
 
+/** The functions that a stored expression names; user-defined types that it brings values into. */
+const functionsIn = (expression: string) => `ARRAY(
+             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(${expression},
+               ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m)`;
+const operatorsIn = (expression: string) => `ARRAY(
+             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(${expression}, ':opno ([0-9]+)', 'g') m)`;
+const relationsIn = (expression: string) => `ARRAY(
+             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(${expression}, ':relid ([0-9]+)', 'g') m)`;
+const typesIn = (expression: string) => `ARRAY(
+             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(${expression},
+               ':(?:resulttype|typid) ([0-9]{5,})', 'g') m)`;
+
+/**
+ * Functions that run when a value is brought into a type: a domain's CHECK, a cast, its input function; `reading`: when
+ * one is only read (its output function, a cast that nobody writes). A cast belongs to its user-defined side. What
+ * PostgreSQL itself brings and what is not volatile is of no concern; a user's function may be volatile by what it calls.
+ * Rows, arrays, ranges and further domains hold what their parts hold.
+ */
+const typeFunctions = `
+    WITH RECURSIVE runs(type, function, reading) AS (
+      SELECT CASE WHEN c.casttarget < 16384 AND c.castsource >= 16384 THEN c.castsource ELSE c.casttarget END,
+             c.castfunc, c.castcontext = 'i' OR c.casttarget < 16384
+        FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+       WHERE p.provolatile = 'v' OR p.oid >= 16384
+      UNION
+      SELECT c.castsource, c.castfunc, true
+        FROM pg_catalog.pg_cast c JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
+       WHERE (p.provolatile = 'v' OR p.oid >= 16384) AND c.castsource >= 16384
+      UNION
+      SELECT c.contypid, p.oid, false
+        FROM pg_catalog.pg_constraint c
+       CROSS JOIN LATERAL pg_catalog.regexp_matches(c.conbin::text,
+               ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+        JOIN pg_catalog.pg_proc p ON p.oid = m[1]::oid
+       WHERE c.contypid <> 0 AND (p.provolatile = 'v' OR p.oid >= 16384)
+      UNION
+      SELECT t.oid, p.oid, p.oid IN (t.typoutput, t.typsend)
+        FROM pg_catalog.pg_type t
+        JOIN pg_catalog.pg_proc p ON p.oid IN (t.typinput, t.typreceive, t.typoutput, t.typsend)
+       WHERE p.provolatile = 'v'
+    ), holds(part, whole) AS (
+      SELECT t.typbasetype, t.oid FROM pg_catalog.pg_type t WHERE t.typbasetype <> 0
+      UNION ALL
+      SELECT t.typelem, t.oid FROM pg_catalog.pg_type t WHERE t.typelem <> 0
+      UNION ALL
+      SELECT r.rngsubtype, r.rngtypid FROM pg_catalog.pg_range r
+      UNION ALL
+      SELECT a.atttypid, c.reltype FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+       WHERE a.attnum > 0 AND NOT a.attisdropped AND c.reltype <> 0
+    ), reach(type, function, reading) AS (
+      SELECT type, function, reading FROM runs
+      UNION
+      SELECT h.whole, r.function, r.reading FROM reach r JOIN holds h ON h.part = r.type
+       WHERE r.type >= 16384
+    )`;
+
+/**
+ * Names that stand before a bracket in a body. Coarse, and on the safe side: what a comment or a string of the body says
+ * counts too. A set_config that is local to the transaction leaves nothing behind. Cut at the brackets first: bodies
+ * are searched in every period, and a search for names in all of the text takes three times as long.
+ */
+const callsIn = (body: string) => `ARRAY(
+             SELECT DISTINCT CASE WHEN name LIKE '"%' THEN pg_catalog.btrim(name, '"') ELSE pg_catalog.lower(name) END
+               FROM (SELECT CASE WHEN pg_catalog.strpos(pg_catalog.lower(${body}), 'set_config') = 0 THEN ${body}
+                            ELSE pg_catalog.regexp_replace(${body}, 'set_config(\\s*\\([^;()]*,\\s*true\\s*\\))', '\\1', 'gi')
+                            END AS body) b
+              CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.string_to_array(
+                pg_catalog.left(body, pg_catalog.length(body) - pg_catalog.strpos(pg_catalog.reverse(body), '(')), '('))
+                AS piece
+              CROSS JOIN LATERAL pg_catalog.substring(
+                pg_catalog.right(pg_catalog.rtrim(piece, E' \\t\\n\\r\\f'), 66),
+                '"[^"]+"$|[^]\\s"(),;=<>+*/|{}:\\[.''!%&#@^~-]+$') AS name
+              WHERE name IS NOT NULL AND pg_catalog.strpos(body, '(') > 0)`;
+
 /**
  * Object ids are cast to text so that any client library gives them alike. A view's definition is searched on the server
  * for the functions, operators and relations it names: pg_depend does not record what was made by initdb, and the
@@ -10,7 +84,9 @@
 export const POSTGRES_CATALOG_QUERIES = {
   /**
    * An aggregate is as volatile as the worst of its support functions: its own provolatile always says immutable. A
-   * default of an argument runs with the call, whatever the function itself is.
+   * default of an argument runs with the call, whatever the function itself is. What else a user's function runs
+   * (`runs`, by object id; `calls`, by name) and what its body leaves in the session (`leaves`) is in no column of pg_proc:
+   * a function that says STABLE may call one that writes, and the server lets it.
    */
   functions: `
     SELECT p.oid::text AS oid, n.nspname::text AS schema, p.proname::text AS name, l.lanname::text AS language,
@@ -24,18 +100,38 @@ export const POSTGRES_CATALOG_QUERIES = {
              p.provolatile::text) END AS volatility,
            (p.pronargs - p.pronargdefaults <= 1 AND p.pronargs >= 1
              AND (t.typtype = 'c' OR t.typname IN ('record', 'anyelement', 'anynonarray', 'any', 'anycompatible')))
-             AS takes_row
+             AS takes_row,
+           CASE WHEN p.oid < 16384 THEN ARRAY[]::text[] ELSE ARRAY(
+             SELECT DISTINCT x::text FROM pg_catalog.unnest(
+               p.proargtypes::oid[] || p.prorettype || COALESCE(p.proallargtypes, '{}')) x WHERE x >= 16384)
+             END AS types,
+           CASE WHEN p.oid < 16384 THEN ARRAY[]::text[] WHEN a.aggfnoid IS NOT NULL THEN ARRAY(
+             SELECT s.oid::text FROM pg_catalog.pg_proc s
+              WHERE s.oid >= 16384 AND s.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn,
+                                a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn))
+             WHEN p.proargdefaults IS NULL AND p.prosrc <> '' THEN ARRAY[]::text[]
+             ELSE ${functionsIn("COALESCE(p.proargdefaults::text, '') || COALESCE(pg_catalog.to_jsonb(p) ->> 'prosqlbody', '')")}
+             END AS runs,
+           CASE WHEN p.oid < 16384 OR l.lanname NOT IN ('sql', 'plpgsql') THEN ARRAY[]::text[]
+             ELSE ${callsIn('p.prosrc')} END AS calls,
+           CASE WHEN p.oid < 16384 OR l.lanname NOT IN ('sql', 'plpgsql') THEN NULL
+             WHEN p.prosrc ~* '\\mpg_temp\\M"?\\s*\\.|\\minto\\s+((local|global)\\s+)?temp(orary)?\\s' THEN 'temporary-table'
+             WHEN p.prosrc ~* '\\mcreate\\s+((local|global)\\s+)?temp(orary)?\\s'
+              AND p.prosrc !~* '\\mon\\s+commit\\s+drop\\M' THEN 'temporary-table'
+             WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*listen\\s' THEN 'listen'
+             WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*(set|reset)\\s+(?!local\\M)' THEN 'untracked-setting'
+             END AS leaves
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang
       LEFT JOIN pg_catalog.pg_aggregate a ON a.aggfnoid = p.oid
       LEFT JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0]`,
-  /** Only operators over volatile functions. */
+  /** Operators over volatile functions, and all of users: their functions may be volatile by what they call. */
   operators: `
     SELECT o.oid::text AS oid, o.oprname::text AS name, p.oid::text AS function
       FROM pg_catalog.pg_operator o
       JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
-     WHERE p.provolatile = 'v'`,
+     WHERE p.provolatile = 'v' OR p.oid >= 16384`,
   /** Foreign tables, sequences, and tables above a foreign one by inheritance or partitioning. */
   relations: `
     WITH RECURSIVE above(child, parent) AS (
@@ -53,48 +149,48 @@ export const POSTGRES_CATALOG_QUERIES = {
   /** Views with what they name. Those of pg_catalog are known by name, but a user's view may stand over them. */
   views: `
     SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name,
-           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[] ELSE ARRAY(
-             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(r.ev_action::text,
-               ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m) END AS functions,
-           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[] ELSE ARRAY(
-             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(r.ev_action::text,
-               ':opno ([0-9]+)', 'g') m) END AS operators,
-           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[] ELSE ARRAY(
-             SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(r.ev_action::text,
-               ':relid ([0-9]+)', 'g') m) END AS relations,
+           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[]
+             ELSE ${functionsIn('r.ev_action::text')} END AS functions,
+           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[]
+             ELSE ${operatorsIn('r.ev_action::text')} END AS operators,
+           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[]
+             ELSE ${relationsIn('r.ev_action::text')} END AS relations,
+           CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN ARRAY[]::text[]
+             ELSE ${typesIn('r.ev_action::text')} END AS types,
            (n.nspname NOT IN ('pg_catalog', 'information_schema')
              AND r.ev_action::text LIKE '%{ROWMARKCLAUSE %') AS locks
       FROM pg_catalog.pg_rewrite r
       JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE r.ev_type = '1' AND c.relkind = 'v' AND n.nspname !~ '^pg_(temp|toast)'`,
-  /** Row security: what a policy's expression names runs in every read of its table. */
-  policies: `
+  /**
+   * Tables whose reads run functions. Row security: what a policy's expression names runs in every read of its table.
+   * Columns of a type that cannot be read without: whatever is done with them may run its functions.
+   */
+  policies: `${typeFunctions}
     SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name,
-           ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(p.polqual::text,
-             ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m) AS functions,
-           ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(p.polqual::text,
-             ':opno ([0-9]+)', 'g') m) AS operators,
-           ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(p.polqual::text,
-             ':relid ([0-9]+)', 'g') m) AS relations
+           ${functionsIn('p.polqual::text')} AS functions,
+           ${operatorsIn('p.polqual::text')} AS operators,
+           ${relationsIn('p.polqual::text')} AS relations,
+           ${typesIn('p.polqual::text')} AS types
       FROM pg_catalog.pg_policy p
       JOIN pg_catalog.pg_class c ON c.oid = p.polrelid
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE p.polqual IS NOT NULL AND p.polcmd IN ('r', '*')`,
-  /** Types into which a value is brought by a volatile function: a cast's, or a domain's CHECK. */
-  types: `
-    SELECT t.typname::text AS name, ARRAY[c.castfunc::text] AS functions
-      FROM pg_catalog.pg_cast c
-      JOIN pg_catalog.pg_type t ON t.oid = c.casttarget
-      JOIN pg_catalog.pg_proc p ON p.oid = c.castfunc
-     WHERE p.provolatile = 'v'
+     WHERE p.polqual IS NOT NULL AND p.polcmd IN ('r', '*')
      UNION ALL
-    SELECT t.typname::text AS name,
-           ARRAY(SELECT DISTINCT m[1] FROM pg_catalog.regexp_matches(c.conbin::text,
-             ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m) AS functions
-      FROM pg_catalog.pg_constraint c
-      JOIN pg_catalog.pg_type t ON t.oid = c.contypid
-     WHERE c.contypid <> 0`,
+    SELECT c.oid::text, n.nspname::text, c.relname::text, pg_catalog.array_agg(DISTINCT r.function::text),
+           ARRAY[]::text[], ARRAY[]::text[], ARRAY[]::text[]
+      FROM reach r
+      JOIN pg_catalog.pg_attribute a ON a.atttypid = r.type AND a.attnum > 0 AND NOT a.attisdropped
+      JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm', 'v', 'f')
+      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+     WHERE r.reading AND n.nspname !~ '^pg_(temp|toast)'
+     GROUP BY c.oid, n.nspname, c.relname`,
+  /** Types into which a value is brought, or out of which it is read, by a function of concern. */
+  types: `${typeFunctions}
+    SELECT t.oid::text AS oid, t.typname::text AS name, pg_catalog.array_agg(DISTINCT r.function::text) AS functions
+      FROM reach r JOIN pg_catalog.pg_type t ON t.oid = r.type
+     GROUP BY t.oid, t.typname`,
 } as const;
 
 export type PostgresCatalogQuery = keyof typeof POSTGRES_CATALOG_QUERIES;

@@ -1,7 +1,9 @@
 // What classification knows of a database: an immutable picture built from catalog rows. It opens no connection; the
 // queries stand in catalog-queries.ts and are run by whoever has one.
 
+import type { PinReason } from '../statement.js';
 import type { PostgresCatalogQuery } from './catalog-queries.js';
+import { pinningFunctions, primaryFunctions, primaryPrefixes } from './functions.js';
 
 export { POSTGRES_CATALOG_QUERIES, type PostgresCatalogQuery } from './catalog-queries.js';
 
@@ -12,11 +14,21 @@ export interface FunctionRef {
   readonly name: string;
 }
 
+/** `schema` null: by its name alone, as a body calls it. */
+export interface CallRef {
+  readonly schema: string | null;
+  readonly name: string;
+}
+
 /** All overloads of one name in one schema: the worst volatility counts. */
 export interface OverloadFacts {
   readonly volatility: Volatility;
   /** Every volatile one is written in C (an extension's). */
   readonly inC: boolean;
+  /** Functions of concern that a call runs besides: those its body names, of its defaults, of its arguments' types. */
+  readonly runs: readonly CallRef[];
+  /** What its body leaves in the session. */
+  readonly leaves: PinReason | null;
 }
 
 /** By schema. */
@@ -39,10 +51,10 @@ export interface RelationFacts {
 
 export interface PostgresCatalog {
   readonly functions: ReadonlyMap<string, FunctionFacts>;
-  /** Names of operators with a volatile function behind at least one overload. */
-  readonly operators: ReadonlySet<string>;
+  /** Functions of concern behind the overloads of an operator, by its name. */
+  readonly operators: ReadonlyMap<string, readonly FunctionRef[]>;
   readonly relations: ReadonlyMap<string, readonly RelationFacts[]>;
-  /** Types whose input runs functions that may be volatile. */
+  /** Types into which values are brought by functions that may be volatile. */
   readonly types: ReadonlyMap<string, readonly FunctionRef[]>;
   /** Volatile functions that may be written like a column of a row: `t.f` for `f(t)`. */
   readonly rowFunctions: ReadonlySet<string>;
@@ -50,6 +62,23 @@ export interface PostgresCatalog {
 
 export type CatalogRow = Readonly<Record<string, unknown>>;
 export type PostgresCatalogRows = Readonly<Record<PostgresCatalogQuery, readonly CatalogRow[]>>;
+
+const leavings: ReadonlySet<string> = new Set<PinReason>(['temporary-table', 'listen', 'untracked-setting']);
+
+function leaving(value: unknown): PinReason | null {
+  return typeof value === 'string' && leavings.has(value) ? (value as PinReason) : null;
+}
+
+/** What one call of it is enough for, even inside of another function; sequences are asked about what the body drew. */
+const withinOneCall: ReadonlySet<string> = new Set(['currval', 'lastval', 'lo_open']);
+
+function isNamedForPrimary(name: string): boolean {
+  return (
+    pinningFunctions.has(name) ||
+    primaryFunctions.has(name) ||
+    primaryPrefixes.some((prefix) => name.startsWith(prefix))
+  );
+}
 
 const order: readonly Volatility[] = ['immutable', 'stable', 'volatile'];
 
@@ -83,35 +112,69 @@ interface Direct {
 
 /** Pure: rows of every query of POSTGRES_CATALOG_QUERIES, by its name, as records of column values. */
 export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog {
-  const functions = new Map<string, Map<string, OverloadFacts>>();
   const functionByOid = new Map<string, FunctionRef & { concern: boolean }>();
+  /** Volatile, a user's, or for the primary by its name: what matters in the end is for the rules to say. */
+  const concerning = new Set<string>();
   const rowFunctions = new Set<string>();
   for (const row of rows.functions) {
     const name = string(row, 'name');
     const schema = string(row, 'schema');
     const its = volatility(row.volatility);
+    if (its === 'volatile' && row.takes_row === true) rowFunctions.add(name);
+    const concern = its === 'volatile' || schema !== 'pg_catalog' || isNamedForPrimary(name);
+    if (concern) concerning.add(name);
+    functionByOid.set(string(row, 'oid'), { schema, name, concern });
+  }
+  const refs = (oids: readonly string[]): FunctionRef[] =>
+    oids.flatMap((oid) => {
+      const ref = functionByOid.get(oid);
+      return ref?.concern === true ? [{ schema: ref.schema, name: ref.name }] : [];
+    });
+
+  const types = new Map<string, FunctionRef[]>();
+  const typeFunctions = new Map<string, readonly string[]>();
+  for (const row of rows.types) {
+    const oids = strings(row, 'functions');
+    typeFunctions.set(string(row, 'oid'), oids);
+    const found = refs(oids);
+    if (found.length === 0) continue;
+    types.set(string(row, 'name'), [...(types.get(string(row, 'name')) ?? []), ...found]);
+  }
+  const ofTypes = (row: CatalogRow): string[] =>
+    strings(row, 'types').flatMap((oid) => typeFunctions.get(oid) ?? []);
+
+  const functions = new Map<string, Map<string, OverloadFacts>>();
+  for (const row of rows.functions) {
+    const name = string(row, 'name');
+    const schema = string(row, 'schema');
+    const its = volatility(row.volatility);
     const inC = string(row, 'language') === 'c' || its !== 'volatile';
+    const runs: CallRef[] = refs([...strings(row, 'runs'), ...ofTypes(row)]);
+    for (const call of strings(row, 'calls')) {
+      if (call !== name && concerning.has(call) && !withinOneCall.has(call))
+        runs.push({ schema: null, name: call });
+    }
     const schemas = functions.get(name) ?? new Map<string, OverloadFacts>();
     const before = schemas.get(schema);
     schemas.set(schema, {
       volatility: worse(before?.volatility ?? null, its),
       inC: inC && before?.inC !== false,
+      runs: before === undefined ? runs : [...before.runs, ...runs],
+      leaves: before?.leaves ?? leaving(row.leaves),
     });
     functions.set(name, schemas);
-    if (its === 'volatile' && row.takes_row === true) rowFunctions.add(name);
-    // Which functions matter in the end is for the rules and the configuration to say; the bulk never does.
-    const concern = its === 'volatile' || schema !== 'pg_catalog' || /^(pg_|txid_|inet_|query_to)/.test(name);
-    functionByOid.set(string(row, 'oid'), { schema, name, concern });
   }
 
-  const operators = new Set<string>();
+  const operators = new Map<string, FunctionRef[]>();
   const operatorFunction = new Map<string, string>();
   for (const row of rows.operators) {
-    operators.add(string(row, 'name'));
-    operatorFunction.set(string(row, 'oid'), string(row, 'function'));
+    const oid = string(row, 'function');
+    operatorFunction.set(string(row, 'oid'), oid);
+    const name = string(row, 'name');
+    operators.set(name, [...(operators.get(name) ?? []), ...refs([oid])]);
   }
   const named = (row: CatalogRow): string[] => {
-    const oids = [...strings(row, 'functions')];
+    const oids = [...strings(row, 'functions'), ...ofTypes(row)];
     for (const oid of strings(row, 'operators')) {
       const implementation = operatorFunction.get(oid);
       if (implementation !== undefined) oids.push(implementation);
@@ -149,15 +212,6 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
     else same.push(facts);
   }
 
-  const types = new Map<string, FunctionRef[]>();
-  for (const row of rows.types) {
-    const refs = strings(row, 'functions')
-      .map((oid) => functionByOid.get(oid))
-      .filter((ref) => ref?.concern === true)
-      .map((ref) => ({ schema: ref!.schema, name: ref!.name }));
-    if (refs.length === 0) continue;
-    types.set(string(row, 'name'), [...(types.get(string(row, 'name')) ?? []), ...refs]);
-  }
   return { functions, operators, relations, types, rowFunctions };
 }
 

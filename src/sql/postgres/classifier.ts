@@ -11,7 +11,15 @@ import { primary, statementClass } from './class.js';
 import { type Judged, judge } from './judge.js';
 import { maxStatements, PostgresLexer, placeholder } from './lexer.js';
 import { type PostgresOverrides, PostgresRules } from './rules.js';
-import { doClass, firstWord, parsedWords, pinInShape, sessionWords, verbClass } from './verbs.js';
+import {
+  callsFunctions,
+  doClass,
+  firstWord,
+  parsedWords,
+  pinInShape,
+  sessionWords,
+  verbClass,
+} from './verbs.js';
 
 export interface PostgresClassifierOptions {
   /** The newest picture of the database, or null before there is one. Asked for every statement: it must be cheap. */
@@ -215,10 +223,18 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
             }
           : { statement: verbClass(word, shape), needsLiterals: true };
       } else if (word !== '(' && !parsedWords.has(word)) {
-        judged = { statement: verbClass(word, shape), needsLiterals: false };
+        let statement = verbClass(word, shape);
+        if (statement.pin === null && callsFunctions(word, shape)) {
+          const pin = this.#rules.pinOfCalls(shape);
+          if (pin !== null) statement = { ...statement, pin };
+        }
+        judged = { statement, needsLiterals: false };
       } else if (written && !sessionWords.has(word)) {
         const verb = word === 'explain' || word === 'copy' || word === 'show' ? word.toUpperCase() : 'SELECT';
-        judged = { statement: primary(verb, 'beside a write', pinInShape(shape)), needsLiterals: false };
+        judged = {
+          statement: primary(verb, 'beside a write', pinInShape(shape) ?? this.#rules.pinOfCalls(shape)),
+          needsLiterals: false,
+        };
       } else {
         judged = judge({
           shape,

@@ -14,6 +14,8 @@ export const pinningFunctions: ReadonlyMap<string, PinReason> = new Map<string, 
   ['setseed', 'untracked-setting'],
   ['set_config', 'set-config'],
   ['pg_export_snapshot', 'exported-snapshot'],
+  // pg_trgm's: it sets a setting.
+  ['set_limit', 'untracked-setting'],
   ['dblink_connect', 'untracked-setting'],
   ['dblink_connect_u', 'untracked-setting'],
   ['dblink_open', 'untracked-setting'],
@@ -41,7 +43,7 @@ export const primaryFunctions: ReadonlySet<string> = words(`
   query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema
   table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema
   schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
-  ts_stat nextval setval loread lowrite`);
+  ts_stat nextval setval loread lowrite connectby xpath_table`);
 
 /** Whole families of them; a name that begins so is not looked up further. */
 export const primaryPrefixes: readonly string[] = [
@@ -66,6 +68,8 @@ export const primaryPrefixes: readonly string[] = [
   'pg_ls_',
   'pg_read_',
   'binary_upgrade_',
+  // contrib/tablefunc: crosstab2, crosstab3, ...
+  'crosstab',
 ];
 
 /** Volatile built-ins without any effect, whose answer is as good from a replica. */

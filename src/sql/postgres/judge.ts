@@ -25,6 +25,9 @@ export interface Judged {
   needsLiterals: boolean;
 }
 
+/** Syntax that wants two literals where a shape has one: a list of them is collapsed there. */
+const pairs = /\b(?:nullif|overlaps|json_table|json_value|json_query|json_exists)\b/;
+
 /** CURSOR_OPT_HOLD in nodes/parsenodes.h. */
 const cursorHold = 0x20;
 
@@ -37,12 +40,18 @@ const verbs: Readonly<Record<string, string>> = {
   MergeStmt: 'MERGE',
 };
 
+/** The literal behind UESCAPE says how a name reads. */
+const escapedName = /u&".*\buescape\b/is;
+
 export function judge(judgement: Judgement): Judged {
   const { shape, text: sql, depth } = judgement;
   const word = firstWord(shape);
+  if (!judgement.literal && escapedName.test(shape))
+    return { statement: unparsed(word, shape), needsLiterals: true };
   const trees = sql === null ? null : parse(sql, depth);
   const tree = trees?.length === 1 ? trees[0]! : null;
-  if (tree === null) return sure(unparsed(word, shape));
+  if (tree === null)
+    return { statement: unparsed(word, shape), needsLiterals: !judgement.literal && pairs.test(shape) };
   for (const type in tree) {
     const node = tree[type];
     if (isRecord(node)) return judgeNode(type, node, judgement);

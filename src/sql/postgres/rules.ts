@@ -2,7 +2,7 @@
 // catalog and the configuration's overrides, and no statement.
 
 import type { PinReason } from '../statement.js';
-import type { FunctionRef, PostgresCatalog, RelationFacts } from './catalog.js';
+import type { CallRef, FunctionRef, OverloadFacts, PostgresCatalog, RelationFacts } from './catalog.js';
 import {
   builtinOperators,
   harmlessExtension,
@@ -27,6 +27,9 @@ export interface Verdict {
   readonly pin: PinReason | null;
 }
 
+/** Functions are followed through at most so many others; more is taken for what may write. */
+const maxFunctions = 500;
+
 export class PostgresRules {
   readonly #catalog: PostgresCatalog | null;
   readonly #read: ReadonlySet<string>;
@@ -40,8 +43,16 @@ export class PostgresRules {
     this.#foreignTablesAreReads = overrides.foreignTablesAreReads === true;
   }
 
-  /** Null: it only reads. `schema` null: found by search_path, so every overload of the name in any schema counts. */
+  /**
+   * Null: it only reads. `schema` null: found by search_path, so every overload of the name in any schema counts. What the
+   * server says of a function's volatility is believed as far as what its body calls does not contradict it.
+   */
   function(schema: string | null, name: string): Verdict | null {
+    return this.#function(schema, name, new Set());
+  }
+
+  /** `seen`: functions that are being judged; what calls itself says nothing new. */
+  #function(schema: string | null, name: string, seen: Set<OverloadFacts>): Verdict | null {
     const full = schema === null ? name : `${schema}.${name}`;
     if (this.#write.has(name) || this.#write.has(full))
       return verdict(`function ${full} writes by configuration`);
@@ -64,12 +75,48 @@ export class PostgresRules {
     if (schema !== null && !facts.has(schema) && !(builtinPlace && knownReads.has(name))) {
       return verdict(`function ${full} is not in the catalog`);
     }
-    for (const [place, { volatility, inC }] of facts) {
-      if (volatility !== 'volatile' || (schema !== null && schema !== place)) continue;
-      const harmless =
-        place === 'pg_catalog' ? harmlessVolatile.has(name) : inC && harmlessExtension.has(name);
-      if (!harmless)
-        return verdict(`function ${place === 'pg_catalog' ? full : `${place}.${name}`} is volatile`);
+    for (const [place, overloads] of facts) {
+      if (schema !== null && schema !== place) continue;
+      const found = this.#overloads(place, name, overloads, seen);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  /** All overloads of a name in one schema. */
+  #overloads(place: string, name: string, facts: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
+    const full = place === 'pg_catalog' ? name : `${place}.${name}`;
+    const { volatility, inC, runs, leaves } = facts;
+    const harmless = place === 'pg_catalog' ? harmlessVolatile.has(name) : inC && harmlessExtension.has(name);
+    const within = harmless ? null : this.#within(runs, facts, seen);
+    if (leaves !== null) return { reason: `function ${full} leaves state in its session`, pin: leaves };
+    if (volatility === 'volatile' && !harmless)
+      return { reason: `function ${full} is volatile`, pin: within?.pin ?? null };
+    return within === null ? null : { ...within, reason: `function ${full}: ${within.reason}` };
+  }
+
+  /** The gravest of what a function runs besides: one that pins before one that does not. */
+  #within(runs: readonly CallRef[], self: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
+    if (runs.length === 0 || seen.has(self)) return null;
+    if (seen.size >= maxFunctions) return verdict('it calls too many others');
+    seen.add(self);
+    let first: Verdict | null = null;
+    for (const { schema, name } of runs) {
+      const found = this.#function(schema, name, seen);
+      if (found !== null && found.pin !== null) return found;
+      first ??= found;
+    }
+    return first;
+  }
+
+  /** What the functions called in a shape leave in their session; coarse, for statements that are not walked. */
+  pinOfCalls(shape: string): PinReason | null {
+    if (this.#catalog === null) return null;
+    for (const match of shape.matchAll(calls)) {
+      const pin = this.#catalog.functions.has(match[1] ?? match[2]!)
+        ? this.function(null, match[1] ?? match[2]!)?.pin
+        : null;
+      if (pin) return pin;
     }
     return null;
   }
@@ -80,7 +127,11 @@ export class PostgresRules {
         ? null
         : verdict(`operator ${name} is not known while there is no catalog`);
     }
-    return this.#catalog.operators.has(name) ? verdict(`operator ${name} is volatile`) : null;
+    for (const ref of this.#catalog.operators.get(name) ?? []) {
+      const found = this.function(ref.schema, ref.name);
+      if (found !== null) return { ...found, reason: `operator ${name}: ${found.reason}` };
+    }
+    return null;
   }
 
   /** A value is brought into the type. */
@@ -147,6 +198,9 @@ export class PostgresRules {
       : null;
   }
 }
+
+/** A name, quoted or not, before a bracket; in a shape that is not a call but a column list it does no harm. */
+const calls = /(?:"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*\(/g;
 
 /** A session's own schema, by its alias or by its real name. */
 export function isTemporarySchema(schema: string | null): boolean {

@@ -124,9 +124,13 @@ export function verbClass(word: string, shape: string): StatementClass {
 /** A definition names functions without calling them, but CREATE TABLE ... AS calls them. */
 function pinOfDefinition(shape: string): PinReason | null {
   if (temporaryName.test(shape)) return 'temporary-table';
-  return /^create (?:unlogged )?(?:table|materialized view) /.test(shape) && / as\b/.test(shape)
-    ? pinInShape(shape)
-    : null;
+  return callsFunctions('create', shape) ? pinInShape(shape) : null;
+}
+
+/** Whether functions that such a statement names are called by it. */
+export function callsFunctions(word: string, shape: string): boolean {
+  if (word !== 'create') return word !== 'alter' && word !== 'drop' && word !== 'comment';
+  return /^create (?:unlogged )?(?:table|materialized view) /.test(shape) && / as\b/.test(shape);
 }
 
 /** DO: its body is a literal, searched for what would stay in the session. Coarse, and on the safe side. */

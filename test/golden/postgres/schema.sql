@@ -73,6 +73,60 @@ ALTER TABLE guarded_plain ENABLE ROW LEVEL SECURITY;
 CREATE POLICY p ON guarded USING (checks(id));
 CREATE POLICY p ON guarded_plain USING (owner = current_user);
 
+-- A promise that the server does not check: what a STABLE function calls may be volatile and write.
+CREATE FUNCTION stable_liar(int) RETURNS int LANGUAGE sql STABLE AS 'SELECT writes_row($1)';
+CREATE FUNCTION stable_teller(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN "stable_liar" ($1); END';
+CREATE FUNCTION stable_locker() RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN PERFORM pg_advisory_lock(7); RETURN true; END';
+CREATE FUNCTION stable_reader(int) RETURNS bigint LANGUAGE plpgsql STABLE AS 'BEGIN RETURN reads_only($1) + count(*) FROM t; END';
+
+-- Brought into through other types: a domain over a domain, a row, an array, a range.
+CREATE DOMAIN noted_again AS noted_int;
+CREATE TYPE noted_row AS (a noted_again, b text);
+CREATE TABLE noted_items (id int, n noted_int);
+CREATE TABLE small_items (id int, n small_int);
+CREATE VIEW v_domain AS SELECT a::text::noted_int AS n FROM t;
+CREATE FUNCTION takes_noted(noted_int) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1::int';
+CREATE FUNCTION takes_small(small_int) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1::int';
+
+-- Casts: one that is written, one that nobody writes.
+CREATE TYPE token AS (v int);
+CREATE FUNCTION to_token(text) RETURNS token LANGUAGE sql AS 'INSERT INTO t (b) VALUES ($1) RETURNING ROW(id)::token';
+CREATE CAST (text AS token) WITH FUNCTION to_token(text);
+CREATE TYPE ticket AS (v int);
+CREATE FUNCTION of_ticket(ticket) RETURNS text LANGUAGE sql AS 'INSERT INTO t (a) VALUES ($1.v) RETURNING b';
+CREATE CAST (ticket AS text) WITH FUNCTION of_ticket(ticket) AS IMPLICIT;
+CREATE TABLE tickets (id int, owner ticket);
+CREATE VIEW v_tickets AS SELECT id FROM tickets;
+
+-- What they leave is not in the text of a call.
+CREATE FUNCTION makes_temporary() RETURNS void LANGUAGE plpgsql AS 'BEGIN CREATE TEMP TABLE made (a int); END';
+CREATE FUNCTION makes_passing() RETURNS void LANGUAGE plpgsql AS 'BEGIN CREATE TEMP TABLE passing (a int) ON COMMIT DROP; END';
+CREATE FUNCTION holds_lock() RETURNS void LANGUAGE sql AS 'SELECT pg_advisory_lock(8)';
+CREATE FUNCTION sets_tenant(text) RETURNS text LANGUAGE sql AS 'SELECT set_config(''app.tenant'', $1, false)';
+CREATE FUNCTION sets_local(text) RETURNS text LANGUAGE sql AS 'SELECT set_config(''app.tenant'', $1, true)';
+CREATE PROCEDURE prepare_report() LANGUAGE plpgsql AS 'BEGIN CREATE TEMPORARY TABLE report AS SELECT 1; END';
+
+-- Reads what a string says, and is declared STABLE; as the one of contrib/tablefunc.
+CREATE FUNCTION crosstab(text) RETURNS SETOF record LANGUAGE plpgsql STABLE AS 'BEGIN RETURN QUERY EXECUTE $1; END';
+
+-- Nothing of these runs when the table is read.
+CREATE TABLE defaulted (id int DEFAULT writes_row(1), n int GENERATED ALWAYS AS (id + 1) STORED, CHECK (id > 0));
+CREATE FUNCTION on_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO t (a) VALUES (1); RETURN NEW; END';
+CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE ON defaulted FOR EACH ROW EXECUTE FUNCTION on_change();
+CREATE RULE also AS ON UPDATE TO defaulted DO ALSO INSERT INTO t (a) VALUES (1);
+CREATE VIEW v_defaulted AS SELECT id, n FROM defaulted;
+CREATE AGGREGATE noting_last(int) (SFUNC = int4pl, STYPE = int, FINALFUNC = writes_row, INITCOND = '0');
+CREATE POLICY written ON small_items FOR INSERT WITH CHECK (checks(id));
+ALTER TABLE small_items ENABLE ROW LEVEL SECURITY;
+CREATE POLICY seen ON small_items FOR SELECT USING (n > 0);
+CREATE VIEW v_guarded AS SELECT id FROM guarded;
+CREATE TABLE parent (id int);
+CREATE TABLE child (n int) INHERITS (parent);
+CREATE FUNCTION plus_noted(int, int DEFAULT writes_row(2)) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1 + $2';
+CREATE FUNCTION sum_of(VARIADIC int[]) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE FUNCTION rows_of(int) RETURNS SETOF t LANGUAGE sql STABLE AS 'SELECT * FROM t WHERE a > $1';
+CREATE FUNCTION adds_rows(int) RETURNS SETOF t LANGUAGE sql AS 'INSERT INTO t (a) VALUES ($1) RETURNING *';
+
 GRANT ALL ON ALL TABLES IN SCHEMA public, app TO PUBLIC;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO PUBLIC;
 GRANT USAGE ON SCHEMA app TO PUBLIC;

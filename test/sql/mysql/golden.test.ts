@@ -3,11 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Classified } from '../../../src/sql/statement.js';
+import { checkDocumentRows } from '../document-rows.js';
 import { classifyGolden, type GoldenCase, goldenTables, runsOf } from './golden.js';
 
 const fields = ['pin', 'transaction', 'session', 'ddl', 'statements', 'verb'] as const;
 
-function differences(golden: GoldenCase, { statement, shape }: Classified): string[] {
+function differences(golden: GoldenCase, { statement, shape, hint }: Classified): string[] {
   const wrong: string[] = [];
   const compare = (field: string, actual: unknown, expected: unknown) => {
     try {
@@ -21,6 +22,7 @@ function differences(golden: GoldenCase, { statement, shape }: Classified): stri
   // What is not said is not there: a pin or an effect that nobody expected is as wrong as a missing one.
   if (!('pin' in golden)) compare('pin', statement.pin, null);
   compare('afterWrite', statement.afterWrite ?? false, golden.afterWrite ?? false);
+  if ('hint' in golden) compare('hint', hint && Object.fromEntries(hint), golden.hint);
   if ('shape' in golden) compare('shape', shape, golden.shape);
   if ('prepared' in golden) {
     const expected = golden.prepared as Record<string, unknown> & {
@@ -59,4 +61,19 @@ for (const { name, cases } of goldenTables()) {
 test('the tables are as long as they should be', () => {
   const total = goldenTables().reduce((sum, table) => sum + table.cases.length, 0);
   assert.ok(total >= 400, `${total} cases`);
+});
+
+test('every row of the document is shown, and each of its words', () => {
+  const root = new URL('../../../../', import.meta.url);
+  checkDocumentRows(
+    new URL('test/golden/mysql/', root),
+    root,
+    goldenTables().flatMap((table) => table.cases),
+  );
+});
+
+test('what is not done says what is wanted', () => {
+  const cases = goldenTables().find((table) => table.name === 'unsupported')?.cases ?? [];
+  assert.ok(cases.length >= 10);
+  for (const golden of cases) assert.match(golden.comment, /wanted: /);
 });

@@ -7,6 +7,8 @@ import type { Classified, Classifier, MysqlLexSettings } from '../../../src/sql/
 
 export interface GoldenCase {
   readonly comment: string;
+  /** The row of the document (rows.json) that it shows. */
+  readonly row?: string;
   readonly sql: string;
   /** Without a flavour the case holds for both. */
   readonly settings?: Partial<MysqlLexSettings>;
@@ -21,7 +23,7 @@ const folder = new URL('../../../../test/golden/mysql/', import.meta.url);
 
 export function goldenTables(): { name: string; cases: GoldenCase[] }[] {
   return readdirSync(folder)
-    .filter((file) => file.endsWith('.json') && file !== 'catalog.json')
+    .filter((file) => file.endsWith('.json') && file !== 'catalog.json' && file !== 'rows.json')
     .map((file) => ({
       name: file.replace('.json', ''),
       cases: JSON.parse(readFileSync(new URL(file, folder), 'utf8')) as GoldenCase[],

@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseSync } from 'libpg-query';
+import { buildPostgresCatalog } from '../../../src/sql/postgres/catalog.js';
 import { createPostgresClassifier } from '../../../src/sql/postgres/classifier.js';
 import type { PostgresLexSettings, StatementClass } from '../../../src/sql/statement.js';
 import { goldenTables, storedCatalog } from './fixture.js';
@@ -232,4 +233,27 @@ test('a parser that broke inside is replaced', async () => {
     assert.ok(performance.now() < until, 'the parser did not come back');
     await pause(10);
   }
+});
+
+test('functions that call each other, in a long chain and in a circle', () => {
+  const length = 5000;
+  const functions = Array.from({ length }, (_, i) => ({
+    oid: String(20_000 + i),
+    schema: 'public',
+    name: `f${i}`,
+    language: 'plpgsql',
+    volatility: 's',
+    takes_row: false,
+    calls: i === 0 ? ['writes'] : i < 5 ? [`f${i - 1}`] : i < 10 ? [`f${5 + ((i + 1) % 5)}`] : [`f${i - 1}`],
+  }));
+  const writes = { oid: '19999', schema: 'public', name: 'writes', language: 'sql', volatility: 'v' };
+  const empty = { operators: [], relations: [], views: [], policies: [], types: [] };
+  const catalog = buildPostgresCatalog({ ...empty, functions: [writes, ...functions] });
+  const classifier = createPostgresClassifier({ catalog: () => catalog });
+  const routeOf = (sql: string) =>
+    classifier.classify(Buffer.from(sql), { standardConformingStrings: true }).statement.route;
+  assert.equal(routeOf('SELECT f4(1)'), 'primary');
+  assert.equal(routeOf('SELECT f7(1)'), 'replica');
+  // Longer than is followed: not known to read.
+  assert.equal(routeOf(`SELECT f${length - 1}(1)`), 'primary');
 });

@@ -13,15 +13,23 @@ import {
 } from '../../../src/sql/postgres/catalog.js';
 import { POSTGRES_CATALOG_QUERIES } from '../../../src/sql/postgres/catalog-queries.js';
 import type { PostgresOverrides } from '../../../src/sql/postgres/rules.js';
-import type { PinReason, Route, SessionEffect, TransactionEffect } from '../../../src/sql/statement.js';
+import type {
+  PinReason,
+  PostgresLexSettings,
+  Route,
+  SessionEffect,
+  TransactionEffect,
+} from '../../../src/sql/statement.js';
 
 const folder = fileURLToPath(new URL('../../../../test/golden/postgres/', import.meta.url));
 
 /** One row of a golden table; what is not said must be empty (pin, effects) or is not compared (the rest). */
 export interface GoldenCase {
   comment: string;
+  /** The row of the document (rows.json) that it shows. */
+  row?: string;
   sql: string;
-  settings?: { standardConformingStrings: boolean };
+  settings?: PostgresLexSettings;
   /** `none`: before there is a catalog. */
   catalog?: 'none';
   overrides?: PostgresOverrides;
@@ -46,7 +54,7 @@ export interface GoldenCase {
 export function goldenTables(): Map<string, GoldenCase[]> {
   const tables = new Map<string, GoldenCase[]>();
   for (const file of readdirSync(folder).sort()) {
-    if (!file.endsWith('.json') || file === 'catalog.json') continue;
+    if (!file.endsWith('.json') || file === 'catalog.json' || file === 'rows.json') continue;
     tables.set(file.slice(0, -5), JSON.parse(readFileSync(join(folder, file), 'utf8')) as GoldenCase[]);
   }
   return tables;
@@ -64,6 +72,8 @@ type StoredFunction = readonly [
   language: string,
   volatility: string,
   row: 0 | 1,
+  /** Left out where it is empty. */
+  more?: { types?: string[]; runs?: string[]; calls?: string[]; leaves?: string },
 ];
 interface StoredCatalog {
   readonly functions: readonly StoredFunction[];
@@ -73,13 +83,14 @@ interface StoredCatalog {
 /** The catalog of a PostgreSQL 18 with `schema.sql`, as it was stored. */
 export function storedCatalog(): PostgresCatalog {
   const stored = JSON.parse(readFileSync(join(folder, 'catalog.json'), 'utf8')) as StoredCatalog;
-  const functions = stored.functions.map(([oid, schema, name, language, volatility, row]) => ({
+  const functions = stored.functions.map(([oid, schema, name, language, volatility, row, more]) => ({
     oid,
     schema,
     name,
     language,
     volatility,
     takes_row: row === 1,
+    ...more,
   }));
   return buildPostgresCatalog({ ...stored.rows, functions });
 }
@@ -102,11 +113,18 @@ export function storeCatalog(rows: PostgresCatalogRows): string {
   const seen = new Set<string>();
   const lines: string[] = [];
   for (const row of rows.functions) {
-    const { oid, schema, name, language, volatility, takes_row } = row as Record<string, string>;
-    const key = [schema, name, language, volatility, takes_row].join();
+    const { oid, schema, name, language, volatility, takes_row, leaves } = row as Record<string, string>;
+    const more = Object.fromEntries(
+      (['types', 'runs', 'calls'] as const)
+        .map((field) => [field, row[field]] as const)
+        .filter(([, value]) => Array.isArray(value) && value.length > 0),
+    );
+    if (leaves) more.leaves = leaves;
+    const tail = Object.keys(more).length > 0 ? [more] : [];
+    const key = [schema, name, language, volatility, takes_row, JSON.stringify(more)].join();
     if (seen.has(key) && !named.has(oid!)) continue;
     seen.add(key);
-    lines.push(JSON.stringify([oid, schema, name, language, volatility, takes_row ? 1 : 0]));
+    lines.push(JSON.stringify([oid, schema, name, language, volatility, takes_row ? 1 : 0, ...tail]));
   }
   const rest = Object.entries(rows)
     .filter(([query]) => query !== 'functions')

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createPostgresClassifier } from '../../../src/sql/postgres/classifier.js';
+import { checkDocumentRows } from '../document-rows.js';
 import { expectCase } from './expect.js';
 import { goldenTables, storedCatalog } from './fixture.js';
 
@@ -34,6 +35,11 @@ test('the tables are as many as promised', () => {
   assert.ok(cases >= 400, `${cases} cases`);
 });
 
+test('every row of the document is shown, and each of its words', () => {
+  const root = new URL('../../../../', import.meta.url);
+  checkDocumentRows(new URL('test/golden/postgres/', root), root, [...tables.values()].flat());
+});
+
 test('a case depends neither on its neighbours nor on their order', () => {
   const classifier = createPostgresClassifier({ catalog: () => catalog });
   const cases = [...tables.values()]
@@ -42,4 +48,10 @@ test('a case depends neither on its neighbours nor on their order', () => {
   for (const golden of [...cases].reverse()) expectCase(golden, classifier);
   const forgetful = createPostgresClassifier({ catalog: () => catalog, cacheEntries: 2 });
   for (const golden of cases) expectCase(golden, forgetful);
+});
+
+test('what is not done says what is wanted', () => {
+  const cases = tables.get('unsupported') ?? [];
+  assert.ok(cases.length >= 10);
+  for (const golden of cases) assert.match(golden.comment, /wanted: /);
 });

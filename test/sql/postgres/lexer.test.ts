@@ -363,6 +363,8 @@ test('golden statements: the shape parses to the same tree, and as many statemen
       )
     )
       continue;
+    // They want two literals where a shape has one, or hide a name behind one: judged by their text.
+    if (/\b(?:nullif|overlaps|json_(?:table|value|query|exists)|uescape)\b/.test(text)) continue;
     const skeletonOfShape = skeleton((parseSync(text) as { stmts: Json[] }).stmts);
     // Row and argument lists collapse in the shape only: the parser sees one element.
     assert.deepEqual(collapsed(skeletonOfShape), collapsed(skeleton(tree.stmts)), `${golden.sql}\n${text}`);
