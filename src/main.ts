@@ -17,6 +17,10 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'Shows nodes, roles, lag and pools of a running proxy.',
     load: async () => (await import('./cli/status.js')).status,
   },
+  top: {
+    summary: 'Shows what statements cost in a running proxy, renewed every few seconds.',
+    load: async () => (await import('./cli/top.js')).top,
+  },
   reload: {
     summary: 'Makes a running proxy take over its changed configuration.',
     load: async () => (await import('./cli/reload.js')).reload,

@@ -4,6 +4,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AdminSource } from './source.js';
+import { statementsQuery } from './statements.js';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
@@ -40,7 +41,7 @@ interface Answer {
 interface Route {
   readonly method: 'GET' | 'POST';
   readonly needsToken: boolean;
-  readonly answer: (source: AdminSource) => Answer | Promise<Answer>;
+  readonly answer: (source: AdminSource, query: URLSearchParams) => Answer | Promise<Answer>;
 }
 
 const json = (status: number, value: unknown, headers?: Record<string, string>): Answer => ({
@@ -82,6 +83,30 @@ const ROUTES: ReadonlyMap<string, Route> = new Map([
   [
     '/api/v1/status',
     { method: 'GET', needsToken: false, answer: async (source) => json(200, await source.status()) },
+  ],
+  [
+    '/api/v1/statements',
+    {
+      method: 'GET',
+      needsToken: false,
+      answer: async (source, parameters) => {
+        const query = statementsQuery(parameters);
+        return typeof query === 'string'
+          ? json(400, { error: query })
+          : json(200, await source.statements(query));
+      },
+    },
+  ],
+  [
+    '/api/v1/statements/reset',
+    {
+      method: 'POST',
+      needsToken: true,
+      answer: async (source) => {
+        await source.resetStatements();
+        return json(200, { reset: true });
+      },
+    },
   ],
   [
     '/api/v1/reload',
@@ -157,7 +182,8 @@ async function handle(
 }
 
 async function answerTo(request: IncomingMessage, { source, token }: AdminOptions): Promise<Answer> {
-  const path = (request.url ?? '/').split('?', 1)[0]!;
+  const url = request.url ?? '/';
+  const path = url.split('?', 1)[0]!;
   const route = ROUTES.get(path);
   if (route === undefined) return json(404, { error: `there is no ${path.slice(0, 200)}` });
   const method = request.method === 'HEAD' ? 'GET' : request.method;
@@ -180,7 +206,7 @@ async function answerTo(request: IncomingMessage, { source, token }: AdminOption
   }
   if (!(await bodyIsSmall(request)))
     return json(413, { error: `the body exceeds ${MAX_BODY_BYTES} bytes` }, { Connection: 'close' });
-  return route.answer(source);
+  return route.answer(source, new URLSearchParams(url.slice(path.length)));
 }
 
 /** Compared as hashes, so that neither the length nor the first wrong byte shows in the time it takes. */

@@ -2,6 +2,7 @@
 // Types only; it knows no HTTP. Nothing in these reports may be secret: they are served without a token.
 
 import type { NodeMode, Protocol } from '../config/schema.js';
+import type { StatementsQuery, StatementsReport } from './statements.js';
 
 export interface PoolStatus {
   /** Server connections that are logged in. */
@@ -134,6 +135,10 @@ export interface AdminSource {
   status(): StatusReport | Promise<StatusReport>;
   ready(): Readiness;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+  /** What statements have cost, by shape. */
+  statements(query: StatementsQuery): StatementsReport | Promise<StatementsReport>;
+  /** Counts from 0 again. */
+  resetStatements(): void | Promise<void>;
   /** Reads the configuration file again; never rejects. */
   reload(): Promise<ReloadReport>;
 }

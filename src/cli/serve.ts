@@ -12,6 +12,7 @@ import { describeError } from '../lib/errors.js';
 import type { RunningProxy } from '../proxy/running-proxy.js';
 import { type Log, type OpenLog, openLog } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
+import { statementsReport } from '../telemetry/statement-report.js';
 import { surviveErrors } from '../telemetry/uncaught.js';
 import { type Command, EXIT, UsageError } from './command.js';
 import { packageVersion } from './version.js';
@@ -133,8 +134,10 @@ async function startAdmin(
   if (!config.admin.enabled) return null;
   const version = packageVersion();
   const startedAtMs = Date.now();
+  let statementsSinceMs = startedAtMs;
   const metrics = createMetrics(() => ({
     counters: proxy.counters(),
+    statements: { top: reloader.config.telemetry.topStatements, clusters: proxy.statements() },
     facts: { version, revision: reloader.revision, reloads: reloader.counts },
   }));
   const source: AdminSource = {
@@ -150,6 +153,12 @@ async function startAdmin(
     metrics: async () => {
       await proxy.refresh();
       return metrics.text();
+    },
+    statements: async (query) =>
+      statementsReport((await refreshed(proxy)).statements(), statementsSinceMs, query),
+    resetStatements: async () => {
+      (await refreshed(proxy)).resetStatements();
+      statementsSinceMs = Date.now();
     },
     reload: () => reloader.reload('api'),
   };

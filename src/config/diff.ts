@@ -9,6 +9,7 @@ import type {
   ListenerConfig,
   LogConfig,
   NodeConfig,
+  TelemetryConfig,
   UserConfig,
 } from './schema.js';
 
@@ -17,7 +18,16 @@ export type Effect = 'live' | 'restart';
 
 export interface Change {
   readonly kind: 'added' | 'removed' | 'changed';
-  readonly scope: 'listener' | 'cluster' | 'node' | 'user' | 'admin' | 'log' | 'limits' | 'workers';
+  readonly scope:
+    | 'listener'
+    | 'cluster'
+    | 'node'
+    | 'user'
+    | 'admin'
+    | 'log'
+    | 'telemetry'
+    | 'limits'
+    | 'workers';
   /** Of the listener or cluster; `cluster/node` and `cluster/user`; "" for the rest. */
   readonly name: string;
   /** As in `pool.maxWaiting`; "" when the whole thing came or went. */
@@ -99,6 +109,7 @@ const FAILOVER: Effects<ClusterConfig['failover']> = {
 };
 const ADMIN: Effects<AdminConfig> = { enabled: 'restart', host: 'restart', port: 'restart', token: 'live' };
 const LOG: Effects<LogConfig> = { level: 'live', format: 'restart' };
+const TELEMETRY: Effects<TelemetryConfig> = { topStatements: 'live' };
 const LIMITS: Effects<LimitsConfig> = {
   maxUnitBytes: 'live',
   maxStatementBytesClassified: 'live',
@@ -116,6 +127,7 @@ export function diffConfig(before: Config, after: Config): Change[] {
     ...items('cluster', before.clusters, after.clusters, 'restart', diffCluster),
     ...settings('admin', '', '', before.admin, after.admin, ADMIN),
     ...settings('log', '', '', before.log, after.log, LOG),
+    ...settings('telemetry', '', '', before.telemetry, after.telemetry, TELEMETRY),
     ...settings('limits', '', '', before.limits, after.limits, LIMITS),
     ...workers(before, after),
   ];

@@ -109,6 +109,7 @@ class Resolver {
       clusters,
       admin: { ...parsed.admin, token: this.#secret(parsed.admin.token, ['admin', 'token']) },
       log: parsed.log,
+      telemetry: parsed.telemetry,
       limits: parsed.limits,
       workers: parsed.workers,
     };

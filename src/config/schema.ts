@@ -317,6 +317,14 @@ export const logSchema = z.strictObject({
     .describe('json: one object a line; pretty: for people. Default: json.'),
 });
 
+export const telemetrySchema = z.strictObject({
+  topStatements: count(0, 100)
+    .default(10)
+    .describe(
+      "Statements with metrics of their own: those that took most of the nodes' time, by shape; 0 for none. Default: 10.",
+    ),
+});
+
 export const limitsSchema = z.strictObject({
   maxUnitBytes: bytes(65_536, 1_073_741_824)
     .default(268_435_456)
@@ -341,6 +349,7 @@ export const configSchema = z
     clusters: z.array(clusterSchema).min(1).max(256).describe('What stands behind the listeners.'),
     admin: adminSchema.prefault({}).describe('The HTTP server for metrics, health and status.'),
     log: logSchema.prefault({}).describe('What is logged, and how.'),
+    telemetry: telemetrySchema.prefault({}).describe('What is told of statements.'),
     limits: limitsSchema.prefault({}).describe('Bounds that hold for every client connection.'),
     workers: z
       .union([count(1, 64), z.literal('auto')])
@@ -418,6 +427,7 @@ export interface ClusterConfig {
 export type AdminConfig = DeepReadonly<Filled<z.output<typeof adminSchema>, 'token', string | null>>;
 export type LogConfig = DeepReadonly<z.output<typeof logSchema>>;
 export type LogLevel = LogConfig['level'];
+export type TelemetryConfig = DeepReadonly<z.output<typeof telemetrySchema>>;
 export type LimitsConfig = DeepReadonly<z.output<typeof limitsSchema>>;
 
 /** A whole configuration, checked, with secrets resolved and nothing left out. */
@@ -426,6 +436,7 @@ export interface Config {
   readonly clusters: readonly ClusterConfig[];
   readonly admin: AdminConfig;
   readonly log: LogConfig;
+  readonly telemetry: TelemetryConfig;
   readonly limits: LimitsConfig;
   readonly workers: number | 'auto';
 }

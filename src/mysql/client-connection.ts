@@ -356,6 +356,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       position: null,
       serviceMs: 0,
       replyBytes: 0,
+      rows: 0,
     });
   }
 

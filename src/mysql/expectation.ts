@@ -90,6 +90,8 @@ export class Expectation {
   /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
   muted = false;
   replyBytes = 0;
+  /** By the OK packets. */
+  changedRows = 0;
   serviceMs = 0;
   position: string | null = null;
   asksCollation = false;
@@ -106,6 +108,11 @@ export class Expectation {
     this.ownDone = ownDone;
     this.rows = keepsRows ? [] : null;
     this.preparation = preparation;
+  }
+
+  /** Sent or changed. */
+  get rowCount(): number {
+    return this.reply.rows + this.changedRows;
   }
 
   /** Null: nobody sees what is answered. */
@@ -183,6 +190,12 @@ export class ExpectationQueue {
     for (const { preparation } of this.#queue) if (preparation?.text === text) return preparation;
     return null;
   }
+}
+
+/** The first of the two counts of an OK packet; what ends a result set has 0 there. */
+export function changedRowsOf(counts: Buffer): number {
+  // Eight bytes are no count but -1, "unknown".
+  return counts[0] === 0 || counts[0] === 0xfe ? 0 : new PacketReader(counts).lenenc();
 }
 
 /** The second of the two counts of an OK packet; null when no id was made. */

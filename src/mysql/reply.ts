@@ -53,6 +53,8 @@ const INFILE: ReplyEvent = { kind: 'infile' };
 
 export class Reply {
   readonly kind: ReplyKind;
+  /** That have passed. */
+  rows = 0;
   readonly #capabilities: Capabilities;
   readonly #deprecateEof: boolean;
   #state: State;
@@ -98,6 +100,7 @@ export class Reply {
 
   /** A definition or a row went by. */
   passed(): void {
+    if (this.#state === 'rows') this.rows++;
     if (this.#state !== 'parameters' && this.#state !== 'columns') return;
     this.#left--;
     if (this.#left === 0) this.#endDefinitions();

@@ -8,6 +8,7 @@ import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import {
+  changedRowsOf,
   Expectation,
   ExpectationQueue,
   insertIdOf,
@@ -400,6 +401,7 @@ export class MysqlServerConnection implements ServerConnection {
       run.status = ok.status;
       const insertId = insertIdOf(ok.counts);
       if (insertId !== null) run.insertId = insertId;
+      head.changedRows += changedRowsOf(ok.counts);
     }
     const tracks = run !== null && hasCapability(run.capabilities, CAPABILITY.SESSION_TRACK);
     if (ok.changes === null) {
@@ -501,6 +503,7 @@ export class MysqlServerConnection implements ServerConnection {
       position,
       serviceMs: head.serviceMs,
       replyBytes: head.replyBytes,
+      rows: head.rowCount,
     });
   }
 

@@ -21,6 +21,10 @@ export class Expectation {
   replyBytes = 0;
   /** The reply to the BEGIN that was put in front has not come. */
   beginPending: boolean;
+  /** Sent or changed, by the tags. */
+  rows = 0;
+  /** DataRows since the last of them: a suspended portal has none. */
+  untaggedRows = 0;
   /** Next step of `run.steps`. */
   step = 0;
   /** After an error the server skips everything up to Sync. */
@@ -49,10 +53,36 @@ export class Expectation {
     this.tellParameters = tellParameters;
   }
 
+  /** CommandComplete. */
+  complete(tag: string): void {
+    this.tag = tag;
+    this.rows += rowsOfTag(tag);
+    this.untaggedRows = 0;
+  }
+
+  /** PortalSuspended: more rows of the same statement come with the next Execute. */
+  suspend(): void {
+    this.rows += this.untaggedRows;
+    this.untaggedRows = 0;
+  }
+
   /** A read of which nothing has been answered: it may run elsewhere. */
   get canMove(): boolean {
     return this.run?.withhold === true && !this.muted && !this.forwarded && !this.failed;
   }
+}
+
+/** "SELECT 5", "INSERT 0 3", "COPY 7": the last number; 0 where there is none ("BEGIN"). */
+export function rowsOfTag(tag: string): number {
+  let rows = 0;
+  let scale = 1;
+  for (let i = tag.length - 1; i >= 0; i--) {
+    const digit = tag.charCodeAt(i) - 0x30;
+    if (digit < 0 || digit > 9) break;
+    rows += digit * scale;
+    scale *= 10;
+  }
+  return rows;
 }
 
 /** Named statements that the run binds, or uses in this way too. */

@@ -72,5 +72,5 @@ export interface Run {
 }
 
 export function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
-  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0 };
+  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0, rows: 0 };
 }

@@ -275,7 +275,11 @@ export class PostgresServerConnection implements ServerConnection {
       this.#onReady(head, buffer, start, end);
       return;
     }
-    if (isFirst && type === BACKEND.commandComplete) head.tag = parseCommandComplete(buffer, start, end);
+    if (type === BACKEND.dataRow) {
+      if (isFirst) head.untaggedRows++;
+    } else if (type === BACKEND.commandComplete) {
+      if (isFirst) head.complete(parseCommandComplete(buffer, start, end));
+    } else if (type === BACKEND.portalSuspended) head.suspend();
     const run = head.run;
     if (run === null) return;
     if (head.beginPending && type === BACKEND.commandComplete) {
@@ -446,9 +450,9 @@ export class PostgresServerConnection implements ServerConnection {
     this.#flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.
     this.resumeReading();
-    const { error, replyBytes, tag } = head;
+    const { error, replyBytes, rows, tag } = head;
     const transaction = this.#transaction;
-    run.done({ kind: 'answered', transaction, error, position: null, serviceMs, replyBytes }, tag);
+    run.done({ kind: 'answered', transaction, error, position: null, serviceMs, replyBytes, rows }, tag);
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ export class BatchUnit implements Unit {
     this.#wasOpen = open;
     const first = batch.classified[0];
     this.hint = first?.hint ?? null;
-    this.shape = first?.shape ?? '';
+    this.shape = shapeOf(batch.classified);
     this.statement = this.#merge();
     this.shareable =
       !open && batch.classified.length <= MAX_SHARED_STATEMENTS && isShareable(this.statement, batch.bytes);
@@ -101,6 +101,12 @@ export class BatchUnit implements Unit {
   get bytes(): number {
     return this.batch.bytes;
   }
+}
+
+/** Drivers send BEGIN in one batch with the statement that it is for. */
+function shapeOf(classified: readonly Classified[]): string {
+  for (const { shape, statement } of classified) if (statement.transaction === null) return shape;
+  return classified[0]?.shape ?? '';
 }
 
 /** What is longer, or streams, has a server connection to itself. */

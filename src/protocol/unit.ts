@@ -53,6 +53,8 @@ export type Outcome =
       readonly serviceMs: number;
       /** Forwarded to the client. */
       readonly replyBytes: number;
+      /** Sent to the client, or changed; of all results together. */
+      readonly rows: number;
     }
   /** The node answered with an error worth another try; not a byte of it was forwarded. */
   | { readonly kind: 'withheld'; readonly error: ServerError; readonly retryOn: 'elsewhere' | 'primary' }

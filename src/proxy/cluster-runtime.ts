@@ -20,12 +20,12 @@ import type { RoutingSettings } from '../routing/hint-settings.js';
 import type { StatementClass } from '../sql/statement.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
+import { Statements } from '../telemetry/statements.js';
 import { Borrow } from './borrow.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { HoldQueue } from './hold.js';
 import { KnownLogins } from './known-logins.js';
 import type { Session } from './session.js';
-import { ShapeCosts } from './shape-costs.js';
 import { Users } from './users.js';
 import { limitsByUser } from './workers/limits.js';
 
@@ -72,7 +72,7 @@ export class ClusterRuntime {
     this.log.error({ error: describeError(cause) }, 'a unit that was held could not be resumed'),
   );
   readonly sessions = new Set<Session>();
-  readonly shapes = new ShapeCosts();
+  readonly statements = new Statements();
   readonly users: Users;
   readonly logins = new KnownLogins();
   readonly #monitor: ClusterMonitorPort;

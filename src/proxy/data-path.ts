@@ -14,6 +14,7 @@ import {
   listenerCounters,
 } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
+import type { ClusterStatements } from '../telemetry/statement-report.js';
 import { ClusterRuntime, type PoolAllowance } from './cluster-runtime.js';
 import { collectStates } from './collect.js';
 import { Listener, type Places } from './listener.js';
@@ -102,6 +103,14 @@ export class DataPath implements RunningProxy {
   counters(): Counters {
     const runtimes = [...this.#clusters.values()].map(({ runtime }) => runtime);
     return collectStates(this.#counters, runtimes, [...this.#listeners.values()]);
+  }
+
+  statements(): ClusterStatements[] {
+    return [...this.#clusters].map(([cluster, { runtime }]) => ({ cluster, statements: runtime.statements }));
+  }
+
+  resetStatements(): void {
+    for (const { runtime } of this.#clusters.values()) runtime.statements.reset();
   }
 
   get listeners(): { name: string; host: string; port: number }[] {

@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import type { ProxyState } from '../admin/source.js';
 import type { Config } from '../config/schema.js';
 import type { Counters } from '../telemetry/counters.js';
+import type { ClusterStatements } from '../telemetry/statement-report.js';
 
 export interface StartOptions {
   readonly config: Config;
@@ -36,6 +37,10 @@ export interface RunningProxy {
   refresh(): Promise<void>;
   /** Called once a scrape; takes over what pools, caches and the monitor count by themselves. */
   counters(): Counters;
+  /** Of all workers, as of the last `refresh`. */
+  statements(): readonly ClusterStatements[];
+  /** What workers have not told yet is not counted either once the next `refresh` resolves. */
+  resetStatements(): void;
   /**
    * Takes over a valid configuration that differs from the running one only in live settings; synchronous, drops no connection.
    * Workers have taken it over when the next `refresh` resolves.

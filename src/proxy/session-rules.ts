@@ -9,6 +9,7 @@ import type { Decision } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+import { isLight } from './shape-costs.js';
 
 export interface SessionListener {
   readonly counters: ListenerCounters;
@@ -49,7 +50,7 @@ export function mayShare(
   if (!unit.shareable) return false;
   const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
   if (!(byUser.get(user) ?? listener ?? enabled)) return false;
-  return cluster.shapes.isLight(unit.shape, maxHeadMs);
+  return isLight(cluster.statements.find(unit.shape), maxHeadMs);
 }
 
 /**

@@ -38,6 +38,7 @@ import {
 } from './session-rules.js';
 import { SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
+import { bookAnswered, bookFailed, type Delays, delayed } from './unit-account.js';
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
@@ -61,6 +62,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #attempts = 0;
   #excluded: readonly string[] = NO_NODES;
   #heldSinceMs = 0;
+  #submittedMs = 0;
+  #delays: Delays | null = null;
   /** The node of which a server connection is awaited. */
   #waitingFor: string | null = null;
   /** The promotions counted when the unit was given its place. */
@@ -134,6 +137,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#attempts = 0;
     this.#excluded = NO_NODES;
     this.#heldSinceMs = 0;
+    this.#submittedMs = monotonicMs();
+    this.#delays = null;
     this.#place(unit);
   }
 
@@ -312,7 +317,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
     );
     switch (outcome.kind) {
       case 'answered':
-        if (unit.shareable) this.#cluster.shapes.note(unit.shape, outcome.serviceMs, outcome.replyBytes);
+        bookAnswered(
+          this.#cluster,
+          unit,
+          { node: server.node, onReplica: this.#onReplica, submittedMs: this.#submittedMs },
+          this.#delays,
+          outcome,
+        );
         this.#onAnswered(unit, server, outcome.transaction, outcome.error);
         return;
       case 'moved':
@@ -415,6 +426,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
     const transaction = unit.startsTransaction && error.code !== 'outcome-unknown' ? 'failed' : state;
+    bookFailed(this.#cluster, unit, this.#submittedMs, this.#delays, this.#phase);
     this.#transition('idle');
     this.#unit = null;
     if (!unit.asksLast) this.#last.lost();
@@ -536,6 +548,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #transition(to: Phase): void {
     assert(mayMove(this.#phase, to), `a session cannot go from ${this.#phase} to ${to}`);
+    const isDelay = to === 'waiting' || to === 'held';
+    if (isDelay || this.#delays !== null) this.#delays = delayed(this.#delays, this.#phase, to);
     this.#phase = to;
   }
 }

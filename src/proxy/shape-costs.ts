@@ -1,34 +1,25 @@
-// What statements of a shape have cost so far: whether one may make others wait behind it on a shared server connection.
-// Bounded; a shape that is not known is run by itself first.
+// What a call of one shape has cost so far: whether it may make others wait behind it on a shared server connection.
+// It keeps nothing itself: the numbers stand on the shape's record; a shape that is not known is run by itself first.
 
-interface Cost {
-  /** Near the least that was measured lately: on a busy machine anything takes long now and then. */
-  serviceMs: number;
-  replyBytes: number;
-}
+import type { StatementRecord } from '../telemetry/statements.js';
 
-const MAX_SHAPES = 10_000;
 /** A larger measurement counts so much, a smaller one wholly. */
 const WEIGHT = 0.05;
 const MAX_REPLY_BYTES = 65_536;
 
-export class ShapeCosts {
-  readonly #byShape = new Map<string, Cost>();
+export function isLight(record: StatementRecord | null, maxServiceMs: number): boolean {
+  if (record === null || record.costMs < 0) return false;
+  return record.costMs <= maxServiceMs && record.costBytes <= MAX_REPLY_BYTES;
+}
 
-  isLight(shape: string, maxServiceMs: number): boolean {
-    const cost = this.#byShape.get(shape);
-    return cost !== undefined && cost.serviceMs <= maxServiceMs && cost.replyBytes <= MAX_REPLY_BYTES;
+export function learnCost(record: StatementRecord, serviceMs: number, replyBytes: number): void {
+  if (record.costMs < 0) {
+    record.costMs = serviceMs;
+    record.costBytes = replyBytes;
+    return;
   }
-
-  note(shape: string, serviceMs: number, replyBytes: number): void {
-    const cost = this.#byShape.get(shape);
-    if (cost === undefined) {
-      if (this.#byShape.size >= MAX_SHAPES) this.#byShape.delete(this.#byShape.keys().next().value!);
-      this.#byShape.set(shape, { serviceMs, replyBytes });
-      return;
-    }
-    cost.serviceMs = Math.min(serviceMs, cost.serviceMs + (serviceMs - cost.serviceMs) * WEIGHT);
-    // One large reply is enough to know that they come.
-    cost.replyBytes = Math.max(replyBytes, cost.replyBytes + (replyBytes - cost.replyBytes) * WEIGHT);
-  }
+  // Near the least that was measured lately: on a busy machine anything takes long now and then.
+  record.costMs = Math.min(serviceMs, record.costMs + (serviceMs - record.costMs) * WEIGHT);
+  // One large reply is enough to know that they come.
+  record.costBytes = Math.max(replyBytes, record.costBytes + (replyBytes - record.costBytes) * WEIGHT);
 }

@@ -2,6 +2,7 @@
 // It knows the data path only as numbers; names follow prometheus.io/docs/practices/naming: base units, `_total` for counters.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { StatementReport } from '../admin/statements.js';
 import type {
   ClusterCounters,
   Counters,
@@ -9,6 +10,8 @@ import type {
   NodeCounters,
   WorkerCounters,
 } from './counters.js';
+import { type ClusterStatements, shapeLabel, topStatements } from './statement-report.js';
+import type { Statements } from './statements.js';
 
 /** What the process around the proxy adds. */
 export interface ProcessFacts {
@@ -25,6 +28,8 @@ export interface MetricsText {
 
 interface Sample {
   readonly counters: Counters;
+  /** Absent: none are told of. */
+  readonly statements?: { readonly top: number; readonly clusters: readonly ClusterStatements[] };
   readonly facts: ProcessFacts;
 }
 type Emit = (labels: Record<string, string>, value: number) => void;
@@ -109,6 +114,54 @@ function byClusterAnd(
         for (const [key, value] of Object.entries(record(numbers)))
           emit({ cluster, [label]: key }, value ?? 0);
       }
+    },
+  };
+}
+
+/** One series for each of the statements that have taken most of the nodes' time. */
+function byStatement(name: string, help: string, value: (statement: StatementReport) => number): Row {
+  return {
+    type: 'counter',
+    name,
+    help,
+    labels: ['cluster', 'id', 'shape'],
+    read: (sample, emit) => {
+      for (const statement of topOf(sample)) {
+        const { cluster, id, shape } = statement;
+        emit({ cluster, id, shape: shapeLabel(shape) }, value(statement));
+      }
+    },
+  };
+}
+
+/** Sorted once a scrape. */
+function topOf(sample: Sample): readonly StatementReport[] {
+  const { statements } = sample;
+  if (statements === undefined || statements.top === 0) return [];
+  let top = topBySample.get(sample);
+  if (top === undefined) {
+    top = topStatements(statements.clusters, 'time', statements.top);
+    topBySample.set(sample, top);
+  }
+  return top;
+}
+
+const topBySample = new WeakMap<Sample, readonly StatementReport[]>();
+
+function ofStatements(
+  type: Row['type'],
+  name: string,
+  help: string,
+  value: (statements: Statements) => number,
+): Row {
+  return {
+    type,
+    name,
+    help,
+    labels: ['cluster'],
+    read: (sample, emit) => {
+      for (const { cluster, statements } of sample.statements?.clusters ?? [])
+        emit({ cluster }, value(statements));
     },
   };
 }
@@ -253,6 +306,28 @@ const ROWS: readonly Row[] = [
     'Statements whose class is kept.',
     (c) => c.cacheEntries,
   ),
+  ofStatements('gauge', 'statement_shapes', 'Shapes of statements that are counted.', (s) => s.size),
+  ofStatements(
+    'counter',
+    'statement_shapes_evicted_total',
+    'Shapes of statements that are counted no longer, because heavier ones came.',
+    (s) => s.evicted,
+  ),
+  byStatement(
+    'statement_calls_total',
+    'Calls of the statements that take most time; the same few for all metrics of statements.',
+    (s) => s.calls,
+  ),
+  byStatement('statement_errors_total', 'Calls of these that ended in an error.', (s) => s.errors),
+  byStatement('statement_rows_total', 'Rows that these sent or changed.', (s) => s.rows),
+  byStatement('statement_sent_bytes_total', 'Bytes of replies to these.', (s) => s.bytes),
+  byStatement('statement_node_seconds_total', 'Time that nodes took for these.', (s) => s.nodeMs / 1000),
+  byStatement(
+    'statement_proxy_seconds_total',
+    'Time that these waited, queued or were held in the proxy.',
+    (s) => s.proxyMs / 1000,
+  ),
+  byStatement('statement_replica_calls_total', 'Calls of these that replicas answered.', (s) => s.replica),
   byCluster(
     'counter',
     'auto_prepared_executions_total',

@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { describe, type TestContext, test } from 'node:test';
 import { type AdminServer, startAdminServer } from '../../src/admin/server.js';
 import type { AdminSource, ReloadReport, StatusReport } from '../../src/admin/source.js';
+import type { StatementsQuery, StatementsReport } from '../../src/admin/statements.js';
 
 const STATUS: StatusReport = {
   version: '1.2.3',
@@ -17,6 +18,13 @@ const STATUS: StatusReport = {
   config: { path: '/etc/proxy.json', revision: 1, lastReload: null },
 };
 
+const REPORT: StatementsReport = {
+  since: '2026-01-01T00:00:00.000Z',
+  sort: 'calls',
+  statements: [],
+  clusters: [],
+};
+
 interface Fixture {
   readonly url: string;
   readonly server: AdminServer;
@@ -25,6 +33,8 @@ interface Fixture {
   ready: { ok: boolean; reasons: string[] };
   reload: ReloadReport;
   reloads: number;
+  resets: number;
+  readonly queries: readonly StatementsQuery[];
 }
 
 async function start(t: TestContext, overrides: Partial<AdminSource> = {}): Promise<Fixture> {
@@ -39,12 +49,21 @@ async function start(t: TestContext, overrides: Partial<AdminSource> = {}): Prom
       warnings: [],
     } as ReloadReport,
     reloads: 0,
+    resets: 0,
+    queries: [] as StatementsQuery[],
     errors: [] as unknown[],
   };
   const source: AdminSource = {
     status: () => STATUS,
     ready: () => fixture.ready,
     metrics: async () => ({ contentType: 'text/plain; version=0.0.4', text: 'up 1\n' }),
+    statements: (query) => {
+      fixture.queries.push(query);
+      return REPORT;
+    },
+    resetStatements: () => {
+      fixture.resets++;
+    },
     reload: async () => {
       fixture.reloads++;
       return fixture.reload;
@@ -152,6 +171,33 @@ describe('the admin server', () => {
     assert.equal((await post('Bearer let me in')).status, 401);
     fixture.token = null;
     assert.equal((await post('Bearer ')).status, 403);
+  });
+
+  test('tells statements, and refuses what it does not understand', async (t) => {
+    const { url, queries } = await start(t);
+    assert.deepEqual(await (await fetch(`${url}/api/v1/statements`)).json(), REPORT);
+    assert.equal((await fetch(`${url}/api/v1/statements?sort=rows&limit=1000&cluster=a%26b`)).status, 200);
+    assert.deepEqual(queries, [
+      { sort: 'time', limit: 20, cluster: null },
+      { sort: 'rows', limit: 1000, cluster: 'a&b' },
+    ]);
+    for (const wrong of ['sort=', 'sort=x', 'limit=0', 'limit=1001', 'limit=1.5', 'limit=x', 'order=time']) {
+      const answer = await fetch(`${url}/api/v1/statements?${wrong}`);
+      assert.equal(answer.status, 400, wrong);
+      assert.equal(typeof ((await answer.json()) as { error: unknown }).error, 'string');
+    }
+    assert.equal(queries.length, 2);
+  });
+
+  test('sets statements back only with the token', async (t) => {
+    const fixture = await start(t);
+    const post = (headers: Record<string, string>) =>
+      fetch(`${fixture.url}/api/v1/statements/reset`, { method: 'POST', headers });
+    assert.equal((await post({})).status, 401);
+    assert.equal(fixture.resets, 0);
+    const answer = await post({ authorization: 'Bearer let me in' });
+    assert.deepEqual([answer.status, await answer.json()], [200, { reset: true }]);
+    assert.equal(fixture.resets, 1);
   });
 
   test('bounds the body', async (t) => {

@@ -6,11 +6,13 @@ import { describe, type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { startAdminServer } from '../../src/admin/server.js';
 import type { NodeStatus, ReloadReport, StatusReport } from '../../src/admin/source.js';
+import type { StatementSums, StatementsReport } from '../../src/admin/statements.js';
 import { minimal, temporaryFolder } from '../config/folder.js';
-import { scheelite } from './run.js';
+import { until } from '../servers/poll.js';
+import { scheelite, start } from './run.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const COMMANDS = ['serve', 'check', 'status', 'reload', 'health', 'demo', 'schema'];
+const COMMANDS = ['serve', 'check', 'status', 'top', 'reload', 'health', 'demo', 'schema'];
 
 describe('help and version', () => {
   test('the overview names every command', async () => {
@@ -50,11 +52,11 @@ const WRONG: readonly (readonly [string[], string])[] = [
   [['serv'], 'scheelite: unknown command "serv"; did you mean "serve"?'],
   [
     ['x1y2z3'],
-    'scheelite: unknown command "x1y2z3"; there is: serve, check, status, reload, health, demo, schema',
+    'scheelite: unknown command "x1y2z3"; there is: serve, check, status, top, reload, health, demo, schema',
   ],
   [
     ['--verbose'],
-    'scheelite: unknown option "--verbose"; there is: serve, check, status, reload, health, demo, schema',
+    'scheelite: unknown option "--verbose"; there is: serve, check, status, top, reload, health, demo, schema',
   ],
   [['serve'], 'scheelite serve: --config is required'],
   [['check'], 'scheelite check: --config is required'],
@@ -216,6 +218,36 @@ const STATUS: StatusReport = {
   ],
 };
 
+const SUMS: StatementSums = {
+  calls: 40_000,
+  errors: 2,
+  rows: 39_998,
+  bytes: 5_000_000,
+  nodeMs: 8_000,
+  maxNodeMs: 31,
+  waitMs: 100,
+  holdMs: 0,
+  queueMs: 700,
+  primary: 10_000,
+  replica: 30_000,
+};
+const STATEMENTS: StatementsReport = {
+  since: '2026-01-01T00:00:00.000Z',
+  sort: 'time',
+  statements: [
+    {
+      ...SUMS,
+      cluster: 'main',
+      id: '0123456789abcdef',
+      shape: 'select * from "a\u001b[31m" where b = ?',
+      meanNodeMs: 0.2,
+      proxyMs: 800,
+      byNode: { b: 30_000, a: 10_000 },
+    },
+  ],
+  clusters: [{ cluster: 'main', tracked: 5_000, evicted: 7, other: { ...SUMS, calls: 9 } }],
+};
+
 async function fakeProxy(
   t: TestContext,
   token: string | null,
@@ -238,6 +270,8 @@ async function fakeProxy(
       status: () => STATUS,
       ready: () => ({ ok: false, reasons: ['cluster main: no primary'] }),
       metrics: async () => ({ contentType: 'text/plain', text: '' }),
+      statements: (query) => ({ ...STATEMENTS, sort: query.sort }),
+      resetStatements: () => {},
       reload: async () => fake.reload,
     },
   });
@@ -290,6 +324,55 @@ cluster main (postgres): ok, primary a, epoch 1, failover automatic, 7 clients
     const off = await scheelite(['status', '--config', file]);
     assert.equal(off.code, 3);
     assert.match(off.stderr, /admin\.enabled is false/);
+  });
+});
+
+describe('top', () => {
+  test('is a table', async (t) => {
+    const { url } = await fakeProxy(t, null);
+    const { code, stdout, stderr } = await scheelite(['top', '--once', '--sort', 'calls', '--admin', url]);
+    assert.equal(stderr, '');
+    assert.equal(code, 0);
+    // What a name has in it must not reach the terminal as a command.
+    assert.equal(
+      stdout,
+      `since 2026-01-01T00:00:00.000Z, by calls; main: 5000 shapes, 7 lighter ones left out with 9 calls
+
+CALLS  CALLS/S  TIME    MEAN    MAX   PROXY   ROWS  BYTES  ERRORS  NODES        STATEMENT
+40k    -        8000ms  0.20ms  31ms  0.02ms  40k   5.00M  2       b 75% a 25%  select * from "a [31m" where b = ?
+`,
+    );
+  });
+
+  test('is JSON with --json', async (t) => {
+    const { url } = await fakeProxy(t, null);
+    const { stdout } = await scheelite(['top', '--json', '--once', '--admin', url]);
+    assert.deepEqual(JSON.parse(stdout), STATEMENTS);
+  });
+
+  test('goes on until it is interrupted, where there is no terminal too', async (t) => {
+    const { url } = await fakeProxy(t, null);
+    const { printed, process: child, ended } = start(['top', '--interval', '0.1', '--admin', url], {});
+    t.after(() => child.kill('SIGKILL'));
+    await until('three tables', () => printed.stdout.split('CALLS/S').length > 3);
+    child.kill('SIGINT');
+    const { code, stdout } = await ended;
+    assert.equal(code, 0);
+    assert.doesNotMatch(stdout, /\u001b/);
+    // From the second on there is a rate.
+    assert.match(stdout, /^40k +0 /m);
+  });
+
+  test('says what is wrong with its options', async () => {
+    for (const [args, message] of [
+      [['--sort', 'color'], '--sort color: one of time, calls,'],
+      [['--limit', '0'], '--limit 0: a whole number'],
+      [['--interval', 'x'], '--interval x: seconds'],
+    ] as const) {
+      const { code, stderr } = await scheelite(['top', ...args]);
+      assert.equal(code, 2);
+      assert.ok(stderr.includes(message), stderr);
+    }
   });
 });
 

@@ -19,13 +19,13 @@ export interface RunOptions {
   readonly cwd?: string;
 }
 
-interface Spawned {
+export interface Spawned {
   readonly process: ChildProcess;
   readonly printed: { stdout: string; stderr: string };
   readonly ended: Promise<Ended>;
 }
 
-function start(args: readonly string[], options: RunOptions): Spawned {
+export function start(args: readonly string[], options: RunOptions): Spawned {
   const child = spawn(process.execPath, [MAIN, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...options.env },

@@ -115,14 +115,16 @@ const CASES: readonly (readonly [string, Edit, readonly string[]])[] = [
     ],
   ],
   [
-    'log and limits',
+    'log, telemetry and limits',
     (config) => {
       config.log = { level: 'debug', format: 'pretty' };
+      config.telemetry = { topStatements: 0 };
       config.limits = { drainMs: 1, maxUnitBytes: 1_000_000 };
     },
     [
       'live log.level "info" -> "debug"',
       'restart log.format "json" -> "pretty"',
+      'live telemetry.topStatements 10 -> 0',
       'live limits.maxUnitBytes 268435456 -> 1000000',
       'live limits.drainMs 30000 -> 1',
     ],

@@ -68,6 +68,7 @@ test('a listener and one node are enough', async (t) => {
     ],
     admin: { enabled: true, host: '127.0.0.1', port: 9464, token: null },
     log: { level: 'info', format: 'json' },
+    telemetry: { topStatements: 10 },
     limits: {
       maxUnitBytes: 268_435_456,
       maxStatementBytesClassified: 262_144,

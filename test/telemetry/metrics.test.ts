@@ -10,6 +10,8 @@ import {
   nodeCounters,
 } from '../../src/telemetry/counters.js';
 import { createMetrics, METRICS } from '../../src/telemetry/metrics.js';
+import { statementId } from '../../src/telemetry/statement-report.js';
+import { Statements } from '../../src/telemetry/statements.js';
 
 const facts = { version: '1.2.3', revision: 4, reloads: { applied: 3, unchanged: 0, refused: 1 } };
 
@@ -98,6 +100,32 @@ test('two proxies in one process have separate numbers', async () => {
   clusterCounters(two, 'two').epoch = 2;
   assert.equal(series((await first!.text()).text).get('scheelite_epoch{cluster="one"}'), 1);
   assert.equal(series((await second!.text()).text).has('scheelite_epoch{cluster="one"}'), false);
+});
+
+test('only the heaviest statements have series, and none when none are asked for', async () => {
+  const counters = createCounters();
+  const statements = new Statements();
+  for (let i = 0; i < 50; i++) {
+    const record = statements.obtain(i === 0 ? `select "a\\b\n${'x'.repeat(3_000)}"` : `select ? from t${i}`);
+    record.calls = 3;
+    record.nodeMs = 1_000 - i;
+    record.queueMs = 500;
+  }
+  let top = 3;
+  const clusters = [{ cluster: 'main', statements }];
+  const { text } = createMetrics(() => ({ counters, facts, statements: { top, clusters } }));
+  const ofStatements = (all: Map<string, number>) =>
+    [...all].filter(([name]) => name.startsWith('scheelite_statement_') && name.includes('shape='));
+  const all = series((await text()).text);
+  const seconds = `scheelite_statement_node_seconds_total{cluster="main",id="${statementId('select ? from t1')}",shape="select ? from t1"}`;
+  assert.equal(all.get(seconds), 0.999);
+  assert.equal(all.get(seconds.replace('node_seconds', 'proxy_seconds')), 0.5);
+  assert.equal(all.get('scheelite_statement_shapes{cluster="main"}'), 50);
+  const metrics = METRICS.filter(({ labels }) => labels.includes('shape')).length;
+  assert.equal(ofStatements(all).length, 3 * metrics);
+  for (const [name] of ofStatements(all)) assert.ok(name.length < 250, name);
+  top = 0;
+  assert.deepEqual(ofStatements(series((await text()).text)), []);
 });
 
 test('names keep the conventions', () => {

@@ -9,6 +9,7 @@ import type { ConfigInput } from '../../config/schema.js';
 import type { RunningProxy } from '../../proxy/running-proxy.js';
 import { openLog } from '../../telemetry/log.js';
 import { createMetrics } from '../../telemetry/metrics.js';
+import { statementsReport } from '../../telemetry/statement-report.js';
 import { packageVersion } from '../version.js';
 import type { DemoCluster } from './cluster.js';
 
@@ -104,12 +105,16 @@ export async function startDemoProxy(cluster: DemoCluster, logFile: string): Pro
   };
 }
 
+const TOP_STATEMENTS = 10;
+
 function adminSource(proxy: RunningProxy): AdminSource {
   const version = packageVersion();
   const startedAtMs = Date.now();
+  let statementsSinceMs = startedAtMs;
   const reloads = { applied: 0, unchanged: 0, refused: 0 };
   const metrics = createMetrics(() => ({
     counters: proxy.counters(),
+    statements: { top: TOP_STATEMENTS, clusters: proxy.statements() },
     facts: { version, revision: 1, reloads },
   }));
   return {
@@ -123,6 +128,11 @@ function adminSource(proxy: RunningProxy): AdminSource {
     }),
     ready: () => proxy.admin.ready(),
     metrics: () => metrics.text(),
+    statements: (query) => statementsReport(proxy.statements(), statementsSinceMs, query),
+    resetStatements: () => {
+      proxy.resetStatements();
+      statementsSinceMs = Date.now();
+    },
     reload: async () => ({
       at: new Date().toISOString(),
       trigger: 'api',

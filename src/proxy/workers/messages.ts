@@ -5,6 +5,7 @@ import type { Config } from '../../config/schema.js';
 import type { StoredVerifier } from '../../protocol/node-control.js';
 import type { PeerRequest } from '../../protocol/protocol.js';
 import type { Counters } from '../../telemetry/counters.js';
+import type { StatementsPart } from '../../telemetry/statements.js';
 import type { ListenerAddress } from '../running-proxy.js';
 import type { WireSnapshot } from './wire-snapshot.js';
 
@@ -35,6 +36,8 @@ export interface Use {
 
 export interface WorkerReport {
   readonly counters: Counters;
+  /** By cluster: what has been counted since the report before. */
+  readonly statements: ReadonlyMap<string, StatementsPart>;
   readonly residentBytes: number;
   readonly cpuSeconds: number;
 }

@@ -16,6 +16,8 @@ import {
   listenerCounters,
   nodeCounters,
 } from '../../telemetry/counters.js';
+import type { ClusterStatements } from '../../telemetry/statement-report.js';
+import { Statements } from '../../telemetry/statements.js';
 import { collectSnapshot } from '../collect.js';
 import type { Protocols } from '../data-path.js';
 import { LocalMonitoring } from '../monitoring.js';
@@ -44,6 +46,7 @@ interface WatchedCluster {
   readonly monitoring: LocalMonitoring;
   readonly publisher: Publisher;
   readonly protocol: Protocol;
+  readonly statements: Statements;
 }
 
 export class Supervisor implements RunningProxy {
@@ -105,7 +108,7 @@ export class Supervisor implements RunningProxy {
       settled: () => this.#settled(),
     });
     monitoring.port.onSnapshot((snapshot) => publisher.publish(snapshot));
-    return { monitoring, publisher, protocol };
+    return { monitoring, publisher, protocol, statements: new Statements() };
   }
 
   // --- start and end ----------------------------------------------------------------------------------------
@@ -204,6 +207,9 @@ export class Supervisor implements RunningProxy {
       case 'schema-changed':
         this.#broadcast(message, worker);
         break;
+      case 'report':
+        this.#addStatements(message.report);
+        break;
       case 'use':
         this.#shares.used(worker.index, message.use);
         break;
@@ -273,10 +279,23 @@ export class Supervisor implements RunningProxy {
     const call: WorkerCall = { kind: 'report' };
     const asked = this.#active().map(async (worker) => {
       const report = (await worker.call(call)) as WorkerReport;
+      this.#addStatements(report);
       if (worker.state === 'running') worker.report = report;
     });
     const timeout = new Promise<void>((resolve) => setTimeout(resolve, REPORT_TIMEOUT_MS).unref());
     await Promise.race([Promise.allSettled(asked), timeout]);
+  }
+
+  #addStatements(report: WorkerReport): void {
+    for (const [cluster, part] of report.statements) this.#clusters.get(cluster)?.statements.add(part);
+  }
+
+  statements(): ClusterStatements[] {
+    return [...this.#clusters].map(([cluster, { statements }]) => ({ cluster, statements }));
+  }
+
+  resetStatements(): void {
+    for (const { statements } of this.#clusters.values()) statements.reset();
   }
 
   counters(): Counters {

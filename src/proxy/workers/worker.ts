@@ -17,6 +17,8 @@ import { RemoteMonitoring } from './remote-monitoring.js';
 
 /** Sent unasked too, so that little is lost of what a worker counted that dies. */
 const REPORT_INTERVAL_MS = 1000;
+/** Shapes of a cluster in one report: what is beyond waits for the next. */
+const MAX_REPORTED_SHAPES = 1000;
 
 type Start = Extract<ToWorker, { type: 'start' }>;
 
@@ -137,6 +139,11 @@ class Worker {
     const { user, system } = process.cpuUsage();
     return {
       counters: this.#dataPath.counters(),
+      statements: new Map(
+        this.#dataPath
+          .statements()
+          .map(({ cluster, statements }) => [cluster, statements.drain(MAX_REPORTED_SHAPES)]),
+      ),
       residentBytes: process.memoryUsage.rss(),
       cpuSeconds: (user + system) / 1e6,
     };
