@@ -3,6 +3,7 @@
 
 import { looksLikeHint } from '../hint.js';
 import type { PostgresLexSettings } from '../statement.js';
+import { ValueRows } from '../value-rows.js';
 import {
   blockCommentEnd,
   dollarQuoteEnd,
@@ -126,6 +127,25 @@ function collapsedRows(shape: Uint8Array, length: number): number {
   return repeated ? length - 5 : length;
 }
 
+/** NULL, TRUE, FALSE and DEFAULT are items of a list as literals are. */
+const valueWords = ['null', 'true', 'false', 'default'].map((text) => Buffer.from(text));
+
+/** Whether the word from `wordAt` is one of these, and a whole item of the list that it stands in. */
+function isValueItem(
+  shape: Uint8Array,
+  wordAt: number,
+  length: number,
+  sql: Buffer,
+  behind: number,
+): boolean {
+  let i = behind;
+  while (classOf[sql[i] ?? 0] === space) i++;
+  const kind = classOf[sql[i] ?? 0];
+  if (kind !== comma && kind !== close) return false;
+  for (const value of valueWords) if (endsAs(shape, wordAt, length, value)) return true;
+  return false;
+}
+
 const plainWords = ['select', 'insert', 'update', 'delete'].map((text) => Buffer.from(text));
 
 /** Whether the text at `from` begins with one of the words of everyday scripts, which leave no state behind. */
@@ -160,10 +180,12 @@ export class PostgresLexer {
   unlisted = false;
   /** The deepest nesting of brackets. */
   depth = 0;
+  readonly #rows = new ValueRows();
 
   run(sql: Buffer, settings: PostgresLexSettings): void {
     const end = sql.length;
     const shape = this.shape;
+    const rows = this.#rows;
     const plain = settings.standardConformingStrings ? stringMode.standard : stringMode.escape;
     let length = 0;
     let i = 0;
@@ -313,10 +335,16 @@ export class PostgresLexer {
             shape[length++] = 0x20;
           }
           const wordAt = length;
+          const inList = (last === afterOpen || last === afterComma) && rows.isList(depth);
           // Past its end a typed array ignores what is written; the next token notices.
           for (let lower = fold[byte]!; lower !== 0; lower = i < end ? fold[sql[i]!]! : 0) {
             shape[length++] = lower;
             i++;
+          }
+          if (inList && length - wordAt <= 7 && isValueItem(shape, wordAt, length, sql, i)) {
+            length = last === afterComma ? wordAt - 1 : wordAt;
+            literal = placeholder.string;
+            break;
           }
           last = afterWord;
           wordCount++;
@@ -414,13 +442,19 @@ export class PostgresLexer {
           ) {
             shape[length++] = 0x20;
           }
+          rows.open(shape, length, depth, byte === 0x28);
           shape[length++] = byte;
           last = afterOpen;
           i++;
           break;
         case close:
+          if (byte === 0x29) {
+            const collapsed = collapsedRows(shape, length);
+            if (collapsed < length) rows.merged(depth);
+            const cut = collapsed < length || this.overlong ? -1 : rows.close(shape, length, depth);
+            length = cut < 0 ? collapsed : cut;
+          }
           depth--;
-          if (byte === 0x29) length = collapsedRows(shape, length);
           shape[length++] = byte;
           last = afterClose;
           i++;
