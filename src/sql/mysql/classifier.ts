@@ -21,13 +21,18 @@ export interface MysqlClassifierOptions {
 }
 
 /** A shape is shown and counted under this much of it. */
-const maxShownBytes = 2048;
+const maxShown = 2048;
 const shapeCacheBytes = 16 * 1024 * 1024;
 /** Statements whose literals matter (SET ...) are remembered by their whole text, if it is not longer. */
 const maxLiteralKeyBytes = 4096;
 const literalCacheBytes = 4 * 1024 * 1024;
+/** In place of the shape of what no server would accept, or what servers read differently. */
+const UNREADABLE = '(not readable)';
 /** More statements in one text than are judged one by one: the whole is what nobody understands. */
 const maxStatements = 1000;
+
+/** 'user'@'host', and variables whose names are strings, which look alike: a name in the shape, a literal to people. */
+const hosts = /@(['"])(?:\\[\s\S]|\1\1|(?!\1)[\s\S])*(?:\1|$)/g;
 
 interface Known {
   readonly classified: Classified;
@@ -147,12 +152,14 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
   }
 
   #shown(settings: MysqlLexSettings): string {
-    const { shape, shapeLength, shapeCut } = this.#lexer;
-    const cut = shapeCut || shapeLength > maxShownBytes;
-    const length = Math.min(shapeLength, maxShownBytes);
+    const { shape, shapeLength, shapeCut, malformed } = this.#lexer;
+    // What is a literal in it nobody can say.
+    if (malformed) return UNREADABLE;
     const encoding = settings.characterSet.startsWith('utf8') ? 'utf8' : 'latin1';
-    const text = Buffer.from(shape.buffer, shape.byteOffset, length).toString(encoding);
-    return cut ? `${text}...` : text;
+    const whole = Buffer.from(shape.buffer, shape.byteOffset, shapeLength).toString(encoding);
+    const text = whole.includes('@') ? whole.replace(hosts, '@?') : whole;
+    if (shapeCut || text.length > maxShown) return `${text.slice(0, maxShown)}...`;
+    return text;
   }
 }
 

@@ -3,7 +3,17 @@
 
 import { looksLikeHint } from '../hint.js';
 import type { MysqlLexSettings } from '../statement.js';
+import { ValueRows } from '../value-rows.js';
 import { byteClass, characterSets, charactersOf } from './characters.js';
+import {
+  beginsLiteral,
+  dollarQuotes,
+  endsItem,
+  isValueWord,
+  lastWord,
+  takesHints,
+  writeHint,
+} from './lookahead.js';
 import { spacing, spacingBySlot, wordSlot } from './spacing.js';
 import {
   endOfBinaryLiteral,
@@ -66,6 +76,10 @@ export class MysqlLexer {
   /** Something no server would accept, or that servers read differently: unclosed quotes, stray bytes. */
   malformed = false;
 
+  readonly #rows = new ValueRows();
+  /** By depth of brackets: the token that the last one is. */
+  readonly #openTokens = new Int32Array(64);
+
   scan(sql: Buffer, settings: MysqlLexSettings): void {
     const characters = charactersOf(settings.characterSet);
     const classes = characters.start;
@@ -78,6 +92,9 @@ export class MysqlLexer {
     const end = sql.length;
     const hard = maxShapeBytes + slackBytes;
     const k = tokenKind;
+    const rows = this.#rows;
+    const openTokens = this.#openTokens;
+    let depth = 0;
     let kinds = this.kinds;
     let starts = this.starts;
     let ends = this.ends;
@@ -132,7 +149,7 @@ export class MysqlLexer {
           }
           if (sql[i + 2] === 0x2b && prev === k.word && takesHints(sql, starts[t - 1]!, ends[t - 1]!)) {
             if (!hintQuotesBalance(sql, i + 3, close - 2)) malformed = true;
-            o = this.#writeHint(sql, i, close, o);
+            o = writeHint(sql, i, close, out, o, maxShapeBytes);
             if (o > maxShapeBytes) {
               o = maxShapeBytes;
               shapeCut = true;
@@ -178,6 +195,7 @@ export class MysqlLexer {
         out[o++] = 0x3b;
         prev = k.semicolon;
         state = list.none;
+        depth = 0;
         if (t === capacity && capacity < maxTokens) {
           capacity = this.#grow();
           kinds = this.kinds;
@@ -379,7 +397,7 @@ export class MysqlLexer {
           }
           for (; length > 0; length--, i++) if (o < hard) out[o++] = sql[i]!;
         }
-        if (state === list.opened || state === list.comma) {
+        if (state === list.opened || state === list.comma || (prev === k.comma && rows.isList(depth))) {
           if (isValueWord(out, wordOut, o) && endsItem(sql, i, classes)) kind = k.number;
         }
         if (out[wordOut] === 0x5f && kind === k.word && beginsLiteral(sql, i, classes)) {
@@ -436,6 +454,9 @@ export class MysqlLexer {
             if (rule === spacing.always || (rule === spacing.asWritten && ends[t - 1] !== from))
               out[o++] = 0x20;
           } else if (prev !== 0 && prev !== k.open && prev !== k.quoted) out[o++] = 0x20;
+          depth++;
+          rows.open(out, o, depth, true);
+          openTokens[depth] = t;
           out[o++] = 0x28;
           break;
         case k.close:
@@ -445,8 +466,23 @@ export class MysqlLexer {
             row = false;
             state = list.closed;
             prev = kind;
+            rows.merged(depth);
+            depth--;
             continue;
           }
+          if (rows.isList(depth) && !shapeCut && !tokensCut) {
+            const cut = rows.close(out, o, depth);
+            if (cut >= 0) {
+              // The bracket of the row before stays.
+              o = cut + 1;
+              t = openTokens[depth]! - 1;
+              depth--;
+              state = list.none;
+              prev = kind;
+              continue;
+            }
+          }
+          depth--;
           state = state === list.literal ? list.closed : list.none;
           out[o++] = 0x29;
           break;
@@ -523,73 +559,4 @@ export class MysqlLexer {
     this.ends = ends;
     return capacity;
   }
-
-  /** An optimizer hint changes what the server does: it is part of the shape, with its white space folded. */
-  #writeHint(sql: Buffer, from: number, to: number, o: number): number {
-    const out = this.shape;
-    let space = true;
-    for (let i = from; i < to && o < maxShapeBytes; i++) {
-      const b = sql[i]!;
-      if (b === 0x20 || (b >= 0x09 && b <= 0x0d)) {
-        space = true;
-        continue;
-      }
-      if (space) out[o++] = 0x20;
-      space = false;
-      out[o++] = b;
-    }
-    return o < maxShapeBytes ? o : maxShapeBytes + 1;
-  }
-}
-
-/** Dollar-quoted bodies came with programs in other languages; before, such a text was a name. */
-function dollarQuotes(settings: MysqlLexSettings): boolean {
-  return settings.flavour === 'mysql' && settings.versionNumber >= 80_100;
-}
-
-function lastWord(out: Uint8Array, o: number): number {
-  let i = o;
-  while (i > 0 && out[i - 1] !== 0x20 && out[i - 1] !== 0x28 && out[i - 1] !== 0x2e && out[i - 1] !== 0x40)
-    i--;
-  return i;
-}
-
-const hintVerbs = ['select', 'insert', 'replace', 'update', 'delete'];
-
-/** Hints are read behind these words only; elsewhere the comment is a comment. */
-function takesHints(sql: Buffer, start: number, end: number): boolean {
-  return end - start <= 7 && hintVerbs.includes(sql.toString('latin1', start, end).toLowerCase());
-}
-
-const valueWords = ['null', 'true', 'false', 'default'].map((word) => Buffer.from(word));
-
-function isValueWord(out: Uint8Array, start: number, end: number): boolean {
-  const length = end - start;
-  if (length < 4 || length > 7) return false;
-  for (const word of valueWords) {
-    if (word.length !== length) continue;
-    let i = 0;
-    while (i < length && out[start + i] === word[i]) i++;
-    if (i === length) return true;
-  }
-  return false;
-}
-
-/** Whether a comma or the closing bracket comes next, so that a word before it is a whole item of a list. */
-function endsItem(sql: Buffer, at: number, classes: Uint8Array): boolean {
-  let i = at;
-  while (i < sql.length && classes[sql[i]!] === byteClass.space) i++;
-  const cls = classes[sql[i] ?? 0];
-  return cls === byteClass.comma || cls === byteClass.close;
-}
-
-/** Whether a string, x'..', b'..', 0x.. or 0b.. comes next. */
-function beginsLiteral(sql: Buffer, at: number, classes: Uint8Array): boolean {
-  let i = at;
-  while (i < sql.length && classes[sql[i]!] === byteClass.space) i++;
-  const b = sql[i];
-  const next = sql[i + 1];
-  if (b === 0x27 || b === 0x22) return true;
-  if (b === 0x30) return next === 0x78 || next === 0x62;
-  return next === 0x27 && b !== undefined && ((b | 0x20) === 0x78 || (b | 0x20) === 0x62);
 }

@@ -32,6 +32,8 @@ export interface PostgresClassifierOptions {
 /** A shape is shown and counted under this much of it. */
 const maxShownShape = 2048;
 const shapeCacheBytes = 16 * 1024 * 1024;
+/** In place of the shape of what the server refuses. */
+const UNREADABLE = '(not readable)';
 /** Statements whose literals matter (SET ...) are remembered by their whole text, if it is not longer. */
 const maxLiteralKeyBytes = 4096;
 const literalCacheBytes = 4 * 1024 * 1024;
@@ -255,7 +257,8 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     return {
       statement: this.#unknown('not PostgreSQL by its quoting', null),
       hint: null,
-      shape: this.#shown(),
+      // What is a literal in it nobody can say.
+      shape: UNREADABLE,
     };
   }
 
