@@ -13,7 +13,7 @@ import {
   type MysqlCatalogRows,
 } from '../sql/mysql/catalog.js';
 import { createMysqlClassifier } from '../sql/mysql/classifier.js';
-import type { Classifier, MysqlLexSettings } from '../sql/statement.js';
+import type { ClassificationStats, Classifier, MysqlLexSettings } from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
 import { CACHING_SHA2 } from './auth/caching-sha2.js';
 import type { LoginContext } from './auth/client-login.js';
@@ -167,7 +167,7 @@ export class MysqlRuntime implements ProtocolRuntime {
     return this.ids.answerPeer(request);
   }
 
-  get classificationStats(): { hits: number; misses: number; entries: number } {
+  get classificationStats(): Readonly<ClassificationStats> {
     return this.classifier.stats;
   }
 }

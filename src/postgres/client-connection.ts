@@ -330,9 +330,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#batch !== null) throw new ProxyError('protocol-violation', { detail });
   }
 
-  readonly #classify = (sql: Buffer): Classified => {
+  readonly #classify = (sql: Buffer, recurs = false): Classified => {
     if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
-    const classified = this.#database!.classifier.classify(sql, this.#out.told.lexSettings);
+    const classified = this.#database!.classifier.classify(sql, this.#out.told.lexSettings, recurs);
     return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
   };
 

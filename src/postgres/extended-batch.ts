@@ -69,6 +69,9 @@ export function readExtended(
   }
 }
 
+/** `recurs`: the same bytes are likely to come again. */
+export type Classify = (sql: Buffer, recurs?: boolean) => Classified;
+
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
   /** The statements that it parses, binds or describes. */
@@ -77,13 +80,13 @@ export class ExtendedBatch {
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
   readonly #clientNames: ClientStatements;
-  readonly #classify: (sql: Buffer) => Classified;
+  readonly #classify: Classify;
   /** Parse, Describe and Bind of one text, one after the other, are one statement. */
   #noted: PreparedText | null = null;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
-  constructor(clientNames: ClientStatements, classify: (sql: Buffer) => Classified) {
+  constructor(clientNames: ClientStatements, classify: Classify) {
     this.#clientNames = clientNames;
     this.#classify = classify;
   }
@@ -109,7 +112,7 @@ export class ExtendedBatch {
   #note(text: PreparedText): void {
     if (this.#noted === text) return;
     this.#noted = text;
-    this.classified.push(this.#classify(sqlOf(text)));
+    this.classified.push(this.#classify(sqlOf(text), true));
   }
 
   /** The statement behind a client's name at this place of the batch. */

@@ -21,7 +21,12 @@ import {
   type PostgresCatalogQuery,
 } from '../sql/postgres/catalog.js';
 import { createPostgresClassifier } from '../sql/postgres/classifier.js';
-import type { Classifier, PostgresLexSettings } from '../sql/statement.js';
+import {
+  type ClassificationStats,
+  type Classifier,
+  noStats,
+  type PostgresLexSettings,
+} from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
 import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
@@ -103,6 +108,8 @@ export class PostgresRuntime implements ProtocolRuntime {
     const { readFunctions, writeFunctions, foreignTablesAreReads } = this.#routing;
     return createPostgresClassifier({
       catalog,
+      // The more databases there are the less each may keep: all together stay within a few hundred megabytes.
+      cacheShare: Math.max(1 / 64, 1 / (1 + this.#databases.size)),
       overrides: { readFunctions, writeFunctions, foreignTablesAreReads },
     });
   }
@@ -131,12 +138,10 @@ export class PostgresRuntime implements ProtocolRuntime {
     return this.cancelKeys.answerPeer(request);
   }
 
-  get classificationStats(): { hits: number; misses: number; entries: number } {
-    const sum = { hits: 0, misses: 0, entries: 0 };
+  get classificationStats(): ClassificationStats {
+    const sum = noStats();
     for (const { classifier } of this.#databases.values()) {
-      sum.hits += classifier.stats.hits;
-      sum.misses += classifier.stats.misses;
-      sum.entries += classifier.stats.entries;
+      for (const key of Object.keys(sum) as (keyof ClassificationStats)[]) sum[key] += classifier.stats[key];
     }
     return sum;
   }

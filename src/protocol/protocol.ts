@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import type { AuthMethod, AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
+import type { ClassificationStats } from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
 import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
@@ -60,7 +61,7 @@ export interface ProtocolRuntime {
   serverVersion: string;
   /** Null: the protocol prepares nothing by itself. */
   readonly autoPrepareStats: AutoPrepareStats | null;
-  readonly classificationStats: { readonly hits: number; readonly misses: number; readonly entries: number };
+  readonly classificationStats: Readonly<ClassificationStats>;
 }
 
 /** Counts since the start. */

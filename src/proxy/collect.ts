@@ -19,10 +19,13 @@ export function collectStates(
 
 function collectCluster(runtime: ClusterRuntime): void {
   const { counters, snapshot, protocol } = runtime;
-  const { hits, misses, entries } = protocol.classificationStats;
-  counters.cacheHits = hits;
-  counters.cacheMisses = misses;
-  counters.cacheEntries = entries;
+  const stats = protocol.classificationStats;
+  counters.cacheHits = stats.hits;
+  counters.cacheMisses = stats.misses;
+  counters.cacheRefusals = stats.refused;
+  counters.cacheEntries = stats.entries;
+  counters.cacheBytes = stats.bytes;
+  counters.lexedBytes = stats.lexedBytes;
   Object.assign(counters.autoPrepare, protocol.autoPrepareStats);
   counters.holding = runtime.hold.size;
   collectSnapshot(counters, runtime);

@@ -1,5 +1,5 @@
 // What a statement is, as far as routing has to know: the result of classification, the same for both dialects.
-// It knows no server, no session and no decision; types and the merge of several statements only.
+// It knows no server, no session and no decision.
 
 /**
  * Where a statement may run (the letters are those of the statement tables):
@@ -115,10 +115,30 @@ export interface Classified {
 
 /** One classifier per cluster and dialect; bounded caches inside; never throws on any input. */
 export interface Classifier<Settings> {
-  /** `sql`: the statement's bytes without a terminating zero. */
-  classify(sql: Buffer, settings: Settings): Classified;
+  /**
+   * `sql`: the statement's bytes without a terminating zero. `recurs`: the same bytes are likely to come again (a prepared text),
+   * so that it may pay to remember them as they are.
+   */
+  classify(sql: Buffer, settings: Settings, recurs?: boolean): Classified;
   /** Forget what was concluded from an older catalog. */
   catalogChanged(): void;
-  /** For the metrics: counts since start. */
-  readonly stats: { hits: number; misses: number; entries: number };
+  readonly stats: Readonly<ClassificationStats>;
+}
+
+/** For the metrics: counts since start, and what is kept now. */
+export interface ClassificationStats {
+  hits: number;
+  /** Statements that had to be judged. */
+  misses: number;
+  /** Bytes of texts that the lexer has read. */
+  lexedBytes: number;
+  /** Classes that were not kept, because their shapes came for the first time and the cache had been full. */
+  refused: number;
+  entries: number;
+  /** Of keys and values, estimated. */
+  bytes: number;
+}
+
+export function noStats(): ClassificationStats {
+  return { hits: 0, misses: 0, lexedBytes: 0, refused: 0, entries: 0, bytes: 0 };
 }

@@ -2,6 +2,8 @@
 // It knows the layout of a shape ("values (?, f()), (?, f())", with or without the first space) and no dialect.
 
 const MAX_DEPTH = 64;
+/** Literals of all kinds are alike here: control bytes up to this one are their places. */
+const MAX_PLACEHOLDER = 4;
 const values = Buffer.from('values');
 const IN = Buffer.from('in');
 
@@ -54,7 +56,11 @@ export class ValueRows {
     // The row before ends with its bracket, in front of a comma and a space.
     const inside = at - 3 - before;
     if (length - at !== inside) return -1;
-    for (let i = 0; i < inside; i++) if (shape[before + i] !== shape[at + i]) return -1;
+    for (let i = 0; i < inside; i++) {
+      const a = shape[before + i]!;
+      const b = shape[at + i]!;
+      if (a !== b && (a > MAX_PLACEHOLDER || b > MAX_PLACEHOLDER)) return -1;
+    }
     this.#at[depth] = before;
     return at - 3;
   }

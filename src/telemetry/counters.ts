@@ -98,7 +98,11 @@ export interface ClusterCounters {
   holding: number;
   cacheHits: number;
   cacheMisses: number;
+  cacheRefusals: number;
   cacheEntries: number;
+  cacheBytes: number;
+  /** Of statements, read by the lexer. */
+  lexedBytes: number;
   /** Statements that the proxy prepared for recurring unnamed ones. */
   readonly autoPrepare: { hits: number; parses: number; takenOut: number };
   readonly failovers: Record<FailoverOutcome, number>;
@@ -124,6 +128,7 @@ const PRESENT: ReadonlySet<string> = new Set([
   'clients',
   'holding',
   'cacheEntries',
+  'cacheBytes',
   'poolIdle',
   'poolLeased',
   'poolShared',
@@ -211,7 +216,10 @@ function newCluster(): ClusterCounters {
     holding: 0,
     cacheHits: 0,
     cacheMisses: 0,
+    cacheRefusals: 0,
     cacheEntries: 0,
+    cacheBytes: 0,
+    lexedBytes: 0,
     autoPrepare: { hits: 0, parses: 0, takenOut: 0 },
     failovers: zeros(FAILOVER_OUTCOMES),
     epoch: 0,

@@ -306,6 +306,30 @@ const ROWS: readonly Row[] = [
     'Statements whose class is kept.',
     (c) => c.cacheEntries,
   ),
+  byCluster(
+    'gauge',
+    'classification_cache_bytes',
+    'Memory of statements whose class is kept, estimated.',
+    (c) => c.cacheBytes,
+  ),
+  byCluster(
+    'gauge',
+    'classification_cache_hit_ratio',
+    'Part of the statements whose class was known, since the start; 1 before the first.',
+    (c) => (c.cacheHits + c.cacheMisses === 0 ? 1 : c.cacheHits / (c.cacheHits + c.cacheMisses)),
+  ),
+  byCluster(
+    'counter',
+    'classification_cache_refusals_total',
+    'Statements whose class was not kept: they came for the first time, and the cache had been full.',
+    (c) => c.cacheRefusals,
+  ),
+  byCluster(
+    'counter',
+    'classified_bytes_total',
+    'Bytes of statements that the lexer has read.',
+    (c) => c.lexedBytes,
+  ),
   ofStatements('gauge', 'statement_shapes', 'Shapes of statements that are counted.', (s) => s.size),
   ofStatements(
     'counter',

@@ -6,6 +6,7 @@ import { HintReader, looksLikeHint, parseHint } from '../../src/sql/hint.js';
 import { emptyStatement, mergeClasses } from '../../src/sql/merge.js';
 import { hashBytes, ShapeCache } from '../../src/sql/shape-cache.js';
 import type { StatementClass } from '../../src/sql/statement.js';
+import { TextCache } from '../../src/sql/text-cache.js';
 
 test('hints', () => {
   const entries = (text: string): unknown => {
@@ -73,6 +74,61 @@ test('the cache is bounded in entries and bytes, and keeps what is used', () => 
   assert.equal(cache.get(...key('y'.repeat(20_000)), 0), undefined);
   cache.clear();
   assert.deepEqual([cache.size, cache.bytes], [0, 0]);
+});
+
+test('once the cache has been full, what comes once pushes nothing out', () => {
+  const cache = new ShapeCache<number>({ maxEntries: 200, maxBytes: 1_000_000 });
+  const popular = Array.from({ length: 50 }, (_, i) => `popular ${i}`);
+  for (const [i, text] of popular.entries()) cache.set(...key(text), 0, i);
+  // Not one of them is asked for meanwhile: an order by recency alone would have lost them after 200.
+  for (let i = 0; i < 20_000; i++) {
+    const flood = key(`flood ${i}`);
+    assert.equal(cache.get(...flood, 0), undefined);
+    cache.set(...flood, 0, i);
+  }
+  for (const [i, text] of popular.entries()) assert.equal(cache.get(...key(text), 0), i, text);
+  assert.ok(cache.size <= 200);
+  assert.ok(cache.refused > 19_000);
+  // What comes again is let in.
+  const late = key('late');
+  cache.set(...late, 0, 1);
+  assert.equal(cache.get(...late, 0), undefined);
+  cache.set(...late, 0, 2);
+  assert.equal(cache.get(...late, 0), 2);
+});
+
+test('long keys and large values push nothing out either', () => {
+  const cache = new ShapeCache<number>({ maxEntries: 10_000, maxBytes: 1_000_000 });
+  cache.set(...key('popular'), 0, 1, 600);
+  for (let i = 0; i < 2_000; i++) cache.set(...key(`${i} ${'x'.repeat(30_000)}`), 0, i, 2_000);
+  assert.equal(cache.get(...key('popular'), 0), 1);
+  assert.ok(cache.bytes <= 1_000_000);
+  // The value alone is over the bound.
+  cache.set(...key('large'), 0, 1, 600_000);
+  assert.equal(cache.get(...key('large'), 0), undefined);
+});
+
+test('texts are remembered as they are, once they recur', () => {
+  const cache = new TextCache<string>();
+  const text = (n: number) => Buffer.from(`SELECT a FROM t WHERE b = ${n}`);
+  for (let i = 0; i < 20; i++) if (cache.get(text(1), 1) === null) cache.offer(text(1), 1, 'one');
+  assert.equal(cache.get(text(1), 1), 'one');
+  assert.equal(cache.get(text(1), 2), null);
+  assert.equal(cache.get(text(2), 1), null);
+  const changed = text(1);
+  changed[changed.length - 3] = 0x58;
+  assert.equal(cache.get(changed, 1), null);
+  // Bounded, whatever comes; a text that is too long is not kept.
+  for (let i = 0; i < 100_000; i++) {
+    const long = Buffer.from(`${i % 3_000} ${'y'.repeat(1_990)}`);
+    if (cache.get(long, 1) === null) cache.offer(long, 1, 'y');
+    if (i % 1_000 === 0) assert.ok(cache.bytes <= 1024 * 1024);
+  }
+  const huge = Buffer.alloc(3_000, 0x61);
+  for (let i = 0; i < 20; i++) if (cache.get(huge, 1) === null) cache.offer(huge, 1, 'huge');
+  assert.equal(cache.get(huge, 1), null);
+  cache.clear();
+  assert.deepEqual([cache.bytes, cache.get(text(1), 1)], [0, null]);
 });
 
 function statement(route: StatementClass['route'], more: Partial<StatementClass> = {}): StatementClass {

@@ -3,8 +3,14 @@
 
 import { HintReader } from '../hint.js';
 import { emptyStatement, mergeClasses } from '../merge.js';
-import { hashBytes, ShapeCache } from '../shape-cache.js';
-import type { Classified, Classifier, MysqlLexSettings, StatementClass } from '../statement.js';
+import { hashBytes, ShapeCache, valueBytes } from '../shape-cache.js';
+import {
+  type Classified,
+  type Classifier,
+  type MysqlLexSettings,
+  noStats,
+  type StatementClass,
+} from '../statement.js';
 import type { Context, Draft, MysqlOverrides, Rules } from './context.js';
 import { judgeStatement } from './judge.js';
 import { MysqlLexer } from './lexer.js';
@@ -51,7 +57,7 @@ const bracketed: Classified = {
 };
 
 class MysqlClassifier implements Classifier<MysqlLexSettings> {
-  readonly stats = { hits: 0, misses: 0, entries: 0 };
+  readonly stats = noStats();
   readonly #catalog: () => MysqlCatalog | null;
   readonly #reads: ReadonlySet<string>;
   readonly #writes: ReadonlySet<string>;
@@ -77,7 +83,7 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
     this.#seen = this.#catalog();
     this.#shapes.clear();
     this.#literals.clear();
-    this.stats.entries = 0;
+    this.#noteSizes();
   }
 
   classify(sql: Buffer, settings: MysqlLexSettings): Classified {
@@ -85,10 +91,18 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
     if (settings.bracketNames === true && sql.includes(bracket)) return bracketed;
     const lexer = this.#lexer;
     lexer.scan(sql, settings);
+    this.stats.lexedBytes += sql.length;
     const classified = this.#lookUp(sql, settings);
     if (lexer.hintStart < 0) return classified;
     const hint = this.#hints.read(sql, lexer.hintStart, lexer.hintEnd);
     return hint === null ? classified : { statement: classified.statement, hint, shape: classified.shape };
+  }
+
+  #noteSizes(): void {
+    const { stats } = this;
+    stats.entries = this.#shapes.size + this.#literals.size;
+    stats.bytes = this.#shapes.bytes + this.#literals.bytes;
+    stats.refused = this.#shapes.refused + this.#literals.refused;
   }
 
   #lookUp(sql: Buffer, settings: MysqlLexSettings): Classified {
@@ -108,9 +122,17 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
       this.stats.misses++;
       const { statement, byLiterals } = this.#judge(sql, settings);
       const classified = { statement, hint: null, shape: this.#shown(settings) };
-      this.#shapes.set(lexer.shape, 0, lexer.shapeLength, hash, salt, { classified, byLiterals });
+      this.#shapes.set(
+        lexer.shape,
+        0,
+        lexer.shapeLength,
+        hash,
+        salt,
+        { classified, byLiterals },
+        valueBytes(classified),
+      );
       if (byLiterals) this.#keepLiterals(sql, settings, classified);
-      this.stats.entries = this.#shapes.size + this.#literals.size;
+      this.#noteSizes();
       return classified;
     }
     if (!known.byLiterals) {
@@ -132,13 +154,15 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
     this.stats.misses++;
     const classified = { statement: this.#judge(sql, settings).statement, hint: null, shape };
     this.#keepLiterals(sql, settings, classified);
-    this.stats.entries = this.#shapes.size + this.#literals.size;
+    this.#noteSizes();
     return classified;
   }
 
   #keepLiterals(sql: Buffer, settings: MysqlLexSettings, classified: Classified): void {
     if (sql.length > maxLiteralKeyBytes) return;
-    this.#literals.set(sql, 0, sql.length, hashBytes(sql, 0, sql.length), literalSalt(settings), classified);
+    const hash = hashBytes(sql, 0, sql.length);
+    const bytes = valueBytes(classified);
+    this.#literals.set(sql, 0, sql.length, hash, literalSalt(settings), classified, bytes);
   }
 
   #judge(sql: Buffer, settings: MysqlLexSettings): { statement: StatementClass; byLiterals: boolean } {

@@ -4,8 +4,16 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import { HintReader } from '../hint.js';
 import { emptyStatement, mergeClasses } from '../merge.js';
-import { hashBytes, ShapeCache } from '../shape-cache.js';
-import type { Classified, Classifier, Hint, PostgresLexSettings, StatementClass } from '../statement.js';
+import { hashBytes, ShapeCache, valueBytes } from '../shape-cache.js';
+import {
+  type Classified,
+  type Classifier,
+  type Hint,
+  noStats,
+  type PostgresLexSettings,
+  type StatementClass,
+} from '../statement.js';
+import { TextCache } from '../text-cache.js';
 import type { PostgresCatalog } from './catalog.js';
 import { primary, statementClass } from './class.js';
 import { type Judged, judge } from './judge.js';
@@ -26,6 +34,8 @@ export interface PostgresClassifierOptions {
   catalog: () => PostgresCatalog | null;
   /** Shapes remembered; default 10,000. */
   cacheEntries?: number;
+  /** Of that, and of the bytes; default 1. */
+  cacheShare?: number;
   overrides?: PostgresOverrides;
 }
 
@@ -85,22 +95,27 @@ const rollbackToShape: Classified = {
 const emptyShape: Classified = { statement: emptyStatement, hint: null, shape: '' };
 
 class PostgresClassifier implements Classifier<PostgresLexSettings> {
-  readonly stats = { hits: 0, misses: 0, entries: 0 };
+  readonly stats = noStats();
   readonly #catalog: () => PostgresCatalog | null;
   readonly #overrides: PostgresOverrides;
   readonly #lexer = new PostgresLexer();
   readonly #hints = new HintReader();
   readonly #shapes: ShapeCache<Known>;
   readonly #literals: ShapeCache<Classified>;
+  readonly #texts = new TextCache<Classified>();
   #seen: PostgresCatalog | null;
   #rules: PostgresRules;
 
   constructor(options: PostgresClassifierOptions) {
-    const maxEntries = options.cacheEntries ?? 10_000;
+    const share = options.cacheShare ?? 1;
+    const maxEntries = Math.ceil((options.cacheEntries ?? 10_000) * share);
     this.#catalog = options.catalog;
     this.#overrides = options.overrides ?? {};
-    this.#shapes = new ShapeCache({ maxEntries, maxBytes: shapeCacheBytes });
-    this.#literals = new ShapeCache({ maxEntries: Math.ceil(maxEntries / 4), maxBytes: literalCacheBytes });
+    this.#shapes = new ShapeCache({ maxEntries, maxBytes: shapeCacheBytes * share });
+    this.#literals = new ShapeCache({
+      maxEntries: Math.ceil(maxEntries / 4),
+      maxBytes: literalCacheBytes * share,
+    });
     this.#seen = options.catalog();
     this.#rules = new PostgresRules(this.#seen, this.#overrides);
   }
@@ -110,13 +125,30 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     this.#rules = new PostgresRules(this.#seen, this.#overrides);
     this.#shapes.clear();
     this.#literals.clear();
-    this.stats.entries = 0;
+    this.#texts.clear();
+    this.#noteSizes();
   }
 
-  classify(sql: Buffer, settings: PostgresLexSettings): Classified {
+  classify(sql: Buffer, settings: PostgresLexSettings, recurs = false): Classified {
     if (this.#catalog() !== this.#seen) this.catalogChanged();
+    if (!recurs) return this.#classify(sql, settings);
+    const { clientEncoding: encoding = 'UTF8' } = settings;
+    if (encoding !== 'UTF8' && misleadingEncodings.has(encoding)) return this.#classify(sql, settings);
+    const salt = settings.standardConformingStrings ? 1 : 2;
+    const known = this.#texts.get(sql, salt);
+    if (known !== null) {
+      this.stats.hits++;
+      return known;
+    }
+    const classified = this.#classify(sql, settings);
+    this.#texts.offer(sql, salt, classified);
+    return classified;
+  }
+
+  #classify(sql: Buffer, settings: PostgresLexSettings): Classified {
     const lexer = this.#lexer;
     lexer.run(sql, settings);
+    this.stats.lexedBytes += sql.length;
     if (settings.clientEncoding !== undefined && misleadingEncodings.has(settings.clientEncoding)) {
       if (!isAscii(sql))
         return {
@@ -129,6 +161,13 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     if (lexer.hintStart < 0) return classified;
     const hint: Hint | null = this.#hints.read(sql, lexer.hintStart, lexer.hintEnd);
     return hint === null ? classified : { statement: classified.statement, hint, shape: classified.shape };
+  }
+
+  #noteSizes(): void {
+    const { stats } = this;
+    stats.entries = this.#shapes.size + this.#literals.size;
+    stats.bytes = this.#shapes.bytes + this.#literals.bytes;
+    stats.refused = this.#shapes.refused + this.#literals.refused;
   }
 
   #lookUp(sql: Buffer, settings: PostgresLexSettings): Classified {
@@ -148,8 +187,16 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     if (known === undefined) {
       const { statement, needsLiterals } = this.#judgeAll(sql, settings, false);
       const classified = { statement, hint: null, shape: this.#shown() };
-      this.#shapes.set(lexer.shape, 0, lexer.length, hash, 0, { classified, byLiterals: needsLiterals });
-      this.stats.entries = this.#shapes.size + this.#literals.size;
+      this.#shapes.set(
+        lexer.shape,
+        0,
+        lexer.length,
+        hash,
+        0,
+        { classified, byLiterals: needsLiterals },
+        valueBytes(classified),
+      );
+      this.#noteSizes();
       if (!needsLiterals) {
         this.stats.misses++;
         return classified;
@@ -189,8 +236,8 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     this.stats.misses++;
     const { statement } = this.#judgeAll(sql, settings, true);
     const classified = { statement, hint: null, shape };
-    if (kept) this.#literals.set(sql, start, end, hash, salt, classified);
-    this.stats.entries = this.#shapes.size + this.#literals.size;
+    if (kept) this.#literals.set(sql, start, end, hash, salt, classified, valueBytes(classified));
+    this.#noteSizes();
     return classified;
   }
 
@@ -321,7 +368,7 @@ function freeze(statement: StatementClass): StatementClass {
   return Object.freeze(statement);
 }
 
-/** A classifier for one cluster; its caches are bounded by `cacheEntries` and by 20 MB of keys. */
+/** A classifier for one cluster; its caches are bounded by `cacheEntries` and by 20 MB of keys and values. */
 export function createPostgresClassifier(
   options: PostgresClassifierOptions,
 ): Classifier<PostgresLexSettings> {
