@@ -9,6 +9,7 @@ import { poolingTests } from './pooling.js';
 import { replicaTests } from './replicas.js';
 import { routingTests } from './routing.js';
 import { Stage } from './stage.js';
+import { statementTests } from './statements.js';
 
 export function commonSuite(kind: Kind, version?: number): void {
   const label = version === undefined ? kind : `${kind} ${version}`;
@@ -21,6 +22,7 @@ export function commonSuite(kind: Kind, version?: number): void {
     await t.test('consistency', (t) => consistencyTests(t, stage));
     await t.test('pooling', (t) => poolingTests(t, stage));
     await t.test('replicas', (t) => replicaTests(t, stage));
+    await t.test('statements', (t) => statementTests(t, stage));
     await t.test('operations', (t) => operationTests(t, stage));
     // Last: the cluster is another one afterwards.
     await t.test('failover', (t) => failoverTests(t, stage));
