@@ -241,7 +241,8 @@ export class PostgresServerConnection implements ServerConnection {
 
   #onMessage(): void {
     const { type, buffer, start, isFirst, isLast } = this.#framer;
-    if (type === BACKEND.dataRow || type === BACKEND.copyData) this.#framer.joinSame();
+    const isRow = type === BACKEND.dataRow || type === BACKEND.copyData;
+    const joined = isRow ? this.#framer.joinSame() : 0;
     const end = this.#framer.end;
     const head = this.#expectations[0];
     switch (type) {
@@ -276,7 +277,7 @@ export class PostgresServerConnection implements ServerConnection {
       return;
     }
     if (type === BACKEND.dataRow) {
-      if (isFirst) head.untaggedRows++;
+      head.untaggedRows += joined + (isFirst ? 1 : 0);
     } else if (type === BACKEND.commandComplete) {
       if (isFirst) head.complete(parseCommandComplete(buffer, start, end));
     } else if (type === BACKEND.portalSuspended) head.suspend();

@@ -176,9 +176,7 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
   assert.ok(after.cacheEntries <= CACHE_ENTRIES, `${after.cacheEntries} entries`);
   assert.ok(after.cacheBytes <= CACHE_BYTES, `${after.cacheBytes} bytes`);
   assert.ok(after.cacheRefusals > 0);
-  const [{ statements }] = front.proxy.proxy.statements() as [
-    { statements: { size: number; chars: number } },
-  ];
+  const { statements } = front.proxy.proxy.statements()[0]!;
   assert.ok(statements.size <= DEFAULT_LIMITS.maxShapes);
   assert.ok(statements.chars <= DEFAULT_LIMITS.maxShapeChars);
   // Nothing that is popular was forgotten, by the cache of classes or by the statistics.

@@ -186,22 +186,25 @@ export class Framer {
 
   /**
    * Behind the whole message that was answered last: those of the same type that follow it in one piece of memory, and are
-   * whole, belong to the answer too. Rows that are only passed on need no look at each.
+   * whole, belong to the answer too. Rows that are only passed on need no look at each. Answers how many these are.
    */
-  joinSame(): void {
+  joinSame(): number {
     const chunk = this.#chunk;
-    if (this.buffer !== chunk || this.#streamLeft > 0 || this.#phase !== 'messages') return;
+    if (this.buffer !== chunk || this.#streamLeft > 0 || this.#phase !== 'messages') return 0;
     const limit = this.#limits[this.type]!;
     const last = chunk.length - HEADER_BYTES;
     let at = this.end;
+    let joined = 0;
     while (at <= last && chunk[at] === this.type) {
       const total = 1 + chunk.readInt32BE(at + 1);
       // Whatever is wrong with it, `next` says so.
       if (total < HEADER_BYTES || total > limit || total > chunk.length - at) break;
       at += total;
+      joined++;
     }
     this.end = at;
     this.#position = at;
+    return joined;
   }
 
   /** A chunk that has been read, and answered, must not be kept alive by us. */
