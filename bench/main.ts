@@ -8,6 +8,7 @@ import { chart } from './chart.js';
 import { raiseFileLimit } from './file-limit.js';
 import { fill } from './fill.js';
 import { idleMemory, idleTable } from './idle-memory.js';
+import { lexerBench } from './lexer.js';
 import { type Options, parseOptions, USAGE, UsageError } from './options.js';
 import { type CpuProfile, profileLines, type Window } from './profile.js';
 import { failed, headOf, leftOutOf, type Report, rowsOf, troubles } from './report.js';
@@ -159,6 +160,10 @@ async function main(): Promise<number> {
   const args = process.argv.slice(2);
   if (args.includes('--help') || args.includes('-h')) {
     print([USAGE]);
+    return EXIT.ok;
+  }
+  if (args[0] === 'lexer') {
+    await lexerBench(args.slice(1));
     return EXIT.ok;
   }
   let options: Options;

@@ -35,6 +35,7 @@ export interface Options {
 export const USAGE = `Usage: npm run bench -- <scenario> [options]
 
 ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`).join('\n')}
+  lexer        what a statement costs on its way to a class, without servers (--rounds, --json only)
 
   --mode simple,extended,prepared,text  how statements are sent; the last two to MySQL and MariaDB
   --clients 16,64                       client connections
