@@ -1,6 +1,7 @@
 // One face over the drivers of applications (pg, mysql2), so that one suite runs over all kinds of cluster.
 // It knows how a client talks, not what a proxy is.
 
+import { createHash } from 'node:crypto';
 import { Socket } from 'node:net';
 import mysql from 'mysql2/promise';
 import pg from 'pg';
@@ -73,7 +74,11 @@ class PostgresClient implements Client {
   }
 
   async execute(sql: string, values: readonly Value[] = []): Promise<Row[]> {
-    const { rows } = await this.#client.query<Row>({ name: sql, text: numbered(sql), values: [...values] });
+    const { rows } = await this.#client.query<Row>({
+      name: nameOf(sql),
+      text: numbered(sql),
+      values: [...values],
+    });
     return rows;
   }
 
@@ -91,6 +96,11 @@ class PostgresClient implements Client {
 /** Several statements in one string give a list of results, which pg's types do not tell. */
 function lastRows(result: pg.QueryResult<Row> | pg.QueryResult<Row>[]): Row[] {
   return (Array.isArray(result) ? result.at(-1)?.rows : result.rows) ?? [];
+}
+
+/** pg warns of names that are longer than an identifier. */
+function nameOf(sql: string): string {
+  return sql.length <= 63 ? sql : createHash('sha256').update(sql).digest('base64url');
 }
 
 function numbered(sql: string): string {

@@ -22,9 +22,17 @@ interface Status {
   }[];
 }
 
+/** What a test wants otherwise than a storm: taken as it is into the configuration, so that the proxy says what it refuses. */
+export interface ProxyChanges {
+  readonly cluster?: Readonly<Record<string, unknown>>;
+  readonly top?: Readonly<Record<string, unknown>>;
+}
+
 export interface StormProxy {
   readonly host: string;
   readonly port: number;
+  /** `host:port` of its admin server. */
+  readonly admin: string;
   /** Undefined when it has died. */
   readonly pid: number | undefined;
   status(): Promise<Status>;
@@ -34,7 +42,11 @@ export interface StormProxy {
   stop(): Promise<void>;
 }
 
-export async function startStormProxy(cluster: TestCluster, workers = 1): Promise<StormProxy> {
+export async function startStormProxy(
+  cluster: TestCluster,
+  workers = 1,
+  changes: ProxyChanges = {},
+): Promise<StormProxy> {
   const folder = newFolder('storm');
   mkdirSync(folder, { mode: 0o700 });
   const file = join(folder, 'proxy.config.json');
@@ -52,10 +64,12 @@ export async function startStormProxy(cluster: TestCluster, workers = 1): Promis
         pool: { waitTimeoutMs: 55_000 },
         // One failover after another is what it is for.
         failover: { mode: 'automatic', blockMs: 0 },
+        ...changes.cluster,
       },
     ],
     workers,
     admin: { host, port: 0 },
+    ...changes.top,
   };
   writeFileSync(file, JSON.stringify(config), { mode: 0o600 });
   const logFile = join(folder, 'log');
@@ -83,13 +97,19 @@ export async function startStormProxy(cluster: TestCluster, workers = 1): Promis
     const answer = await fetch(`http://${ready.admin}/api/v1/status`);
     return ((await answer.json()) as { clusters: readonly Status[] }).clusters[0]!;
   };
-  await until('the proxy to know all nodes', async () => {
-    const { primary, nodes } = await status();
-    return primary !== null && nodes.every((node) => node.takesReads || node.takesWrites);
-  });
+  try {
+    await until('the proxy to know all nodes', async () => {
+      const { primary, nodes } = await status();
+      return primary !== null && nodes.every((node) => node.takesReads || node.takesWrites);
+    });
+  } catch (error) {
+    await server.kill();
+    throw error;
+  }
   return {
     host,
     port: ready.listeners[0]!.port,
+    admin: ready.admin,
     get pid() {
       return server.pid;
     },

@@ -1,0 +1,5 @@
+// The history checker in short, on mysql.
+
+import { shortRun } from './short-run.js';
+
+shortRun('mysql');
