@@ -33,9 +33,9 @@ test('a file is judged: exit status, story and counts', async (t) => {
   await writeHistory(file, { head, entries: [...good, { s: 'a', at: [4, 5], do: [['r', 'r1', 0, null]] }] });
   const { status, stderr, last } = consistency('--check', file);
   assert.equal(status, 1, stderr);
-  assert.match(stderr, /^monotonic-reads: operation 2 read depth 0 of r1/m);
+  assert.match(stderr, /^read-your-writes: operation 2 read depth 0 of r1/m);
   const result = JSON.parse(last) as { violations: Record<string, number>; seed: number; operations: number };
-  assert.equal(result.violations['monotonic-reads'], 1);
+  assert.equal(result.violations['read-your-writes'], 1);
   assert.equal(result.operations, 3);
   assert.equal(result.seed, 42);
 });

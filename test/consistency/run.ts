@@ -68,6 +68,8 @@ export interface RunResult {
 
 const REGISTERS = 150;
 const SLOTS = 24;
+/** Of sessions in turn. */
+const WRITE_SHARES = [0.3, 0.05, 0.01, 0.01];
 /** Of a pool, for each session. */
 const CONNECTIONS_PER_SESSION = 0.5;
 /** So much nobody stands still for. */
@@ -214,7 +216,7 @@ class Run {
           name: scope === 'connection' ? ({ number }) => `c${number}` : () => `k${key}`,
           prefix: scope === 'connection' ? '' : `/* scheelite: session=k${key} */ `,
           // Most sessions read, and so have their reads on replicas even when these are late.
-          writeShare: i % 4 === 0 ? 0.3 : 0.04,
+          writeShare: WRITE_SHARES[i % WRITE_SHARES.length]!,
           nodeAt: (port) => nodes.get(String(port)) ?? `port ${String(port)}`,
           mayGoOn: () => recorder.operations < operations,
         });
