@@ -267,8 +267,7 @@ class Run {
 /** Why the run could not take place: what the proxy said of its configuration; null: it was something else. */
 export function refusalOf(error: unknown): string | null {
   const text = describeError(error);
-  const line = text
-    .split('\n')
-    .find((each) => /not built yet|invalid configuration|clusters\[?\.?0/i.test(each));
-  return line?.trim() ?? null;
+  if (!/ended while it started/.test(text)) return null;
+  const line = text.split('\n').find((each) => /proxy\.config\.json:\d+:\d+: /.test(each));
+  return line?.replace(/^.*proxy\.config\.json:\d+:\d+: /, '').trim() ?? null;
 }
