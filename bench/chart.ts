@@ -12,6 +12,7 @@ export interface Bar {
 const COLORS: Record<SubjectName, string> = {
   direct: '#8a8f98',
   scheelite: '#d9480f',
+  'scheelite-eventual': '#f08c00',
   pgbouncer: '#1971c2',
   haproxy: '#2f9e44',
   pgpool: '#9c36b5',

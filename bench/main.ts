@@ -8,6 +8,7 @@ import { chart } from './chart.js';
 import { raiseFileLimit } from './file-limit.js';
 import { fill } from './fill.js';
 import { idleMemory, idleTable } from './idle-memory.js';
+import { lateReplicas, lateTable } from './late-replicas.js';
 import { lexerBench } from './lexer.js';
 import { type Options, parseOptions, USAGE, UsageError } from './options.js';
 import { type CpuProfile, profileLines, type Window } from './profile.js';
@@ -146,6 +147,23 @@ async function runIdleScenario(options: Options, cluster: TestCluster) {
   return failures.length > 0 || absent.length > 0 ? EXIT.failed : EXIT.ok;
 }
 
+async function runLateScenario(options: Options, cluster: TestCluster) {
+  const startedAt = new Date().toISOString();
+  const before = loadavg()[0] ?? Number.NaN;
+  const rows = await lateReplicas(options, cluster, say);
+  const loadAverages = [before, loadavg()[0] ?? Number.NaN];
+  const failures = rows.flatMap((row) =>
+    row.failures.map((why) => `FAILED ${row.mode}, ${row.policy}: ${why}`),
+  );
+  print([...[...lateTable(rows), ...failures], `load average before and after: ${loadAverages.join(', ')}`]);
+  if (options.json !== null) {
+    const head = headOf(options, `${options.server} ${cluster.version}`);
+    const report = { ...head, startedAt, machine: machine(), loadAverages, rows };
+    writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
+  }
+  return failures.length > 0 ? EXIT.failed : EXIT.ok;
+}
+
 /** Of any one process: a proxy has a socket for each client, some have two; so many have the load tool and we. */
 function filesOf({ clients, subjects }: Options): number {
   const sockets = clients.flatMap((count) =>
@@ -179,6 +197,7 @@ async function main(): Promise<number> {
   say(`starting ${options.server} with two replicas`);
   const cluster = await start(options);
   try {
+    if (scenario.tool === 'late') return await runLateScenario(options, cluster);
     if (scenario.tool === 'idle') return await runIdleScenario(options, cluster);
     return await runLoadScenario(options, scenario, cluster);
   } finally {

@@ -1,7 +1,9 @@
 // The benchmark's command line: from words to checked options.
 
 import { parseArgs } from 'node:util';
+import { POLICIES } from './policies.js';
 import {
+  LATE_MODES,
   MODES,
   type Mode,
   modesFor,
@@ -28,6 +30,8 @@ export interface Options {
   readonly scale: number;
   readonly json: string | null;
   readonly chart: string | null;
+  /** Of the scenario `consistency`, in place of all. */
+  readonly levels: readonly string[] | null;
   /** A CPU profile of Scheelite, by function. */
   readonly profile: boolean;
 }
@@ -38,6 +42,8 @@ ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`
   lexer        what a statement costs on its way to a class, without servers (--rounds, --json only)
 
   --mode simple,extended,prepared,text  how statements are sent; the last two to MySQL and MariaDB
+  --mode ${LATE_MODES.join(',')}            of consistency: how far behind the replicas are
+  --levels ${POLICIES.join(',')}    of consistency
   --clients 16,64                       client connections
   --seconds 5                           of each run
   --rounds 3                            the figures are medians over the rounds
@@ -77,7 +83,7 @@ export function parseOptions(args: readonly string[]): Options {
     values.mode === undefined
       ? modesFor(kind, scenario.defaultModes)
       : list(values.mode).map((word) =>
-          oneOf('mode', oneOf('mode', word, MODES), modesFor(kind, scenario.modes)),
+          oneOf('mode', oneOf('mode', word, [...MODES, ...LATE_MODES]), modesFor(kind, scenario.modes)),
         );
   const subjects =
     values.subjects === undefined
@@ -85,6 +91,8 @@ export function parseOptions(args: readonly string[]): Options {
       : list(values.subjects).map((word) => oneOf('subjects', word, SUBJECTS));
   const deaf = subjects.find((subject) => !speaks(subject, kind));
   if (deaf !== undefined) throw new UsageError(`--subjects ${deaf}: it does not speak to ${server}`);
+  if (scenario.tool === 'late' && subjects.some((subject) => subject !== 'scheelite'))
+    throw new UsageError('--subjects: the levels of scheelite are compared with each other');
   if (scenario.tool === 'idle' && subjects.includes('direct'))
     throw new UsageError('--subjects direct: without a proxy there is no memory of a proxy');
   return {
@@ -101,6 +109,8 @@ export function parseOptions(args: readonly string[]): Options {
     scale: number('scale', values.scale, 1_000),
     json: values.json ?? null,
     chart: values.chart ?? (values.json === undefined ? null : `${values.json.replace(/\.json$/, '')}.svg`),
+    levels:
+      values.levels === undefined ? null : list(values.levels).map((word) => oneOf('levels', word, POLICIES)),
     profile: values.profile,
   };
 }
@@ -120,6 +130,7 @@ function parse(args: readonly string[]) {
         scale: { type: 'string', default: '4' },
         json: { type: 'string' },
         chart: { type: 'string' },
+        levels: { type: 'string' },
         profile: { type: 'boolean', default: false },
       },
     });

@@ -2,11 +2,23 @@
 
 import type { Kind } from '../test/servers/available.js';
 
-export const SUBJECTS = ['direct', 'scheelite', 'pgbouncer', 'haproxy', 'pgpool', 'mysqlrouter'] as const;
+export const SUBJECTS = [
+  'direct',
+  'scheelite',
+  /** The same at level `eventual`: what session consistency costs. */
+  'scheelite-eventual',
+  'pgbouncer',
+  'haproxy',
+  'pgpool',
+  'mysqlrouter',
+] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 
 export const MODES = ['simple', 'extended', 'prepared', 'text'] as const;
-export type Mode = (typeof MODES)[number] | 'idle';
+/** How far behind the replicas are, where that is what the scenario is about. */
+export const LATE_MODES = ['20ms', '200ms', '2000ms'] as const;
+export type LateMode = (typeof LATE_MODES)[number];
+export type Mode = (typeof MODES)[number] | LateMode | 'idle';
 
 /** A server as `--server` names it. */
 export const SERVERS = {
@@ -65,8 +77,13 @@ export interface IdleScenario extends ScenarioBase {
   readonly tool: 'idle';
 }
 
+/** Reads and writes over replicas that are late, at each level of consistency. */
+export interface LateScenario extends ScenarioBase {
+  readonly tool: 'late';
+}
+
 export type LoadScenario = PgbenchScenario | SysbenchScenario | CopyScenario | NeighboursScenario;
-export type Scenario = LoadScenario | IdleScenario;
+export type Scenario = LoadScenario | IdleScenario | LateScenario;
 
 const all: readonly Scenario[] = [
   {
@@ -176,6 +193,16 @@ const all: readonly Scenario[] = [
     defaultClients: [1_000],
     defaultSubjects: ['scheelite', 'pgbouncer', 'haproxy'],
   },
+  {
+    name: 'consistency',
+    what: '10 % writes over replicas that are 20 ms, 200 ms and 2 s behind, at each level of consistency',
+    tool: 'late',
+    servers: ['postgres', 'postgres15', 'mysql', 'mariadb'],
+    modes: LATE_MODES,
+    defaultModes: LATE_MODES,
+    defaultClients: [256],
+    defaultSubjects: ['scheelite'],
+  },
 ];
 
 export const SCENARIOS: ReadonlyMap<string, Scenario> = new Map(
@@ -194,9 +221,9 @@ export function speaks(subject: SubjectName, kind: Kind): boolean {
 }
 
 const MODES_OF: Record<Kind, readonly Mode[]> = {
-  postgres: ['simple', 'extended', 'prepared', 'idle'],
-  mysql: ['text', 'prepared', 'idle'],
-  mariadb: ['text', 'prepared', 'idle'],
+  postgres: ['simple', 'extended', 'prepared', 'idle', ...LATE_MODES],
+  mysql: ['text', 'prepared', 'idle', ...LATE_MODES],
+  mariadb: ['text', 'prepared', 'idle', ...LATE_MODES],
 };
 
 /** Of these modes, those that the server's load tool has. */

@@ -24,7 +24,7 @@ export interface RunningScheelite {
   stop(): Promise<CpuProfile[]>;
 }
 
-function configFor(cluster: TestCluster): ConfigInput {
+function configFor(cluster: TestCluster, level: 'session' | 'eventual'): ConfigInput {
   return {
     listeners: [{ name: 'bench', host, port: 0 }],
     clusters: [
@@ -33,6 +33,7 @@ function configFor(cluster: TestCluster): ConfigInput {
         protocol: cluster.kind === 'postgres' ? 'postgres' : 'mysql',
         nodes: cluster.nodes.map(({ name, host, port }) => ({ name, host, port })),
         monitor: cluster.superuser,
+        consistency: { level },
       },
     ],
     admin: { host, port: 0 },
@@ -61,11 +62,15 @@ function readyLine(log: string): ReadyLine | undefined {
   return line === undefined ? undefined : (JSON.parse(line) as ReadyLine);
 }
 
-export async function startScheelite(cluster: TestCluster, profile = false): Promise<RunningScheelite> {
+export async function startScheelite(
+  cluster: TestCluster,
+  profile = false,
+  level: 'session' | 'eventual' = 'session',
+): Promise<RunningScheelite> {
   const folder = newFolder('bench');
   mkdirSync(folder, { mode: 0o700 });
   const config = join(folder, 'proxy.config.json');
-  writeFileSync(config, JSON.stringify(configFor(cluster)), { mode: 0o600 });
+  writeFileSync(config, JSON.stringify(configFor(cluster, level)), { mode: 0o600 });
   const logFile = join(folder, 'log');
   const profiling = profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
   const server = new ServerProcess({

@@ -53,7 +53,7 @@ const MOST_PGPOOL_CLIENTS = 256;
 
 /** Whether each client of the subject is a connection of a server as well. */
 export function connectsEachClient(name: SubjectName): boolean {
-  return name !== 'scheelite' && name !== 'pgbouncer';
+  return name !== 'scheelite' && name !== 'scheelite-eventual' && name !== 'pgbouncer';
 }
 
 /** Why the subject is left out with so many clients; null if it is not. */
@@ -87,8 +87,10 @@ export async function startSubject(
       const { host, port } = primary;
       return { ...{ name, host, port }, pids: [], complaints: () => [], stop: async () => [] };
     }
-    case 'scheelite': {
-      const running = await startScheelite(cluster, options.profile);
+    case 'scheelite':
+    case 'scheelite-eventual': {
+      const level = name === 'scheelite' ? 'session' : 'eventual';
+      const running = await startScheelite(cluster, options.profile && name === 'scheelite', level);
       const { host, port, pid } = running;
       return {
         ...{ name, host, port },

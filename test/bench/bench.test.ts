@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { IdleRow } from '../../bench/idle-memory.js';
+import type { LateRow } from '../../bench/late-replicas.js';
 import type { Report } from '../../bench/report.js';
 import type { SubjectName } from '../../bench/scenarios.js';
 import { missing } from '../../bench/subjects.js';
@@ -154,6 +155,37 @@ for (const { name, mode, skip, more } of [
     assert.match(readFileSync(join(folder, 'out.svg'), 'utf8'), /^<svg /);
   });
 }
+
+test('consistency: levels over late replicas', { skip: postgres }, async (t) => {
+  const json = join(folderFor(t), 'out.json');
+  const ended = await bench(
+    ...['consistency', '--mode', '20ms', '--levels', 'session,eventual,primary', '--clients', '4'],
+    ...['--seconds', '1', '--rounds', '1', '--json', json],
+  );
+  assert.equal(ended.code, 0, ended.stdout + ended.stderr);
+  const { rows } = JSON.parse(readFileSync(json, 'utf8')) as { rows: LateRow[] };
+  const of = (policy: string) => rows.find((row) => row.policy === policy)!;
+  assert.deepEqual(rows.map(({ policy }) => policy).sort(), ['eventual', 'primary', 'session']);
+  assert.ok(
+    rows.every((row) => row.qps! > 0 && row.p50Ms! > 0 && row.p50Ms! <= row.p99Ms!),
+    JSON.stringify(rows),
+  );
+  assert.equal(of('primary').replicaShare, 0);
+  assert.equal(of('primary').overPrimary, 1);
+  assert.ok(of('eventual').replicaShare! > 0.9, JSON.stringify(rows));
+  assert.ok(of('session').replicaShare! <= of('eventual').replicaShare!, JSON.stringify(rows));
+  assert.match(ended.stdout, /^ *20ms +4 +primary only +0\.0 % /m);
+});
+
+test('the cost of session consistency: beside the same proxy without it', { skip: postgres }, async (t) => {
+  const json = join(folderFor(t), 'out.json');
+  const subjects = ['scheelite', 'scheelite-eventual'] as const;
+  const ended = await bench(
+    ...['pg-mix', '--mode', 'simple', '--clients', '4', '--seconds', '3', '--rounds', '1', '--scale', '1'],
+    ...['--subjects', subjects.join(','), '--json', json],
+  );
+  checkReport(ended, json, subjects, ['simple']);
+});
 
 test('idle-memory', { skip: postgres }, async (t) => {
   const json = join(folderFor(t), 'out.json');

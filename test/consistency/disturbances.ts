@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../src/lib/errors.js';
+import type { Relay } from '../cluster/relay.js';
 import type { TestCluster, TestNode } from '../servers/cluster.js';
 import type { RunningPeer } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
@@ -19,6 +20,8 @@ export interface DisturbanceOptions {
   readonly random: Random;
   readonly recorder: Recorder;
   readonly redis: RunningPeer | null;
+  /** Between one of the proxies and Redis. */
+  readonly relay: Relay | null;
   readonly isOver: () => boolean;
 }
 
@@ -41,10 +44,11 @@ export class Disturbances {
 
   /** Until it is over; then every replica is on its way again. */
   async rage(): Promise<void> {
-    const { cluster, redis } = this.#options;
+    const { cluster, redis, relay } = this.#options;
     await Promise.all([
       ...cluster.nodes.map((node, i) => this.#disturb(node, i)),
       ...(redis === null ? [] : [this.#disturbRedis(redis)]),
+      ...(relay === null ? [] : [this.#cutOff(relay)]),
     ]);
   }
 
@@ -126,6 +130,19 @@ export class Disturbances {
         await redis.kill('SIGCONT');
         this.#count('Redis frozen');
       }
+    }
+  }
+
+  /** One proxy cannot reach Redis, and the others can. */
+  async #cutOff(relay: Relay): Promise<void> {
+    const { random, isOver } = this.#options;
+    while (!isOver()) {
+      await this.#while(random.int(500, 6_000));
+      if (isOver() || this.#calm) continue;
+      relay.silence();
+      await this.#while(random.int(50, 5_000));
+      relay.open();
+      this.#count('Redis cut off from one proxy');
     }
   }
 

@@ -1,8 +1,7 @@
 // What the proxies of a run have in their configuration beside the nodes. It is written as a user would write it, and what
 // the proxy does not know it refuses by itself.
 
-import type { TestCluster } from '../servers/cluster.js';
-import type { RunningPeer } from '../servers/peers.js';
+import type { Address } from '../e2e/driver.js';
 import type { ProxyChanges } from '../storm/proxy.js';
 import type { Level } from './history.js';
 
@@ -16,17 +15,18 @@ export interface ProxySettings {
 
 export function proxyChanges(
   { level, scope }: ProxySettings,
-  _cluster: TestCluster,
   index: number,
-  redis: RunningPeer | null,
+  redis: Address | null,
 ): ProxyChanges {
   return {
     cluster: {
-      consistency: { level, ...(scope === 'connection' ? {} : { scope }) },
+      consistency: { level, ...(scope === 'connection' ? {} : { scope: 'comment' }) },
       routing: { readFunctions: ['node_port'] },
       // Two that decide would be one too many: the others see what the first has done.
       failover: index === 0 ? { mode: 'automatic', blockMs: 0 } : { mode: 'off' },
+      ...(redis === null
+        ? {}
+        : { redis: { nodes: [{ host: redis.host, port: redis.port }], member: `proxy${index}` } }),
     },
-    ...(redis === null ? {} : { top: { redis: { url: `redis://${redis.host}:${redis.port}` } } }),
   };
 }

@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describeError } from '../../src/lib/errors.js';
+import { Relay } from '../cluster/relay.js';
 import { type Address, driverOf } from '../e2e/driver.js';
 import type { Kind } from '../servers/available.js';
 import { startCluster, type TestCluster, type TestNode } from '../servers/cluster.js';
@@ -82,21 +83,31 @@ export async function run(options: RunOptions): Promise<RunResult> {
   const cluster = await startCluster(kind, { settings, replicas });
   const proxies: StormProxy[] = [];
   let redis: RunningPeer | null = null;
+  let relay: Relay | null = null;
   try {
     for (const sql of tables(kind, REGISTERS)) await cluster.primary.admin(sql);
     await cluster.waitCaughtUp();
     if (options.redis) redis = await startRedis();
     if (options.addresses === undefined)
-      for (let i = 0; i < options.proxies; i++)
-        proxies.push(
-          await startStormProxy(cluster, options.workers, proxyChanges(options, cluster, i, redis)),
-        );
-    return await new Run(options, cluster, proxies, redis).run();
+      for (let i = 0; i < options.proxies; i++) {
+        // One of several reaches Redis by a way of its own, which can be cut.
+        if (redis !== null && i === 1) relay = await relayTo(redis);
+        const changes = proxyChanges(options, i, i === 1 && relay !== null ? relay.address : redis);
+        proxies.push(await startStormProxy(cluster, options.workers, changes));
+      }
+    return await new Run(options, cluster, proxies, redis, relay).run();
   } finally {
     await Promise.all(proxies.map((proxy) => proxy.stop()));
+    await relay?.close();
     await redis?.stop();
     await cluster.stop();
   }
+}
+
+async function relayTo(target: Address): Promise<Relay> {
+  const relay = new Relay(target);
+  await relay.listen();
+  return relay;
 }
 
 class Run {
@@ -104,6 +115,7 @@ class Run {
   readonly #cluster: TestCluster;
   readonly #proxies: readonly StormProxy[];
   readonly #redis: RunningPeer | null;
+  readonly #relay: Relay | null;
   readonly #recorder = new Recorder();
   readonly #addresses: readonly Address[];
   #over = false;
@@ -113,11 +125,13 @@ class Run {
     cluster: TestCluster,
     proxies: readonly StormProxy[],
     redis: RunningPeer | null,
+    relay: Relay | null,
   ) {
     this.#options = options;
     this.#cluster = cluster;
     this.#proxies = proxies;
     this.#redis = redis;
+    this.#relay = relay;
     this.#addresses = options.addresses?.(cluster) ?? proxies;
   }
 
@@ -129,7 +143,7 @@ class Run {
     const seconds = () => Math.round((performance.now() - started) / 1000);
     const progress = setInterval(() => say(`${seconds()} s: ${recorder.operations} operations`), 10_000);
     const disturbances = new Disturbances({
-      ...{ cluster: this.#cluster, proxies: this.#proxies, recorder, redis: this.#redis },
+      ...{ cluster: this.#cluster, proxies: this.#proxies, recorder, redis: this.#redis, relay: this.#relay },
       random: new Random(seed),
       isOver: () => this.#over,
     });
