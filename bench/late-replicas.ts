@@ -1,6 +1,7 @@
 // What each level of consistency is worth: 10 % writes over replicas that are late by so much, the share of the reads that
 // replicas served, and the throughput; beside the primary alone, and sessions that stay on it for a while after a write.
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { statementsOf, tables } from '../test/consistency/tables.js';
 import { command } from '../test/e2e/mysql-wire.js';
 import { say as messages } from '../test/e2e/postgres-wire.js';
@@ -20,7 +21,15 @@ import { aligned } from './table.js';
 const WRITE_SHARE = 0.1;
 /** For `bounded`. */
 const BOUND_MS = 1_000;
-const NAMES: Readonly<Record<string, string>> = { primary: 'primary only', stick: 'stick for 3 s' };
+/** For `wait`. */
+const WAIT_MS = 100;
+/** Of the configuration, beside the level. */
+const MORE: Readonly<Record<string, object>> = { bounded: { maxLagMs: BOUND_MS }, wait: { waitMs: WAIT_MS } };
+const NAMES: Readonly<Record<string, string>> = {
+  primary: 'primary only',
+  stick: 'stick for 3 s',
+  wait: 'session, waits',
+};
 const STICK_MS = 3_000;
 const WARM_UP_MS = 1_000;
 /** A reply that does not come. */
@@ -104,21 +113,32 @@ class LoadClient {
   readonly #rows: number;
   readonly #random: Random;
   readonly #stickMs: number;
+  readonly #thinkMs: number;
   readonly #statements: ReturnType<typeof statementsOf>;
   /** As if it had written just now: clients that have not written yet would be counted for seconds. */
   #lastWriteMs = performance.now();
 
-  constructor(cluster: TestCluster, asker: Asker, own: number, rows: number, seed: number, stickMs: number) {
+  constructor(
+    cluster: TestCluster,
+    asker: Asker,
+    own: number,
+    rows: number,
+    seed: number,
+    stickMs: number,
+    thinkMs: number,
+  ) {
     this.#asker = asker;
     this.#own = own;
     this.#rows = rows;
     this.#random = new Random(seed);
     this.#stickMs = stickMs;
+    this.#thinkMs = thinkMs;
     this.#statements = statementsOf(cluster.kind);
   }
 
   async live(score: Score): Promise<void> {
     while (!score.over) {
+      if (this.#thinkMs > 0) await sleep(-Math.log(1 - this.#random.next()) * this.#thinkMs);
       const writes = this.#random.chance(WRITE_SHARE);
       const started = performance.now();
       const lines = await this.#asker.ask(writes ? this.#write() : this.#read(started));
@@ -183,10 +203,10 @@ async function latenessOf(cluster: TestCluster): Promise<Lateness> {
 
 function start(cluster: TestCluster, policy: Policy): Promise<StormProxy> {
   // `bounded` may not be built.
-  const level: string = policy === 'stick' ? 'eventual' : policy;
+  const level: string = policy === 'stick' ? 'eventual' : policy === 'wait' ? 'session' : policy;
   return startStormProxy(cluster, 1, {
     cluster: {
-      consistency: { level, ...(level === 'bounded' ? { maxLagMs: BOUND_MS } : {}) },
+      consistency: { level, ...MORE[policy] },
       routing: { readFunctions: ['node_port'] },
       // As the proxy has it by default.
       ...{ pool: {}, monitor: cluster.superuser, failover: {} },
@@ -197,8 +217,7 @@ function start(cluster: TestCluster, policy: Policy): Promise<StormProxy> {
 async function measure(
   cluster: TestCluster,
   { clients, policy }: Cell,
-  seconds: number,
-  round: number,
+  { seconds, round, thinkMs }: { readonly seconds: number; readonly round: number; readonly thinkMs: number },
 ): Promise<Measured> {
   const proxy = await start(cluster, policy);
   const askers: Asker[] = [];
@@ -207,7 +226,7 @@ async function measure(
     const score = new Score();
     const stickMs = policy === 'stick' ? STICK_MS : 0;
     const lives = askers.map((asker, i) =>
-      new LoadClient(cluster, asker, i + 1, clients, round * 100_003 + i, stickMs).live(score),
+      new LoadClient(cluster, asker, i + 1, clients, round * 100_003 + i, stickMs, thinkMs).live(score),
     );
     const failed = Promise.all(lives);
     const pause = (milliseconds: number) =>
@@ -235,7 +254,7 @@ async function measure(
 }
 
 export async function lateReplicas(
-  { modes, clients, seconds, rounds, levels }: Options,
+  { modes, clients, seconds, rounds, levels, thinkMs }: Options,
   cluster: TestCluster,
   say: (line: string) => void,
 ): Promise<LateRow[]> {
@@ -258,7 +277,7 @@ export async function lateReplicas(
           try {
             // What the run before has written is not this one's lag.
             await until('the replicas to catch up', () => cluster.waitCaughtUp().then(() => true));
-            const run = await measure(cluster, cell, seconds, round);
+            const run = await measure(cluster, cell, { seconds, round, thinkMs });
             cell.runs.push(run);
             say(
               `${title}: ${run.qps.toFixed(0)} queries/s, ${(run.replicaShare * 100).toFixed(1)} % from replicas`,

@@ -158,7 +158,7 @@ async function runLateScenario(options: Options, cluster: TestCluster) {
   print([...[...lateTable(rows), ...failures], `load average before and after: ${loadAverages.join(', ')}`]);
   if (options.json !== null) {
     const head = headOf(options, `${options.server} ${cluster.version}`);
-    const report = { ...head, startedAt, machine: machine(), loadAverages, rows };
+    const report = { ...head, thinkMs: options.thinkMs, startedAt, machine: machine(), loadAverages, rows };
     writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`);
   }
   return failures.length > 0 ? EXIT.failed : EXIT.ok;

@@ -30,6 +30,8 @@ export interface Options {
   readonly scale: number;
   readonly json: string | null;
   readonly chart: string | null;
+  /** Of the scenario `consistency`: a client's mean pause between two statements, in milliseconds. */
+  readonly thinkMs: number;
   /** Of the scenario `consistency`, in place of all. */
   readonly levels: readonly string[] | null;
   /** A CPU profile of Scheelite, by function. */
@@ -44,6 +46,7 @@ ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`
   --mode simple,extended,prepared,text  how statements are sent; the last two to MySQL and MariaDB
   --mode ${LATE_MODES.join(',')}            of consistency: how far behind the replicas are
   --levels ${POLICIES.join(',')}    of consistency
+  --think 0                             of consistency: a client's mean pause between two statements, in ms
   --clients 16,64                       client connections
   --seconds 5                           of each run
   --rounds 3                            the figures are medians over the rounds
@@ -109,6 +112,7 @@ export function parseOptions(args: readonly string[]): Options {
     scale: number('scale', values.scale, 1_000),
     json: values.json ?? null,
     chart: values.chart ?? (values.json === undefined ? null : `${values.json.replace(/\.json$/, '')}.svg`),
+    thinkMs: values.think === '0' ? 0 : number('think', values.think, 60_000),
     levels:
       values.levels === undefined ? null : list(values.levels).map((word) => oneOf('levels', word, POLICIES)),
     profile: values.profile,
@@ -131,6 +135,7 @@ function parse(args: readonly string[]) {
         json: { type: 'string' },
         chart: { type: 'string' },
         levels: { type: 'string' },
+        think: { type: 'string', default: '0' },
         profile: { type: 'boolean', default: false },
       },
     });
