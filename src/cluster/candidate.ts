@@ -18,12 +18,12 @@ export interface Choice {
   readonly lost: number;
 }
 
-/** Among equals; `standby-only` was kept out of the way of exactly this. */
+/** Among equals. The other modes are no candidates. */
 const PREFERENCE: Readonly<Record<NodeSnapshot['mode'], number>> = {
   online: 0,
-  drain: 1,
-  'standby-only': 2,
-  offline: 3,
+  'standby-only': 1,
+  drain: 2,
+  offline: 2,
 };
 
 export function choose(stopped: readonly StoppedReplica[], positions: PositionFunctions): Choice {
@@ -59,7 +59,8 @@ export function choose(stopped: readonly StoppedReplica[], positions: PositionFu
 }
 
 function exclusion(node: NodeSnapshot): string | null {
-  if (node.mode === 'offline') return 'its mode is offline';
+  // As the primary it would take nothing either.
+  if (node.mode === 'offline' || node.mode === 'drain') return `its mode is ${node.mode}`;
   if (node.errant) return 'it has history that the primary did not have';
   if (node.fenced) return 'it was replaced as the primary before';
   return null;

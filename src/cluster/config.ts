@@ -2,8 +2,8 @@
 // Types and defaults only; it reads no file.
 
 /**
- * `online`: everything. `drain`: nothing new is routed to it, what is there may end. `offline`: not routed to and never
- * promoted. `standby-only`: no reads, promoted when nothing better has as much.
+ * `online`: everything. `drain`: nothing new is routed to it, what is there may end, and it is not promoted. `offline`: the
+ * same, and what is there is ended. `standby-only`: no reads, promoted when nothing better has as much.
  */
 export type NodeMode = 'online' | 'offline' | 'drain' | 'standby-only';
 
@@ -11,7 +11,7 @@ export interface ClusterNodeConfig {
   readonly name: string;
   readonly host: string;
   readonly port: number;
-  /** Share of the reads under `weighted`; 0 takes none. */
+  /** Share of the reads; 0 takes none while another node may. */
   readonly weight: number;
   readonly tags: Readonly<Record<string, string>>;
   readonly mode: NodeMode;

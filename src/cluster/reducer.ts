@@ -2,6 +2,7 @@
 // Pure: it opens no socket, reads no clock and orders nothing; who is the primary is decided in election.ts.
 
 import type { ProbeFailureKind, ProbeReading } from '../protocol/node-control.js';
+import { noteAbsences } from './absence.js';
 import type { ClusterNodeConfig } from './config.js';
 import { elect, follows, inferLastPrimary, isAvailable } from './election.js';
 import { type ClusterSnapshot, findNode, type NodeSnapshot, type NodeUpstream } from './snapshot.js';
@@ -96,6 +97,8 @@ function newNode(config: ClusterNodeConfig): NodeSnapshot {
     failingSinceMs: null,
     reportedAtMs: Number.NEGATIVE_INFINITY,
     changedAtMs: Number.NEGATIVE_INFINITY,
+    awaySinceMs: null,
+    backSinceMs: Number.NEGATIVE_INFINITY,
     claims: null,
   };
 }
@@ -275,8 +278,12 @@ function promoted(snapshot: ClusterSnapshot, name: string, nowMs: number): Clust
 const asked = (node: NodeSnapshot): boolean =>
   node.claims !== null || node.failures > 0 || node.failureKind !== null;
 
-/** Everything that follows from the rest: primary, phase, roles, fences, explanation. */
+/** Everything that follows from the rest: primary, phase, roles, fences, absences, explanation. */
 function settle(given: ClusterSnapshot): ClusterSnapshot {
+  return noteAbsences(elected(given));
+}
+
+function elected(given: ClusterSnapshot): ClusterSnapshot {
   const unfenced = unfenceRejoined(given);
   const snapshot =
     unfenced.lastPrimary === null && unfenced.nodes.every(asked)
@@ -371,6 +378,9 @@ function explain(snapshot: ClusterSnapshot, why: string): ClusterSnapshot {
   const parts: string[] = [];
   if (why !== '') parts.push(why);
   if (snapshot.verdict !== '') parts.push(snapshot.verdict);
+  const mode = findNode(snapshot, snapshot.primary)?.mode;
+  if (mode === 'drain' || mode === 'offline')
+    parts.push(`primary ${snapshot.primary} is set to ${mode}: nothing new is sent to it`);
   for (const node of snapshot.nodes)
     if (node.health === 'up' && (node.fenced || node.errant)) parts.push(`${node.name}: ${node.reason}`);
   return { ...snapshot, explanation: parts.join('; ') };

@@ -72,6 +72,10 @@ export interface NodeSnapshot {
   readonly reportedAtMs: number;
   /** Answers to probes sent before are dropped: a promotion has changed what it is since; -Infinity: none. */
   readonly changedAtMs: number;
+  /** Since when it has not served reads, if that is not for the first time; null: it does, or has never been asked. */
+  readonly awaySinceMs: number | null;
+  /** Since when it serves reads again; -Infinity: it has not been away. */
+  readonly backSinceMs: number;
   /** What it said of itself in its last answer; null: it has never answered. */
   readonly claims: 'primary' | 'replica' | null;
 }

@@ -105,9 +105,7 @@ class Checker {
     if (cluster.nodes.every((node) => node.mode === 'offline')) {
       this.warn([...path, 'nodes'], 'every node is offline: nothing can be served');
     }
-    if (cluster.routing.balance === 'weighted' && cluster.nodes.every((node) => node.weight === 0)) {
-      this.warn([...path, 'nodes'], 'balance is "weighted" and every weight is 0: reads are spread evenly');
-    }
+    this.#balancing(cluster, path);
     this.#functions(cluster, path);
     this.#failover(cluster, path);
     if (cluster.pool.idleTimeoutMs > cluster.pool.maxLifetimeMs) {
@@ -124,6 +122,19 @@ class Checker {
     });
   }
 
+  #balancing({ nodes, routing }: ClusterConfig, path: readonly PropertyKey[]): void {
+    if (nodes.every((node) => node.weight === 0)) {
+      this.warn([...path, 'nodes'], 'every weight is 0: reads are spread evenly');
+    }
+    const { locality } = routing;
+    if (locality === undefined) return;
+    if (!nodes.some(({ tags }) => Object.hasOwn(tags, locality.tag) && tags[locality.tag] === locality.value))
+      this.warn(
+        [...path, 'routing', 'locality'],
+        `no node has the tag ${locality.tag} "${locality.value}": none is near`,
+      );
+  }
+
   #functions(cluster: ClusterConfig, path: readonly PropertyKey[]): void {
     const { readFunctions, writeFunctions } = cluster.routing;
     for (const name of readFunctions) {
@@ -135,8 +146,10 @@ class Checker {
 
   #failover(cluster: ClusterConfig, path: readonly PropertyKey[]): void {
     const { failover, nodes } = cluster;
-    if (failover.mode === 'automatic' && nodes.filter((node) => node.mode !== 'offline').length < 2) {
-      this.warn([...path, 'failover', 'mode'], 'automatic failover needs a second node that is not offline');
+    const promotable = nodes.filter(({ mode }) => mode === 'online' || mode === 'standby-only');
+    if (failover.mode === 'automatic' && promotable.length < 2) {
+      const message = 'automatic failover needs a second node that is set to neither offline nor drain';
+      this.warn([...path, 'failover', 'mode'], message);
     }
     if (failover.mode === 'automatic' && failover.stateFile === null) {
       const message = 'none: after a restart the proxy does not know which node was primary before';

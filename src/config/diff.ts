@@ -89,6 +89,9 @@ const SHARING: Effects<ClusterConfig['sharing']> = {
 const ROUTING: Effects<ClusterConfig['routing']> = {
   splitReads: 'live',
   balance: 'live',
+  latencyDecayMs: 'live',
+  locality: 'live',
+  slowStartMs: 'live',
   readFunctions: 'live',
   writeFunctions: 'live',
   foreignTablesAreReads: 'live',

@@ -80,7 +80,7 @@ export const nodeSchema = z.strictObject({
   weight: count(0, 1000)
     .default(1)
     .describe(
-      'Share of the reads under balance "weighted"; 0 takes reads only when no other replica may. Default: 1.',
+      'Share of the reads beside the other nodes, but under balance "round-robin"; 0 takes reads only when no other replica may, under any. Default: 1.',
     ),
   tags: z
     .record(z.string().min(1).max(63), z.string().max(255))
@@ -90,7 +90,7 @@ export const nodeSchema = z.strictObject({
     .enum(NODE_MODES)
     .default('online')
     .describe(
-      'online: takes part; drain: no new units, running ones finish; offline: no client units and no promotion; standby-only: no reads, but may be promoted. Default: online.',
+      'online: takes part; drain: nothing new is sent to it, what is there finishes, and it is not promoted; offline: the same, and what is there is ended at once; standby-only: no reads, but may be promoted. What needs a primary is held while that is set to drain or offline. Default: online.',
     ),
 });
 
@@ -159,7 +159,7 @@ export const sharingSchema = z.strictObject({
     ),
 });
 
-export const BALANCE_POLICIES = ['round-robin', 'least-connections', 'weighted'] as const;
+export const BALANCE_POLICIES = ['round-robin', 'weighted', 'least-outstanding', 'peak-ewma'] as const;
 
 const functionNames = () => z.array(z.string().min(1).max(127)).max(10_000).default([]);
 
@@ -171,9 +171,33 @@ export const routingSchema = z.strictObject({
       'Whether reads outside transactions go to replicas; false sends everything to the primary. Default: true.',
     ),
   balance: z
-    .enum(BALANCE_POLICIES)
+    .enum(BALANCE_POLICIES, {
+      error: ({ input }) =>
+        input === 'least-connections' ? '"least-connections" is called "least-outstanding" now' : undefined,
+    })
     .default('round-robin')
-    .describe('How reads are spread over the replicas that are fresh enough. Default: round-robin.'),
+    .describe(
+      'How reads are spread over the replicas that are fresh enough: in turn; by weight; where the fewest units are under way, by weight; or where these, times what a short read takes there lately, are the least. Default: round-robin.',
+    ),
+  latencyDecayMs: duration(100, 3_600_000)
+    .default(10_000)
+    .describe(
+      'For balance "peak-ewma": a latency that was seen so long ago counts for a third, in milliseconds. Default: 10000.',
+    ),
+  locality: z
+    .strictObject({
+      tag: z.string().min(1).max(63).describe('Name of the tag, for example zone.'),
+      value: z.string().max(255).describe('What it says of the nodes that are near this proxy.'),
+    })
+    .optional()
+    .describe(
+      'Nodes with this tag take the reads while any of them may; the others only else. Default: none, all are as near.',
+    ),
+  slowStartMs: duration(0, 3_600_000)
+    .default(0)
+    .describe(
+      'Time in which the share of reads of a node that was away for more than half a second grows from a tenth to the whole, in milliseconds; 0: at once. Default: 0.',
+    ),
   readFunctions: functionNames().describe(
     'Functions that are pure reads whatever the catalog says, as name or schema.name. Default: none.',
   ),

@@ -7,7 +7,7 @@ import type { NodePool, PoolWaiter } from '../pool/node-pool.js';
 import type { LoginCallback } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
-import type { RoutingSnapshot } from '../routing/decide.js';
+import { isUsable, primaryForUnits, type RoutingSnapshot } from '../routing/decide.js';
 import type { Held, HoldQueue } from './hold.js';
 
 export interface BorrowSource {
@@ -36,7 +36,7 @@ export class Borrow implements PoolWaiter, Held {
 
   #start(): void {
     const { snapshot } = this.#source;
-    const node = snapshot.primary ?? standIn(snapshot);
+    const node = primaryForUnits(snapshot) ?? snapshot.nodes.find(isUsable)?.name;
     const pool = node === undefined ? null : this.#source.pool(node);
     if (pool === null || node === undefined) {
       this.#hold();
@@ -85,11 +85,4 @@ export class Borrow implements PoolWaiter, Held {
   expired(): void {
     this.#callback(null, new ProxyError('no-primary', { detail: `; ${this.#source.snapshot.explanation}` }));
   }
-}
-
-/** While there is no primary: a node that follows it. */
-function standIn(snapshot: RoutingSnapshot): string | undefined {
-  return snapshot.nodes.find(
-    (node) => node.role === 'replica' && node.health === 'up' && node.mode === 'online',
-  )?.name;
 }

@@ -1,10 +1,9 @@
 // One cluster at run time: its snapshot, the pools of its nodes, its users, its sessions and who is held.
 // It decides nothing and moves no bytes: it brings together what sessions ask of.
 
-import type { ClusterSnapshot } from '../cluster/snapshot.js';
+import type { ClusterSnapshot, NodeSnapshot } from '../cluster/snapshot.js';
 import type { ClusterConfig } from '../config/schema.js';
 import type { PositionSamples } from '../consistency/watermark.js';
-import { currentTurn } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
@@ -14,13 +13,14 @@ import type { StoredVerifier } from '../protocol/node-control.js';
 import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
-import { type Balancer, ByTurns, createBalancer } from '../routing/balance.js';
 import { type Decision, decide, type SessionView } from '../routing/decide.js';
 import type { RoutingSettings } from '../routing/hint-settings.js';
+import { takesUnits } from '../routing/node-mode.js';
 import type { StatementClass } from '../sql/statement.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
 import { Statements } from '../telemetry/statements.js';
+import { Balancing } from './balancing.js';
 import { Borrow } from './borrow.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { HoldQueue } from './hold.js';
@@ -79,12 +79,11 @@ export class ClusterRuntime {
   readonly #allowance: PoolAllowance | null;
   readonly #pools = new Map<string, NodePool>();
   readonly #catalog: CatalogRefresh;
+  readonly #balancing: Balancing;
   #config: ClusterConfig;
   /** Of each node's pool. */
   #limits: PoolLimits;
   #settings: ClusterSettings;
-  #balancer: Balancer;
-  #byTurns: Balancer;
   #snapshot: ClusterSnapshot;
   #closed = false;
   #resumedAtMs = Number.NEGATIVE_INFINITY;
@@ -112,8 +111,7 @@ export class ClusterRuntime {
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
     this.#limits = poolLimits(parts.config);
     this.#settings = settingsOf(parts.config);
-    this.#balancer = this.#createBalancer();
-    this.#byTurns = new ByTurns(this.#balancer, currentTurn);
+    this.#balancing = new Balancing(parts.config.routing, (node) => this.#pools.get(node)?.outstanding ?? 0);
     this.#openPools();
     parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
   }
@@ -128,6 +126,13 @@ export class ClusterRuntime {
 
   /** How often the node has been down: one that comes back may have lost what it had applied. */
   readonly generationOf = (node: string): number => this.#generations.get(node) ?? 0;
+
+  /** As far as its mode says. */
+  takesUnits(node: string): boolean {
+    const { nodes, primary } = this.#snapshot;
+    const mode = nodes.find(({ name }) => name === node)?.mode;
+    return mode !== undefined && takesUnits(mode, node === primary);
+  }
 
   get samples(): PositionSamples {
     return this.#monitor.samples;
@@ -152,8 +157,13 @@ export class ClusterRuntime {
   /** `shares`: it may be sent together with others. */
   decide(statement: StatementClass, view: SessionView, shares: boolean): Decision {
     // Where a session reads first it may have to stay while others write: that is spread one by one.
-    const balancer = shares && view.lastReplica !== null ? this.#byTurns : this.#balancer;
+    const balancer = this.#balancing.balancer(shares && view.lastReplica !== null);
     return decide(statement, view, this.#snapshot, this.positions, balancer);
+  }
+
+  /** How long a read was at the head at this node; `usualMs`: what its kind takes, null: not known. */
+  noteService(node: string, serviceMs: number, usualMs: number | null): void {
+    this.#balancing.note(node, serviceMs, usualMs);
   }
 
   borrow(key: PoolKey, credential: Credential, callback: LoginCallback): void {
@@ -198,8 +208,7 @@ export class ClusterRuntime {
     this.#settings = settingsOf(config);
     this.users.configure(config.users);
     this.protocol.reconfigure(config.routing, config.autoPrepare);
-    this.#balancer = this.#createBalancer();
-    this.#byTurns = new ByTurns(this.#balancer, currentTurn);
+    this.#balancing.configure(config.routing);
     this.#openPools();
     this.hold.resumeAll();
   }
@@ -214,10 +223,6 @@ export class ClusterRuntime {
     this.#catalog.stop();
     for (const session of [...this.sessions]) session.terminate(error);
     for (const pool of this.#pools.values()) pool.close(error);
-  }
-
-  #createBalancer(): Balancer {
-    return createBalancer(this.#config.routing.balance, (node) => this.#pools.get(node)?.outstanding ?? 0);
   }
 
   #openPools(): void {
@@ -255,7 +260,10 @@ export class ClusterRuntime {
     if (replaced !== null && (isReplaced || isBeingReplaced))
       this.#pools.get(replaced)?.closeAll('its node is no longer the primary');
     for (const node of snapshot.nodes) {
-      const wasUp = before.nodes.find((each) => each.name === node.name)?.health === 'up';
+      const last = before.nodes.find((each) => each.name === node.name);
+      if (last?.backSinceMs !== node.backSinceMs) this.#balancing.wasAway(node.name);
+      this.#heedMode(node, last?.mode, node.name === snapshot.primary);
+      const wasUp = last?.health === 'up';
       if (wasUp && node.health !== 'up') this.#generations.set(node.name, this.generationOf(node.name) + 1);
       if (node.fenced) this.#pools.get(node.name)?.closeAll('its node is fenced');
       // Reads that hang in a frozen replica run elsewhere; a primary's units may still be answered.
@@ -266,6 +274,15 @@ export class ClusterRuntime {
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
     this.#resumeHeld(snapshot.primary !== before.primary || snapshot.epoch !== before.epoch);
+  }
+
+  /** What a node's mode means for the server connections that are there. */
+  #heedMode({ name, mode }: NodeSnapshot, last: NodeSnapshot['mode'] | undefined, isPrimary: boolean): void {
+    if (takesUnits(mode, isPrimary)) return;
+    const reason = `its node is set to ${mode}`;
+    if (mode === 'offline' && last !== 'offline') this.#pools.get(name)?.closeAll(reason);
+    // Those that are in use come back by and by.
+    else this.#pools.get(name)?.closeIdle(reason);
   }
 
   /** Every snapshot may be the one that was waited for; but a node that refuses is not asked again by all of them at once. */

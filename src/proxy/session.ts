@@ -264,6 +264,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #rolesChanged(server: ServerConnection): boolean {
     const { epoch, primary } = this.#cluster.snapshot;
+    if (!this.#cluster.takesUnits(server.node)) return true;
     return epoch !== this.#decidedEpoch || (!this.#onReplica && primary !== server.node);
   }
 

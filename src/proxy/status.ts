@@ -7,6 +7,7 @@ import { hostPort } from '../lib/address.js';
 import { monotonicMs } from '../lib/clock.js';
 import { passedOver, type SessionView } from '../routing/decide.js';
 import type { RoutingSettings } from '../routing/hint-settings.js';
+import { takesUnits } from '../routing/node-mode.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
 /** A cluster of this process, or the sum of what the workers say of it. */
@@ -53,6 +54,7 @@ function nodeStatus(runtime: ClusterFacts, node: NodeSnapshot): NodeStatus {
   const pool = runtime.pool(node.name);
   const isPrimary = runtime.snapshot.primary === node.name;
   const over = passedOver(node, freshSession(runtime), runtime.positions);
+  const takesWrites = isPrimary && takesUnits(node.mode, true);
   const address = upstream?.address ?? null;
   return {
     name: node.name,
@@ -62,8 +64,8 @@ function nodeStatus(runtime: ClusterFacts, node: NodeSnapshot): NodeStatus {
     role: node.role,
     state: stateOf(node),
     takesReads: over === null,
-    takesWrites: isPrimary,
-    excludedBecause: over === null || isPrimary ? null : over.why,
+    takesWrites,
+    excludedBecause: over === null || takesWrites ? null : isPrimary ? `is set to ${node.mode}` : over.why,
     lagMs: node.lagMs,
     secondsBehind: upstream?.secondsBehind ?? null,
     position: node.applied?.text ?? null,

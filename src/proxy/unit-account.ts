@@ -46,7 +46,10 @@ export function bookAnswered(
 ): void {
   const { serviceMs, replyBytes } = outcome;
   const record = recordOf(cluster, unit);
-  if (unit.shareable) learnCost(record, serviceMs, replyBytes);
+  if (unit.shareable) {
+    cluster.noteService(at.node, serviceMs, record.costMs < 0 ? null : record.costMs);
+    learnCost(record, serviceMs, replyBytes);
+  }
   record.calls++;
   record.rows += outcome.rows;
   record.bytes += replyBytes;

@@ -5,13 +5,14 @@ import type { Position, PositionFunctions } from '../protocol/position.js';
 import type { StatementClass } from '../sql/statement.js';
 import type { ReadReason } from '../telemetry/counters.js';
 import type { Balancer } from './balance.js';
+import { type NodeMode, takesUnits } from './node-mode.js';
 
 /** What a decision needs of a node; a snapshot's node has it. */
 export interface RoutingNode {
   readonly name: string;
   readonly role: 'primary' | 'replica' | 'unknown';
   readonly health: 'up' | 'suspect' | 'down';
-  readonly mode: 'online' | 'offline' | 'drain' | 'standby-only';
+  readonly mode: NodeMode;
   readonly applied: Position | null;
   /** Milliseconds; null while it is not known. */
   readonly lagMs: number | null;
@@ -130,12 +131,12 @@ export function decide(
   session: SessionView,
   snapshot: RoutingSnapshot,
   positions: Pick<PositionFunctions, 'covers'>,
-  balancer: Balancer,
+  balancer: Pick<Balancer, 'choose'>,
 ): Decision {
   if (!isReplicaRead(statement)) {
     if (statement.route !== 'session') return toPrimary(snapshot, 'write');
     // What only sets session state touches no data: any node will do while there is no primary.
-    const standIn = snapshot.primary ?? snapshot.nodes.find(isUsable)?.name;
+    const standIn = primaryForUnits(snapshot) ?? snapshot.nodes.find(isUsable)?.name;
     if (standIn === undefined) return { kind: 'hold', reason: 'no-primary' };
     return { kind: 'node', node: standIn, onReplica: standIn !== snapshot.primary, reason: 'session-state' };
   }
@@ -153,11 +154,20 @@ export function decide(
   return { kind: 'node', node: balancer.choose(eligible).name, onReplica: true, reason };
 }
 
-function isUsable(node: RoutingNode): boolean {
+/** While there is no primary: a node that follows it. */
+export function isUsable(node: RoutingNode): boolean {
   return node.role === 'replica' && node.health === 'up' && node.mode === 'online';
 }
 
 function toPrimary(snapshot: RoutingSnapshot, reason: RouteReason): Decision {
-  if (snapshot.primary === null) return { kind: 'hold', reason: 'no-primary' };
-  return { kind: 'node', node: snapshot.primary, onReplica: false, reason };
+  const primary = primaryForUnits(snapshot);
+  if (primary === null) return { kind: 'hold', reason: 'no-primary' };
+  return { kind: 'node', node: primary, onReplica: false, reason };
+}
+
+/** Null: there is none, or its mode keeps units away from it. */
+export function primaryForUnits({ primary, nodes }: RoutingSnapshot): string | null {
+  if (primary === null) return null;
+  for (const node of nodes) if (node.name === primary && !takesUnits(node.mode, true)) return null;
+  return primary;
 }

@@ -384,7 +384,9 @@ const WARNINGS: readonly (readonly [string, unknown, readonly string[]])[] = [
   [
     'automatic failover with one node',
     minimal({ failover: { mode: 'automatic', stateFile: 's' } }),
-    ['clusters[0].failover.mode: automatic failover needs a second node that is not offline'],
+    [
+      'clusters[0].failover.mode: automatic failover needs a second node that is set to neither offline nor drain',
+    ],
   ],
   [
     'automatic failover without a memory',
@@ -412,7 +414,7 @@ const WARNINGS: readonly (readonly [string, unknown, readonly string[]])[] = [
   [
     'weights of 0',
     minimal({ nodes: [{ host: 'a', weight: 0 }], routing: { balance: 'weighted' } }),
-    ['clusters[0].nodes: balance is "weighted" and every weight is 0: reads are spread evenly'],
+    ['clusters[0].nodes: every weight is 0: reads are spread evenly'],
   ],
   ['an empty list of users', minimal({ users: [] }), ['clusters[0].users: is empty: nobody can log in']],
   [

@@ -48,6 +48,8 @@ test('a listener and one node are enough', async (t) => {
         routing: {
           splitReads: true,
           balance: 'round-robin',
+          latencyDecayMs: 10_000,
+          slowStartMs: 0,
           readFunctions: [],
           writeFunctions: [],
           foreignTablesAreReads: false,

@@ -136,8 +136,8 @@ export async function routingTests(t: TestContext, stage: Stage): Promise<void> 
     assert.deepEqual(await weighted.spread(t, 24), { [a.name]: 18, [b.name]: 6 });
   });
 
-  await t.test('least-connections: a busy replica is passed over', async (t) => {
-    const least = await stage.front(t, { routing: { balance: 'least-connections' } });
+  await t.test('least-outstanding: a busy replica is passed over', async (t) => {
+    const least = await stage.front(t, { routing: { balance: 'least-outstanding' } });
     const [a, b] = stage.replicaNames as [string, string];
     const busy = await least.connect(t);
     // Cut off at the end.

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Position } from '../../src/protocol/position.js';
-import { ByTurns, createBalancer } from '../../src/routing/balance.js';
+import { createBalancer } from '../../src/routing/balance.js';
 import { type Decision, decide, type RoutingNode, type SessionView } from '../../src/routing/decide.js';
 import { emptyStatement } from '../../src/sql/merge.js';
 import type { StatementClass } from '../../src/sql/statement.js';
@@ -49,6 +49,11 @@ const session: SessionView = {
 const p = node('p', 'primary');
 const primaryOnly = { primary: 'p', nodes: [p] };
 const three = { primary: 'p', nodes: [p, node('r1', 'replica'), node('r2', 'replica', { applied: at(50) })] };
+
+const drained = (mode: RoutingNode['mode']) => ({
+  primary: 'p',
+  nodes: [node('p', 'primary', { mode }), node('r1', 'replica')],
+});
 
 const onNode = (name: string, onReplica: boolean, reason: string) => ({
   kind: 'node',
@@ -157,6 +162,51 @@ const CASES: [
     onNode('p', false, 'no-replica'),
   ],
   [
+    'a replica that is kept for promotion takes no reads',
+    read,
+    {},
+    { primary: 'p', nodes: [p, node('r1', 'replica', { mode: 'standby-only' })] },
+    onNode('p', false, 'no-replica'),
+  ],
+  [
+    'once it is the primary it takes everything',
+    write,
+    {},
+    { primary: 'p', nodes: [node('p', 'primary', { mode: 'standby-only' })] },
+    onNode('p', false, 'write'),
+  ],
+  ['writes wait while the primary is drained', write, {}, drained('drain'), hold],
+  ['writes wait while the primary is offline', write, {}, drained('offline'), hold],
+  [
+    'reads go on while the primary is drained',
+    read,
+    { watermark: at(80) },
+    drained('drain'),
+    onNode('r1', true, 'fresh-by-probe'),
+  ],
+  ['reads that need the primary wait', read, { watermarkPending: true }, drained('drain'), hold],
+  [
+    'SET goes anywhere while the primary is drained',
+    set,
+    {},
+    drained('drain'),
+    onNode('r1', true, 'session-state'),
+  ],
+  [
+    'its replica is drained: it leaves for one that has what it saw',
+    read,
+    { lastReplica: 'r2', moveFloor: at(60) },
+    { primary: 'p', nodes: [p, node('r1', 'replica'), node('r2', 'replica', { mode: 'drain' })] },
+    onNode('r1', true, 'no-watermark'),
+  ],
+  [
+    'its replica is drained, and what it saw there is not known elsewhere: the primary',
+    read,
+    { lastReplica: 'r2', moveFloor: 'unknown' },
+    { primary: 'p', nodes: [p, node('r1', 'replica'), node('r2', 'replica', { mode: 'drain' })] },
+    onNode('p', false, 'replicas-behind-watermark'),
+  ],
+  [
     'a stranger is never read',
     read,
     {},
@@ -230,57 +280,4 @@ test('decide: round-robin spreads reads evenly', () => {
     ['r1', 50],
     ['r2', 50],
   ]);
-});
-
-test('balance: weights are exact over a cycle, and 0 takes nothing while another may', () => {
-  const balancer = createBalancer('weighted', () => 0);
-  const nodes = [
-    { name: 'a', weight: 3 },
-    { name: 'b', weight: 1 },
-    { name: 'c', weight: 0 },
-  ];
-  const chosen = Array.from({ length: 8 }, () => balancer.choose(nodes).name).join('');
-  assert.equal(chosen, 'aabaaaba');
-  assert.equal(balancer.choose([nodes[2]!]).name, 'c');
-});
-
-test('balance: least connections prefers the idler node and shares ties', () => {
-  const load = new Map([
-    ['a', 2],
-    ['b', 1],
-    ['c', 1],
-  ]);
-  const balancer = createBalancer('least-connections', (name) => load.get(name)!);
-  const nodes = ['a', 'b', 'c'].map((name) => ({ name, weight: 1 }));
-  const chosen = new Set(Array.from({ length: 4 }, () => balancer.choose(nodes).name));
-  assert.deepEqual([...chosen].sort(), ['b', 'c']);
-});
-
-test('balance: one node for a turn, and the shares of the policy over many turns of uneven length', () => {
-  let turn = 0;
-  const balancer = new ByTurns(
-    createBalancer('round-robin', () => 0),
-    () => turn,
-  );
-  const nodes = ['a', 'b'].map((name) => ({ name, weight: 1 }));
-  const seen = new Map([
-    ['a', 0],
-    ['b', 0],
-  ]);
-  for (; turn < 1000; turn++) {
-    const inTurn = new Set<string>();
-    for (let i = 0; i < (turn % 2 === 0 ? 7 : 1); i++) {
-      const { name } = balancer.choose(nodes);
-      inTurn.add(name);
-      seen.set(name, seen.get(name)! + 1);
-    }
-    assert.equal(inTurn.size, 1);
-  }
-  assert.ok(Math.abs(seen.get('a')! - seen.get('b')!) < 20, JSON.stringify([...seen]));
-  // Who has no choice changes nothing for the others.
-  turn++;
-  const { name } = balancer.choose(nodes);
-  const other = nodes.find((node) => node.name !== name)!;
-  assert.equal(balancer.choose([other]).name, other.name);
-  assert.equal(balancer.choose(nodes).name, name);
 });

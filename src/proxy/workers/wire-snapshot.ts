@@ -38,7 +38,13 @@ export function fromWire(snapshot: WireSnapshot, positions: PositionFunctions): 
 
 type Times = Pick<
   NodeSnapshot,
-  'appliedAtMs' | 'failingSinceMs' | 'reportedAtMs' | 'changedAtMs' | 'upstream'
+  | 'appliedAtMs'
+  | 'failingSinceMs'
+  | 'reportedAtMs'
+  | 'changedAtMs'
+  | 'awaySinceMs'
+  | 'backSinceMs'
+  | 'upstream'
 >;
 
 /** Infinities stay what they are. */
@@ -50,6 +56,8 @@ function shifted<T extends Times>(node: T, byMs: number): T {
     failingSinceMs: node.failingSinceMs === null ? null : node.failingSinceMs + byMs,
     reportedAtMs: node.reportedAtMs + byMs,
     changedAtMs: node.changedAtMs + byMs,
+    awaySinceMs: node.awaySinceMs === null ? null : node.awaySinceMs + byMs,
+    backSinceMs: node.backSinceMs + byMs,
     upstream: upstream === null ? null : { ...upstream, movedAtMs: upstream.movedAtMs + byMs },
   };
 }
