@@ -21,6 +21,14 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
     summary: 'Shows what statements cost in a running proxy, renewed every few seconds.',
     load: async () => (await import('./cli/top.js')).top,
   },
+  sessions: {
+    summary: 'Lists the sessions of a running proxy, and what they hold.',
+    load: async () => (await import('./cli/sessions.js')).sessions,
+  },
+  explain: {
+    summary: 'Says what a statement is and where a running proxy would send it now.',
+    load: async () => (await import('./cli/explain.js')).explain,
+  },
   reload: {
     summary: 'Makes a running proxy take over its changed configuration.',
     load: async () => (await import('./cli/reload.js')).reload,
@@ -40,7 +48,7 @@ const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<C
 };
 
 function overview(): string {
-  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(8)}${summary}`);
+  const commands = Object.entries(COMMANDS).map(([name, { summary }]) => `  ${name.padEnd(10)}${summary}`);
   return (
     'Usage: scheelite <command> [options]\n\n' +
     'A transparent proxy for MySQL, MariaDB and PostgreSQL.\n\n' +

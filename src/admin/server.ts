@@ -3,11 +3,14 @@
 
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { explainRequest, sessionsRequest } from './explain.js';
 import type { AdminSource } from './source.js';
 import { statementsQuery } from './statements.js';
 
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_BODY_BYTES = 64 * 1024;
+/** A statement, as JSON: longer ones are not classified by default. */
+const MAX_STATEMENT_BODY_BYTES = 1024 * 1024;
 const MAX_CONNECTIONS = 100;
 const HEADERS_TIMEOUT_MS = 5_000;
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -41,7 +44,9 @@ interface Answer {
 interface Route {
   readonly method: 'GET' | 'POST';
   readonly needsToken: boolean;
-  readonly answer: (source: AdminSource, query: URLSearchParams) => Answer | Promise<Answer>;
+  /** Default: MAX_BODY_BYTES. */
+  readonly maxBodyBytes?: number;
+  readonly answer: (source: AdminSource, query: URLSearchParams, body: string) => Answer | Promise<Answer>;
 }
 
 const json = (status: number, value: unknown, headers?: Record<string, string>): Answer => ({
@@ -105,6 +110,34 @@ const ROUTES: ReadonlyMap<string, Route> = new Map([
       answer: async (source) => {
         await source.resetStatements();
         return json(200, { reset: true });
+      },
+    },
+  ],
+  [
+    '/api/v1/explain',
+    {
+      // It changes nothing. A statement has no place in a URL, which is logged on its way.
+      method: 'POST',
+      needsToken: false,
+      maxBodyBytes: MAX_STATEMENT_BODY_BYTES,
+      answer: async (source, _query, body) => {
+        const request = explainRequest(body);
+        if (typeof request === 'string') return json(400, { error: request });
+        const report = await source.explain(request);
+        return 'problem' in report ? json(404, { error: report.problem }) : json(200, report);
+      },
+    },
+  ],
+  [
+    '/api/v1/sessions',
+    {
+      method: 'GET',
+      needsToken: false,
+      answer: async (source, query) => {
+        const request = sessionsRequest(query);
+        return typeof request === 'string'
+          ? json(400, { error: request })
+          : json(200, await source.sessions(request));
       },
     },
   ],
@@ -204,9 +237,10 @@ async function answerTo(request: IncomingMessage, { source, token }: AdminOption
       );
     }
   }
-  if (!(await bodyIsSmall(request)))
-    return json(413, { error: `the body exceeds ${MAX_BODY_BYTES} bytes` }, { Connection: 'close' });
-  return route.answer(source, new URLSearchParams(url.slice(path.length)));
+  const limit = route.maxBodyBytes ?? MAX_BODY_BYTES;
+  const body = await smallBody(request, limit);
+  if (body === null) return json(413, { error: `the body exceeds ${limit} bytes` }, { Connection: 'close' });
+  return route.answer(source, new URLSearchParams(url.slice(path.length)), body);
 }
 
 /** Compared as hashes, so that neither the length nor the first wrong byte shows in the time it takes. */
@@ -216,19 +250,23 @@ function carriesToken(request: IncomingMessage, expected: string): boolean {
   return timingSafeEqual(digest(given), digest(expected));
 }
 
-/** No call has a body that means anything; it is read so that the connection can be used again, up to the limit. */
-function bodyIsSmall(request: IncomingMessage): Promise<boolean> {
+/** Read to its end also where it means nothing, so that the connection can be used again. Null: it is over the limit. */
+function smallBody(request: IncomingMessage, maxBytes: number): Promise<string | null> {
   return new Promise((resolve) => {
+    const chunks: Buffer[] = [];
     let bytes = 0;
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length;
-      if (bytes <= MAX_BODY_BYTES) return;
+      if (bytes <= maxBytes) {
+        chunks.push(chunk);
+        return;
+      }
       request.pause();
-      resolve(false);
+      resolve(null);
     });
-    request.on('end', () => resolve(true));
+    request.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
     // The client went away: whatever is answered reaches nobody.
-    request.on('error', () => resolve(false));
-    request.on('close', () => resolve(false));
+    request.on('error', () => resolve(null));
+    request.on('close', () => resolve(null));
   });
 }

@@ -2,6 +2,13 @@
 // Types only; it knows no HTTP. Nothing in these reports may be secret: they are served without a token.
 
 import type { NodeMode, Protocol } from '../config/schema.js';
+import type {
+  ExplainReport,
+  ExplainRequest,
+  SessionsReport,
+  SessionsRequest,
+  Unanswerable,
+} from './explain.js';
 import type { StatementsQuery, StatementsReport } from './statements.js';
 
 export interface PoolStatus {
@@ -139,6 +146,9 @@ export interface AdminSource {
   statements(query: StatementsQuery): StatementsReport | Promise<StatementsReport>;
   /** Counts from 0 again. */
   resetStatements(): void | Promise<void>;
+  /** What a statement is and where it would go now. */
+  explain(request: ExplainRequest): Promise<ExplainReport | Unanswerable>;
+  sessions(request: SessionsRequest): Promise<SessionsReport>;
   /** Reads the configuration file again; never rejects. */
   reload(): Promise<ReloadReport>;
 }

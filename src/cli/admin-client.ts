@@ -65,6 +65,7 @@ export function askAdminText(
   target: AdminTarget,
   method: 'GET' | 'POST',
   path: string,
+  body: unknown = undefined,
 ): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) =>
@@ -89,17 +90,18 @@ export function askAdminText(
         resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString('utf8') }),
       );
     });
-    request.end();
+    request.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }
 
-/** The same with the answer parsed as JSON. */
+/** The same with the answer parsed as JSON; `asked`: what the call has as its body. */
 export async function askAdmin(
   target: AdminTarget,
   method: 'GET' | 'POST',
   path: string,
+  asked: unknown = undefined,
 ): Promise<{ status: number; body: unknown }> {
-  const { status, text } = await askAdminText(target, method, path);
+  const { status, text } = await askAdminText(target, method, path, asked);
   try {
     return { status, body: JSON.parse(text) };
   } catch {

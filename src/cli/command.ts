@@ -37,6 +37,8 @@ export interface Command {
   /** What it does, in sentences. */
   readonly details: string;
   readonly flags: Readonly<Record<string, Flag>>;
+  /** One argument without a name. */
+  readonly positional?: { readonly name: string; readonly help: string };
   /** Answers the exit code. */
   run(flags: Flags, output: Output): Promise<number>;
 }
@@ -49,8 +51,15 @@ export class UsageError extends Error {
 export class Flags {
   readonly #values: Readonly<Record<string, string | boolean | undefined>>;
 
-  constructor(values: Readonly<Record<string, string | boolean | undefined>>) {
+  /** Null: not given. */
+  readonly positional: string | null;
+
+  constructor(
+    values: Readonly<Record<string, string | boolean | undefined>>,
+    positional: string | null = null,
+  ) {
     this.#values = values;
+    this.positional = positional;
   }
 
   text(name: string): string | null {
@@ -69,7 +78,7 @@ const COMMON: Readonly<Record<string, Flag>> = { help: { type: 'boolean', help: 
 export function parseFlags(command: Command, args: readonly string[]): Flags {
   const flags = { ...command.flags, ...COMMON };
   try {
-    const { values } = parseArgs({
+    const { values, positionals } = parseArgs({
       args: [...args],
       options: Object.fromEntries(
         Object.entries(flags).map(([name, flag]) => [
@@ -78,12 +87,13 @@ export function parseFlags(command: Command, args: readonly string[]): Flags {
         ]),
       ),
       strict: true,
-      allowPositionals: false,
+      allowPositionals: command.positional !== undefined,
     });
     for (const [name, value] of Object.entries(values)) {
       if (value === '') throw new UsageError(`--${name} needs a value`);
     }
-    return new Flags(values as Record<string, string | boolean | undefined>);
+    if (positionals.length > 1) throw new UsageError(`unexpected argument "${positionals[1]}"`);
+    return new Flags(values as Record<string, string | boolean | undefined>, positionals[0] ?? null);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(usageText(error, Object.keys(flags)));
@@ -113,11 +123,14 @@ function usageText(error: unknown, names: readonly string[]): string {
 }
 
 export function helpText(command: Command): string {
+  const { positional } = command;
   const rows = Object.entries({ ...command.flags, ...COMMON }).map(([name, flag]) => [
     `  --${name}${flag.type === 'string' ? ` <${flag.value ?? 'value'}>` : ''}${name === 'help' ? ', -h' : ''}`,
     flag.help,
   ]);
+  if (positional !== undefined) rows.unshift([`  <${positional.name}>`, positional.help]);
   const width = Math.max(...rows.map(([left]) => left!.length)) + 2;
   const lines = rows.map(([left, right]) => `${left!.padEnd(width)}${right}`);
-  return `Usage: scheelite ${command.name} [options]\n\n${command.details}\n\nOptions:\n${lines.join('\n')}`;
+  const usage = `scheelite ${command.name} [options]${positional === undefined ? '' : ` <${positional.name}>`}`;
+  return `Usage: ${usage}\n\n${command.details}\n\nOptions:\n${lines.join('\n')}`;
 }

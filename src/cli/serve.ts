@@ -160,6 +160,8 @@ async function startAdmin(
       (await refreshed(proxy)).resetStatements();
       statementsSinceMs = Date.now();
     },
+    explain: (request) => proxy.explain(request),
+    sessions: (request) => proxy.sessions(request),
     reload: () => reloader.reload('api'),
   };
   return startAdminServer({

@@ -11,6 +11,12 @@ export function table(header: readonly string[], rows: readonly (readonly string
     .join('\n');
 }
 
+/** Names and settings are a client's own words: a line stays a line, and a terminal stays as it is. */
+export function oneLine(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
+  return text.replace(/[\u0000-\u001f\u007f-\u009f]+/g, ' ');
+}
+
 export function durationText(ms: number | null): string {
   if (ms === null) return '?';
   if (ms < 1_000) return `${Math.round(ms)} ms`;

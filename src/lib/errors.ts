@@ -165,3 +165,10 @@ export function describeError(error: unknown): string {
     return error.errors.map(describeError).join('; ');
   return error instanceof Error ? error.message : String(error);
 }
+
+/** What is no error of ours is a bug of ours. */
+export function asProxyError(cause: unknown): ProxyError {
+  return cause instanceof ProxyError
+    ? cause
+    : new ProxyError('internal-error', { detail: describeError(cause) });
+}

@@ -2,9 +2,10 @@
 // keeps the client's state and prepared statements. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { hangUp, writeTogether } from '../lib/batched-writer.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { hangUp, uncork, writeTogether } from '../lib/batched-writer.js';
+import { asProxyError, describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from '../protocol/unit.js';
@@ -15,6 +16,7 @@ import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, lostError, type MysqlServerError } from './expectation.js';
+import { clientFacts, inspectText } from './inspect.js';
 import { newRun } from './new-run.js';
 import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
@@ -26,7 +28,7 @@ import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
-import { asProxyError, buildErr, buildPlainOk, buildProxyError } from './wire/ok.js';
+import { buildErr, buildPlainOk, buildProxyError } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /**
@@ -105,6 +107,14 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   get stateDigest(): string {
     return this.session.state.digest;
+  }
+
+  get facts(): ClientFacts {
+    return clientFacts(this.connectionId, this.#socket, this.session);
+  }
+
+  inspect(sql: Buffer): Inspection {
+    return inspectText(this, sql);
   }
 
   get user(): string {
@@ -586,8 +596,4 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     else this.#server?.resumeReading();
     this.#host.clientClosed(reason);
   }
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork();
 }

@@ -2,7 +2,7 @@
 // It knows no command.
 
 import type { Socket } from 'node:net';
-import { ProxyError } from '../lib/errors.js';
+import { asProxyError, ProxyError } from '../lib/errors.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { ClientLogin, type LoginStep } from './auth/client-login.js';
@@ -11,7 +11,7 @@ import type { MysqlServerConnection } from './server-connection.js';
 import { variantText } from './variant.js';
 import { CAPABILITY, type Capabilities, hasCapability, keyedCapabilities } from './wire/capabilities.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
-import { asProxyError, buildEarlyError, buildOk, buildProxyError, STATUS } from './wire/ok.js';
+import { buildEarlyError, buildOk, buildProxyError, STATUS } from './wire/ok.js';
 import { buildSessionChanges } from './wire/session-track.js';
 
 export interface LoggedIn {

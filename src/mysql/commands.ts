@@ -48,6 +48,13 @@ export interface CommandContext {
   changeUser(change: ChangeUser): void;
 }
 
+/** What classification needs of a client. */
+export interface TextContext {
+  readonly runtime: MysqlRuntime;
+  readonly settings: Pick<ListenerSettings, 'hints' | 'maxStatementBytesClassified'>;
+  readonly session: Pick<ClientSession, 'status' | 'state' | 'loginValues' | 'collation'>;
+}
+
 /** Texts beyond it are not shared between clients. */
 const MAX_INTERNED_BYTES = 65_536;
 
@@ -151,11 +158,10 @@ const ok = (client: CommandContext, frame: Buffer): Buffer =>
 
 function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const sql = payload.subarray(queryTextOffset(payload, client.session.capabilities));
-  const settings = lexSettings(client);
-  const classified = effective(client, trackedClass(classify(client, sql, settings)));
+  const classified = classifyQuery(client, sql);
   const { statement } = classified;
   if (statement.route === 'proxy') {
-    const target = killTarget(sql, settings);
+    const target = killTarget(sql, lexSettings(client));
     if (target !== null) kill(client, frame, target.what, target.id ?? client.connectionId);
     else client.answer(ownAnswer(client, frame, sql, classified));
     return;
@@ -174,14 +180,19 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   submit(client, 'query', 'query', classified, frame);
 }
 
-function classify(client: CommandContext, sql: Buffer, settings: MysqlLexSettings): Classified {
+/** A text as a COM_QUERY of this client. */
+export function classifyQuery(client: TextContext, sql: Buffer): Classified {
+  return effective(client, trackedClass(classify(client, sql, lexSettings(client))));
+}
+
+function classify(client: TextContext, sql: Buffer, settings: MysqlLexSettings): Classified {
   if (sql.length > client.settings.maxStatementBytesClassified) return UNCLASSIFIED;
   const classified = client.runtime.classifier.classify(sql, settings);
   return client.settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
 }
 
 /** Reads of a session that does not commit by itself are part of a transaction; serializable ones lock. */
-function effective(client: CommandContext, classified: Classified): Classified {
+function effective(client: TextContext, classified: Classified): Classified {
   if (classified.statement.route !== 'replica') return classified;
   if ((client.session.status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
   const isolation =
@@ -198,9 +209,9 @@ interface Lex {
 }
 
 /** By client: settings change with its state only. */
-const lexCache = new WeakMap<CommandContext, Lex>();
+const lexCache = new WeakMap<TextContext, Lex>();
 
-function lexSettings(client: CommandContext): MysqlLexSettings {
+function lexSettings(client: TextContext): MysqlLexSettings {
   const cached = lexCache.get(client);
   if (
     cached !== undefined &&

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { RoutingConfig } from '../config/schema.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { Inspection, InspectionContext } from '../protocol/inspection.js';
 import type { NodeControl } from '../protocol/node-control.js';
 import type { ListenerSettings, PeerRequest, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
 import {
@@ -23,6 +24,7 @@ import { RsaKey } from './auth/rsa-key.js';
 import { MysqlClientConnection } from './client-connection.js';
 import { connectMysql } from './connect.js';
 import { ConnectionIds } from './connection-ids.js';
+import { inspectForNobody } from './inspect.js';
 import { PreparedTexts } from './prepared-statements.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { type Capabilities, offeredCapabilities } from './wire/capabilities.js';
@@ -157,6 +159,10 @@ export class MysqlRuntime implements ProtocolRuntime {
       catalog: () => this.#catalog,
       overrides: { readFunctions, writeFunctions },
     });
+  }
+
+  inspect(sql: Buffer, context: InspectionContext): Inspection {
+    return inspectForNobody(this, sql, context, this.#catalog !== null);
   }
 
   get autoPrepareStats(): null {

@@ -40,6 +40,11 @@ export class TrackedState {
     return this.#values.get(DATABASE) ?? null;
   }
 
+  /** Of variables. */
+  names(): string[] {
+    return [...this.#values.keys()].filter((name) => !name.startsWith(':'));
+  }
+
   get hasRole(): boolean {
     return this.#values.has(ROLE);
   }

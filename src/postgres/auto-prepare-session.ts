@@ -2,26 +2,19 @@
 // It knows no bytes and no socket; extended-batch.ts asks it for each unnamed statement that it writes.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { Inspection } from '../protocol/inspection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { type AutoPrepare, MAX_AGE_MS } from './auto-prepare.js';
 import { HeldText } from './auto-prepared.js';
+import { foresee } from './foresight.js';
+import { inspectText } from './inspect.js';
+import { isPlannedStatement } from './planned.js';
 import type { PreparedText } from './prepared-statements.js';
 import { RecurringText } from './recurring-texts.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { PostgresUnit } from './unit.js';
 
-/** What PostgreSQL plans; all else gains nothing, and some of it means something else under a name. */
-const PLANNED_VERBS: ReadonlySet<string> = new Set([
-  'SELECT',
-  'VALUES',
-  'TABLE',
-  'WITH',
-  'INSERT',
-  'UPDATE',
-  'DELETE',
-  'MERGE',
-]);
 /** In a session with these the same text may be about something else than the tracked settings say. */
 const UNTRACKED_PINS: ReadonlySet<string> = new Set([
   'temporary-table',
@@ -81,6 +74,14 @@ export class AutoPrepareSession {
 
   get #isOn(): boolean {
     return this.#enabled ?? this.#auto.config.enabled;
+  }
+
+  /** For an operator: counts nothing. */
+  inspect(classified: Classified, sql: Buffer, settings: string): Inspection {
+    const foresight = this.#isUntracked
+      ? { would: false, why: 'the session has what no tracked setting tells' }
+      : foresee(this.#auto, this.#isOn, classified.statement, sql, settings);
+    return inspectText(classified, sql, foresight);
   }
 
   /** The text of a Parse without a name: `body` is copied where it is not known. */
@@ -212,25 +213,6 @@ export class AutoPrepareSession {
 
 function isPlanned({ statement }: Classified): boolean {
   return isPlannedStatement(statement);
-}
-
-function isPlannedStatement(statement: StatementClass): boolean {
-  return (
-    PLANNED_VERBS.has(statement.verb) &&
-    (statement.route === 'replica' || statement.route === 'primary') &&
-    statement.statements === 1 &&
-    statement.pin === null &&
-    statement.transaction === null &&
-    statement.prepared === null &&
-    !statement.ddl &&
-    statement.session.length === 0 &&
-    !statement.reasons.some(setsSomething)
-  );
-}
-
-/** Inside a larger SELECT it is no effect of the session. */
-function setsSomething(reason: string): boolean {
-  return reason.startsWith('set_config');
 }
 
 export function isPlannedUnit(unit: PostgresUnit): boolean {

@@ -4,8 +4,9 @@
 
 import type { Socket } from 'node:net';
 import { hangUp } from '../lib/batched-writer.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { asProxyError, describeError, ProxyError } from '../lib/errors.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
@@ -18,6 +19,7 @@ import { ClientTransaction } from './client-transaction.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
+import { classifyText, clientFacts } from './inspect.js';
 import type { Parameters } from './parameters.js';
 import { ClientStatements, type PreparedText } from './prepared-statements.js';
 import { answeredByUs, type ReplySink, type Run } from './run.js';
@@ -146,11 +148,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       // Beyond a little, what cannot be read now stays in the kernel.
       if (this.#framer.pendingBytes > READ_AHEAD_BYTES && !this.#mayRead()) this.#socket.pause();
     } catch (cause) {
-      this.terminate(
-        cause instanceof ProxyError
-          ? cause
-          : new ProxyError('internal-error', { detail: describeError(cause) }),
-      );
+      this.terminate(asProxyError(cause));
     }
   }
 
@@ -330,11 +328,16 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#batch !== null) throw new ProxyError('protocol-violation', { detail });
   }
 
-  readonly #classify = (sql: Buffer, recurs = false): Classified => {
-    if (sql.length > this.#settings.maxStatementBytesClassified) return UNCLASSIFIED;
-    const classified = this.#database!.classifier.classify(sql, this.#out.told.lexSettings, recurs);
-    return this.#settings.hints || classified.hint === null ? classified : { ...classified, hint: null };
-  };
+  readonly #classify = (sql: Buffer, recurs = false): Classified =>
+    classifyText(this.#database!, this.#settings, sql, this.#out.told.lexSettings, recurs);
+
+  get facts(): ClientFacts {
+    return clientFacts(this.#cancelKey?.processId ?? 0, this.#socket, this.#out.told, this.#session.current);
+  }
+
+  inspect(sql: Buffer): Inspection {
+    return this.#auto.inspect(this.#classify(sql), sql, this.stateDigest);
+  }
 
   // --- running ----------------------------------------------------------------------------------------------
 
@@ -513,7 +516,6 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   // --- answers of the proxy's own ---------------------------------------------------------------------------
 
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
-    const wasOpen = unit.open;
     this.#endUnit();
     this.#session.forgetTransaction();
     if (transaction === 'failed') this.#transaction.lose(null);
@@ -523,7 +525,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       return;
     }
     this.write(proxyErrorResponse(error));
-    if (wasOpen) this.#skipping = true;
+    if (unit.open) this.#skipping = true;
     else this.write(readyForQuery(this.#transaction.status));
   }
 

@@ -55,8 +55,7 @@ export class RecurringTexts {
   /** Another one has come. `settings`: what else its meaning depends on. Null: there is nothing to know of it yet. */
   seen(body: Buffer, settings: string, threshold: number): RecurringText | null {
     if (body.length > MAX_TEXT_BYTES) return null;
-    const text = body.toString('latin1');
-    const key = settings === '' ? text : `${text}\0${settings}`;
+    const key = keyOf(body, settings);
     const known = this.#admitted.get(key);
     if (known !== undefined) {
       known.isUsed = true;
@@ -73,6 +72,16 @@ export class RecurringTexts {
     }
     if (count >= threshold) this.#admit(key, candidate);
     return candidate;
+  }
+
+  /** What is known of it, and how often it has come lately; counts nothing. */
+  look(body: Buffer, settings: string): { readonly text: RecurringText | null; readonly count: number } {
+    const key = keyOf(body, settings);
+    const hash = hashOf(key);
+    return {
+      text: this.#admitted.get(key) ?? this.#candidates.get(key) ?? null,
+      count: this.#young.get(hash) ?? this.#old.get(hash) ?? 0,
+    };
   }
 
   /** For tests and status: what is kept. */
@@ -120,6 +129,11 @@ export class RecurringTexts {
       if (first === text) text.isUsed = false;
     }
   }
+}
+
+function keyOf(body: Buffer, settings: string): string {
+  const text = body.toString('latin1');
+  return settings === '' ? text : `${text}\0${settings}`;
 }
 
 /** FNV-1a; a collision only lets a text in before its time. */

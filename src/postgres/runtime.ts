@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
 import { monotonicMs } from '../lib/clock.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { Inspection, InspectionContext } from '../protocol/inspection.js';
 import type { NodeControl } from '../protocol/node-control.js';
 import type {
   AutoPrepareStats,
@@ -32,6 +33,9 @@ import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
 import { PostgresClientConnection } from './client-connection.js';
 import { connectPostgres } from './connect.js';
+import { foresee } from './foresight.js';
+import { classifyText, inspectText } from './inspect.js';
+import { Parameters } from './parameters.js';
 import { PreparedTexts } from './prepared-statements.js';
 
 /** One database's functions and views decide what its statements are. */
@@ -128,6 +132,29 @@ export class PostgresRuntime implements ProtocolRuntime {
         await control.close();
       }
     }
+  }
+
+  /** A database that no client has used is not made known by this: nothing is concluded from its catalog then. */
+  inspect(sql: Buffer, context: InspectionContext): Inspection {
+    const [only] = this.#databases.size === 1 ? this.#databases.keys() : [];
+    const database = context.database ?? only ?? null;
+    const known = database === null ? undefined : this.#databases.get(database);
+    const notes: string[] = [];
+    if (known === undefined)
+      notes.push(
+        database === null
+          ? 'no database is given: functions and views count as unknown'
+          : `no client here has used the database ${database}: its functions and views count as unknown`,
+      );
+    else if (known.catalog === null)
+      notes.push(
+        `the catalog of the database ${database} is not known yet: functions and views count as unknown`,
+      );
+    const classifier = known ?? { classifier: this.#createClassifier(() => null) };
+    const classified = classifyText(classifier, context, sql, Parameters.none.lexSettings);
+    const { config } = this.autoPrepare;
+    const foresight = foresee(this.autoPrepare, config.enabled, classified.statement, sql, '');
+    return inspectText(classified, sql, foresight, notes);
   }
 
   get autoPrepareStats(): AutoPrepareStats {

@@ -4,6 +4,7 @@
 import type { ProxyError } from '../lib/errors.js';
 import type { PinReason } from '../sql/statement.js';
 import type { Credential } from './credential.js';
+import type { ClientFacts, Inspection } from './inspection.js';
 import type { StoredVerifier } from './node-control.js';
 import type { PoolKey, ServerConnection } from './server-connection.js';
 import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from './unit.js';
@@ -46,6 +47,10 @@ export interface ClientConnection {
    * learns of it, and when, is the protocol's business; `transactionLost` units are answered by itself.
    */
   transactionLost(error: ProxyError): void;
+  /** For an operator. */
+  readonly facts: ClientFacts;
+  /** What this text would be if the client sent it now; nothing is sent, and nothing counted. */
+  inspect(sql: Buffer): Inspection;
 }
 
 export interface LoginRequest {

@@ -6,6 +6,7 @@ import type { AuthMethod, AutoPrepareConfig, RoutingConfig } from '../config/sch
 import type { ClassificationStats } from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
+import type { Inspection, InspectionContext } from './inspection.js';
 import type { NodeAddress, NodeControl, NodeControlOptions } from './node-control.js';
 import type { PositionFunctions } from './position.js';
 import type { Connect } from './server-connection.js';
@@ -55,6 +56,8 @@ export interface ProtocolRuntime {
   forgetCatalog(): void;
   /** What the configuration says of functions and tables, or of statements to prepare, has changed. */
   reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void;
+  /** What a text of nobody in particular would be. */
+  inspect(sql: Buffer, context: InspectionContext): Inspection;
   /** Another worker asks about a client that may be here. */
   answerPeer(request: PeerRequest): string;
   /** The version text that clients are told, from the primary's probe. */

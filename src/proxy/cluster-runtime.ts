@@ -13,6 +13,7 @@ import type { StoredVerifier } from '../protocol/node-control.js';
 import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
+import type { Balancer } from '../routing/balance.js';
 import { type Decision, decide, type SessionView } from '../routing/decide.js';
 import type { RoutingSettings } from '../routing/hint-settings.js';
 import { takesUnits } from '../routing/node-mode.js';
@@ -152,6 +153,11 @@ export class ClusterRuntime {
 
   nodeCounters(node: string): NodeCounters {
     return nodeCounters(this.counters, node);
+  }
+
+  /** For an operator, who peeks. */
+  balancer(together: boolean): Pick<Balancer, 'peek'> {
+    return this.#balancing.balancer(together);
   }
 
   /** `shares`: it may be sent together with others. */

@@ -1,6 +1,14 @@
 // Listeners and clusters of one process: everything that clients touch, whoever watches the nodes.
 // It decides nothing by itself; monitoring, and its part of the limits, are given to it.
 
+import {
+  clusterAsked,
+  type ExplainReport,
+  type ExplainRequest,
+  type SessionsReport,
+  type SessionsRequest,
+  type Unanswerable,
+} from '../admin/explain.js';
 import type { ClusterConfig, Config, Protocol as ProtocolName } from '../config/schema.js';
 import { systemClock } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
@@ -17,6 +25,7 @@ import type { Log } from '../telemetry/log.js';
 import type { ClusterStatements } from '../telemetry/statement-report.js';
 import { ClusterRuntime, type PoolAllowance } from './cluster-runtime.js';
 import { collectStates } from './collect.js';
+import { explainOn, sessionsOf } from './explain.js';
 import { Listener, type Places } from './listener.js';
 import type { Monitoring } from './monitoring.js';
 import type { ReloadResult, RunningProxy } from './running-proxy.js';
@@ -111,6 +120,17 @@ export class DataPath implements RunningProxy {
 
   resetStatements(): void {
     for (const { runtime } of this.#clusters.values()) runtime.statements.reset();
+  }
+
+  explain(request: ExplainRequest): Promise<ExplainReport | Unanswerable> {
+    const cluster = clusterAsked(request.cluster, [...this.#clusters.keys()]);
+    if (typeof cluster !== 'string') return Promise.resolve(cluster);
+    return Promise.resolve(explainOn(this.#clusters.get(cluster)!.runtime, request, this.#config.limits));
+  }
+
+  sessions(request: SessionsRequest): Promise<SessionsReport> {
+    const runtimes = [...this.#clusters.values()].map(({ runtime }) => runtime);
+    return Promise.resolve(sessionsOf(runtimes, request));
   }
 
   get listeners(): { name: string; host: string; port: number }[] {

@@ -169,7 +169,11 @@ export class Listener {
 
   #accept(socket: Socket, isTooMany: boolean): void {
     this.#welcome ??= this.#settings(false);
-    this.#session ??= { counters: this.#counters, sharing: this.#config.sharing?.enabled ?? null };
+    this.#session ??= {
+      name: this.name,
+      counters: this.#counters,
+      sharing: this.#config.sharing?.enabled ?? null,
+    };
     const listener = this.#session;
     this.cluster.protocol.accept(
       socket,

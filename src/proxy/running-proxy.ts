@@ -2,6 +2,13 @@
 // Types only; it knows neither files, signals nor HTTP.
 
 import type { Logger } from 'pino';
+import type {
+  ExplainReport,
+  ExplainRequest,
+  SessionsReport,
+  SessionsRequest,
+  Unanswerable,
+} from '../admin/explain.js';
 import type { ProxyState } from '../admin/source.js';
 import type { Config } from '../config/schema.js';
 import type { Counters } from '../telemetry/counters.js';
@@ -35,6 +42,9 @@ export interface RunningProxy {
   readonly listeners: readonly ListenerAddress[];
   /** Asks the workers, where there are any, for what `admin` and `counters` are to tell. Never rejects. */
   refresh(): Promise<void>;
+  /** Runs nothing and changes nothing. */
+  explain(request: ExplainRequest): Promise<ExplainReport | Unanswerable>;
+  sessions(request: SessionsRequest): Promise<SessionsReport>;
   /** Called once a scrape; takes over what pools, caches and the monitor count by themselves. */
   counters(): Counters;
   /** Of all workers, as of the last `refresh`. */

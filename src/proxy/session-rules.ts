@@ -12,6 +12,7 @@ import type { ClusterRuntime } from './cluster-runtime.js';
 import { isLight } from './shape-costs.js';
 
 export interface SessionListener {
+  readonly name: string;
   readonly counters: ListenerCounters;
   /** Null: as the cluster. */
   readonly sharing: boolean | null;
@@ -51,6 +52,26 @@ export function mayShare(
   const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
   if (!(byUser.get(user) ?? listener ?? enabled)) return false;
   return isLight(cluster.statements.find(unit.shape), maxHeadMs);
+}
+
+/** For an operator: why `mayShare` says no; null: it says yes. */
+export function whyNotShared(
+  unit: Unit,
+  cluster: ClusterRuntime,
+  user: string,
+  listener: boolean | null,
+): string | null {
+  if (mayShare(unit, cluster, user, listener)) return null;
+  if (unit.statement.route !== 'replica') return 'only reads that a replica may take share';
+  if (!unit.shareable)
+    return 'it is more than a short read by itself (a pin, a transaction, its length, COPY ...)';
+  const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
+  if (!(byUser.get(user) ?? listener ?? enabled))
+    return 'sharing is off for the user, the listener or the cluster';
+  const usualMs = cluster.shapes.usualMs(unit.shape);
+  if (usualMs === null) return 'what it costs is not known yet: the first of its shape run by themselves';
+  if (usualMs > maxHeadMs) return `it takes ${usualMs.toFixed(1)} ms, more than maxHeadMs (${maxHeadMs} ms)`;
+  return 'its replies are too large';
 }
 
 /**

@@ -52,6 +52,14 @@ export class SessionSight {
     return view;
   }
 
+  /** The same for an operator: the session goes on as if nobody had looked. */
+  peekFor(unit: Unit): SessionView {
+    const isChecked = this.#isChecked;
+    const seen = { ...this.viewFor(unit, NO_NODES) };
+    this.#isChecked = isChecked;
+    return seen;
+  }
+
   /** It reads outside transactions. */
   splits(): void {
     this.#splits = true;

@@ -15,7 +15,7 @@ import type {
 import type { Credential } from '../protocol/credential.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
-import { type Decision, isReplicaRead } from '../routing/decide.js';
+import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -40,6 +40,23 @@ import { SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
 import { bookAnswered, bookFailed, type Delays, delayed } from './unit-account.js';
 
+/** What an operator may know of a session. */
+export interface SessionFacts {
+  readonly key: PoolKey;
+  readonly application: string;
+  readonly listener: SessionListener;
+  readonly client: ClientConnection;
+  readonly phase: Phase;
+  readonly transaction: TransactionStatus;
+  readonly pins: readonly PinReason[];
+  readonly unit: Unit | null;
+  /** That it holds, or runs on. */
+  readonly server: ServerConnection | null;
+  readonly isShared: boolean;
+  /** By a transaction or a pin, so that its next unit runs there too; null: not. */
+  readonly held: { readonly node: string; readonly onReplica: boolean } | null;
+}
+
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
   readonly #listener: SessionListener;
@@ -48,6 +65,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
   #credential: Credential = NO_CREDENTIAL;
+  #application = '';
 
   readonly #tenure: Tenure;
   /** Its node was chosen as a replica. */
@@ -95,6 +113,31 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#phase === 'idle' && this.#transaction === 'idle' && !this.#client.isInTransaction;
   }
 
+  /** Null before it has logged in. */
+  get facts(): SessionFacts | null {
+    if (this.#key === null || this.#phase === 'closed') return null;
+    const { server, isShared } = this.#tenure;
+    const isHeld = server !== null && (this.#transaction !== 'idle' || this.#pins.size > 0);
+    return {
+      key: this.#key,
+      application: this.#application,
+      listener: this.#listener,
+      client: this.#client,
+      phase: this.#phase,
+      transaction: this.#transaction,
+      pins: [...this.#pins],
+      unit: this.#unit,
+      server,
+      isShared,
+      held: isHeld ? { node: server.node, onReplica: this.#onReplica } : null,
+    };
+  }
+
+  /** What a decision about this unit would be made on. */
+  peekViewFor(unit: Unit): SessionView {
+    return this.#sight.peekFor(unit);
+  }
+
   get pins(): ReadonlySet<PinReason> {
     return this.#pins;
   }
@@ -118,6 +161,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#key === null) this.#cluster.counters.clients++;
     const login = this.#cluster.logins.intern(request.key, request.credential);
     this.#key = login.key;
+    this.#application = request.applicationName;
     this.#credential = login.credential;
     this.#cluster.borrow(login.key, login.credential, (loan, error) => {
       if (this.#phase === 'closed') {

@@ -64,6 +64,8 @@ async function start(t: TestContext, overrides: Partial<AdminSource> = {}): Prom
     resetStatements: () => {
       fixture.resets++;
     },
+    explain: async () => ({ problem: 'nobody knows' }),
+    sessions: async () => ({ total: 0, sessions: [] }),
     reload: async () => {
       fixture.reloads++;
       return fixture.reload;

@@ -12,7 +12,7 @@ import { until } from '../servers/poll.js';
 import { scheelite, start } from './run.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const COMMANDS = ['serve', 'check', 'status', 'top', 'reload', 'health', 'demo', 'schema'];
+const COMMANDS = ['serve', 'check', 'status', 'top', 'sessions', 'explain', 'reload', 'health', 'demo', 'schema'];
 
 describe('help and version', () => {
   test('the overview names every command', async () => {
@@ -36,7 +36,7 @@ describe('help and version', () => {
       const { code, stdout, stderr } = await scheelite([command, '--help']);
       assert.equal(stderr, '');
       assert.equal(code, 0);
-      assert.match(stdout, new RegExp(`^Usage: scheelite ${command} \\[options\\]\n\n\\S`));
+      assert.match(stdout, new RegExp(`^Usage: scheelite ${command} \\[options\\](?: <\\w+>)?\n\n\\S`));
       assert.match(stdout, /^ {2}--help, -h +\S/m);
     });
   }
@@ -52,11 +52,11 @@ const WRONG: readonly (readonly [string[], string])[] = [
   [['serv'], 'scheelite: unknown command "serv"; did you mean "serve"?'],
   [
     ['x1y2z3'],
-    'scheelite: unknown command "x1y2z3"; there is: serve, check, status, top, reload, health, demo, schema',
+    'scheelite: unknown command "x1y2z3"; there is: serve, check, status, top, sessions, explain, reload, health, demo, schema',
   ],
   [
     ['--verbose'],
-    'scheelite: unknown option "--verbose"; there is: serve, check, status, top, reload, health, demo, schema',
+    'scheelite: unknown option "--verbose"; there is: serve, check, status, top, sessions, explain, reload, health, demo, schema',
   ],
   [['serve'], 'scheelite serve: --config is required'],
   [['check'], 'scheelite check: --config is required'],
@@ -64,6 +64,13 @@ const WRONG: readonly (readonly [string[], string])[] = [
   [['serve', '--config'], 'scheelite serve: --config needs a value'],
   [['serve', '--config='], 'scheelite serve: --config needs a value'],
   [['check', '--json=yes', '--config', 'x'], 'scheelite check: --json takes no value'],
+  [['explain'], 'scheelite explain: a statement is needed, in quotes'],
+  [['explain', 'SELECT 1', '2'], 'scheelite explain: unexpected argument "2"'],
+  [
+    ['explain', 'SELECT 1', '--session', 'x'],
+    'scheelite explain: --session needs a number as "scheelite sessions" shows it, not x',
+  ],
+  [['sessions', '--limit', '0'], 'scheelite sessions: --limit needs a number up to 1000, not 0'],
   [['serve', 'proxy.config.json'], 'scheelite serve: unexpected argument "proxy.config.json"'],
   [['schema', '-x'], 'scheelite schema: unknown option -x'],
   [
@@ -272,6 +279,8 @@ async function fakeProxy(
       metrics: async () => ({ contentType: 'text/plain', text: '' }),
       statements: (query) => ({ ...STATEMENTS, sort: query.sort }),
       resetStatements: () => {},
+      explain: async () => ({ problem: 'nobody knows' }),
+      sessions: async () => ({ total: 0, sessions: [] }),
       reload: async () => fake.reload,
     },
   });

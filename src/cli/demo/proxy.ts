@@ -133,6 +133,8 @@ function adminSource(proxy: RunningProxy): AdminSource {
       proxy.resetStatements();
       statementsSinceMs = Date.now();
     },
+    explain: (request) => proxy.explain(request),
+    sessions: (request) => proxy.sessions(request),
     reload: async () => ({
       at: new Date().toISOString(),
       trigger: 'api',

@@ -1,7 +1,7 @@
 // OK, EOF and ERR packets, built and parsed, with and without session tracking; it keeps no state between packets.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_response_packets.html
 
-import { ERRORS, ProxyError } from '../../lib/errors.js';
+import { ERRORS, type ProxyError } from '../../lib/errors.js';
 import { PacketReader, PacketWriter } from './bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './capabilities.js';
 
@@ -184,12 +184,4 @@ export function buildProxyError(error: ProxyError, sequence: number): Buffer {
 /** In place of a greeting: nothing has been agreed upon, so that there is no SQLSTATE. */
 export function buildEarlyError(error: ProxyError): Buffer {
   return new PacketWriter(256).u8(ERR_BYTE).u16(error.errno).text(error.message).packet(0);
-}
-
-/** Anything that was thrown, as one of ours: what is not known by name is the proxy's own fault. */
-export function asProxyError(error: unknown): ProxyError {
-  if (error instanceof ProxyError) return error;
-  return new ProxyError('internal-error', {
-    detail: error instanceof Error ? error.message : String(error),
-  });
 }

@@ -1,6 +1,7 @@
 // What the supervisor and its workers say to each other over node's IPC channel, by structured clone.
 // Types only. A channel keeps its order: whoever has been answered has acted on all that was sent before.
 
+import type { ExplainRequest, SessionsRequest } from '../../admin/explain.js';
 import type { Config } from '../../config/schema.js';
 import type { StoredVerifier } from '../../protocol/node-control.js';
 import type { PeerRequest } from '../../protocol/protocol.js';
@@ -48,6 +49,10 @@ export type WorkerCall =
   | { readonly kind: 'report' }
   | { readonly kind: 'sync' }
   | { readonly kind: 'drain' }
+  /** Answered with an ExplainReport or Unanswerable. */
+  | { readonly kind: 'explain'; readonly request: ExplainRequest }
+  /** Answered with a SessionsReport. */
+  | { readonly kind: 'sessions'; readonly request: SessionsRequest }
   | { readonly kind: 'peer'; readonly cluster: string; readonly request: PeerRequest };
 
 /** Asked by a worker. Times are the machine's. */

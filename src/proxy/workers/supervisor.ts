@@ -4,6 +4,15 @@
 
 import cluster from 'node:cluster';
 import { fileURLToPath } from 'node:url';
+import {
+  clusterAsked,
+  type ExplainReport,
+  type ExplainRequest,
+  mergeSessions,
+  type SessionsReport,
+  type SessionsRequest,
+  type Unanswerable,
+} from '../../admin/explain.js';
 import type { ClusterStatus, ProxyStatus, Readiness, WorkerStatus } from '../../admin/source.js';
 import type { ClusterConfig, Config } from '../../config/schema.js';
 import { MACHINE_OFFSET_MS } from '../../lib/clock.js';
@@ -298,6 +307,30 @@ export class Supervisor implements RunningProxy {
     for (const { statements } of this.#clusters.values()) statements.reset();
   }
 
+  /** A session is known to its worker only, and tells which that is; about anything else any of them can say. */
+  async explain(request: ExplainRequest): Promise<ExplainReport | Unanswerable> {
+    const cluster = clusterAsked(request.cluster, [...this.#clusters.keys()]);
+    if (typeof cluster !== 'string') return cluster;
+    const { session } = request;
+    const worker =
+      session === null
+        ? this.#workers.find(({ state }) => state === 'running')
+        : this.#workers[session % this.#workers.length];
+    if (worker?.state !== 'running') return { problem: 'the worker that could tell is not running now' };
+    const call: WorkerCall = { kind: 'explain', request: { ...request, cluster } };
+    const answer = await inTime(worker.call(call));
+    return answer === null
+      ? { problem: `worker ${worker.number} has not answered within ${REPORT_TIMEOUT_MS} ms` }
+      : (answer as ExplainReport | Unanswerable);
+  }
+
+  async sessions(request: SessionsRequest): Promise<SessionsReport> {
+    const call: WorkerCall = { kind: 'sessions', request };
+    const answers = await Promise.all(this.#active().map((worker) => inTime(worker.call(call))));
+    const reports = answers.filter((answer) => answer !== null) as SessionsReport[];
+    return mergeSessions(reports, request.limit);
+  }
+
   counters(): Counters {
     const sum = createCounters();
     for (const { name } of this.#config.listeners) listenerCounters(sum, name);
@@ -384,6 +417,19 @@ export class Supervisor implements RunningProxy {
     this.#broadcast({ type: 'reload', config: next });
     this.#shares.configure(next);
     return { ok: true };
+  }
+}
+
+/** Null: it did not come in time, or its worker has ended. */
+async function inTime(answer: Promise<unknown>): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<null>((resolve) => {
+    timer = setTimeout(() => resolve(null), REPORT_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([answer.catch(() => null), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

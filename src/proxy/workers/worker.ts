@@ -130,6 +130,10 @@ class Worker {
         return null;
       case 'drain':
         return this.#dataPath.drain();
+      case 'explain':
+        return this.#dataPath.explain(call.request);
+      case 'sessions':
+        return this.#dataPath.sessions(call.request);
       case 'peer':
         return this.#dataPath.cluster(call.cluster)?.protocol.answerPeer(call.request) ?? null;
     }

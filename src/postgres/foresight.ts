@@ -1,0 +1,37 @@
+// Whether a text would run as a prepared statement if it came once more, and why not: for an operator.
+// It counts nothing, so that asking changes nothing.
+
+import { monotonicMs } from '../lib/clock.js';
+import type { Inspection } from '../protocol/inspection.js';
+import type { StatementClass } from '../sql/statement.js';
+import type { AutoPrepare } from './auto-prepare.js';
+import { isPlannedStatement } from './planned.js';
+
+export type Foresight = NonNullable<Inspection['autoPrepare']>;
+
+const no = (why: string): Foresight => ({ would: false, why });
+
+/** `enabled`: by its listener or cluster; `settings`: the state that it is read under. */
+export function foresee(
+  auto: AutoPrepare,
+  enabled: boolean,
+  statement: StatementClass,
+  sql: Buffer,
+  settings: string,
+): Foresight {
+  if (!enabled) return no('autoPrepare is off');
+  if (!isPlannedStatement(statement))
+    return no('it is not a statement that PostgreSQL plans, or it has effects');
+  // As a Parse has it whose parameters have no types: the text, a zero, a count of 0 in two bytes.
+  const { text, count } = auto.texts.look(Buffer.concat([sql, Buffer.alloc(3)]), settings);
+  if (text?.needsParse === true)
+    return no('what it means is settled when it is parsed (now, today, a backslash ...)');
+  if (text?.watch.isOut(monotonicMs()) === true)
+    return no('it was slower when prepared, and is left alone for a while');
+  if (text?.isAdmitted === true)
+    return { would: true, why: 'it recurs: as an unnamed extended statement it runs prepared' };
+  const { threshold } = auto.config;
+  return no(
+    `as an unnamed extended statement it has come ${count} times lately, of ${threshold} that it takes`,
+  );
+}
