@@ -8,6 +8,7 @@ import type { Classified, StatementClass } from '../sql/statement.js';
 import { type AutoPrepare, MAX_AGE_MS } from './auto-prepare.js';
 import { HeldText } from './auto-prepared.js';
 import { foresee } from './foresight.js';
+import type { HeldBegin } from './held-begin.js';
 import { inspectText } from './inspect.js';
 import { isPlannedStatement } from './planned.js';
 import type { PreparedText } from './prepared-statements.js';
@@ -77,11 +78,11 @@ export class AutoPrepareSession {
   }
 
   /** For an operator: counts nothing. */
-  inspect(classified: Classified, sql: Buffer, settings: string): Inspection {
+  inspect(classified: Classified, sql: Buffer, settings: string, begin: HeldBegin | null): Inspection {
     const foresight = this.#isUntracked
       ? { would: false, why: 'the session has what no tracked setting tells' }
       : foresee(this.#auto, this.#isOn, classified.statement, sql, settings);
-    return inspectText(classified, sql, foresight);
+    return inspectText(classified, sql, foresight, begin);
   }
 
   /** The text of a Parse without a name: `body` is copied where it is not known. */

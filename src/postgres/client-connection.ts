@@ -34,7 +34,7 @@ import {
   readyForQuery,
 } from './wire/backend-messages.js';
 import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
-import { FRONTEND, parseQuery } from './wire/frontend.js';
+import { FRONTEND, parseQuery, unexpectedMessage } from './wire/frontend.js';
 
 /**
  * - `startup`: before the login is complete
@@ -206,9 +206,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       case FRONTEND.copyFail:
         return;
       default:
-        throw new ProxyError('protocol-violation', {
-          detail: `unexpected message "${String.fromCharCode(type)}"`,
-        });
+        throw unexpectedMessage(type, '');
     }
   }
 
@@ -305,9 +303,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         this.#phase = 'waiting';
         return;
       default:
-        throw new ProxyError('protocol-violation', {
-          detail: `message "${String.fromCharCode(type)}" during COPY FROM STDIN`,
-        });
+        throw unexpectedMessage(type, ' during COPY FROM STDIN');
     }
   }
 
@@ -336,7 +332,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   inspect(sql: Buffer): Inspection {
-    return this.#auto.inspect(this.#classify(sql), sql, this.stateDigest);
+    return this.#auto.inspect(this.#classify(sql), sql, this.stateDigest, this.#transaction.begin);
   }
 
   // --- running ----------------------------------------------------------------------------------------------

@@ -41,6 +41,11 @@ export class ClientTransaction {
     this.#loss = loss;
   }
 
+  /** A BEGIN that leaves with the next statement; null: none. */
+  get begin(): HeldBegin | null {
+    return this.#begin;
+  }
+
   /** For the unit that is sent next. */
   takeBegin(): HeldBegin | null {
     const begin = this.#begin;

@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import { hostPort } from '../lib/address.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { Classified, PostgresLexSettings } from '../sql/statement.js';
+import type { HeldBegin } from './held-begin.js';
 import type { Parameters } from './parameters.js';
 import type { DatabaseClassifier } from './runtime.js';
 import type { TrackedState } from './tracked-state.js';
@@ -34,9 +35,12 @@ export function inspectText(
   classified: Classified,
   sql: Buffer,
   autoPrepare: Inspection['autoPrepare'],
+  begin: HeldBegin | null,
   notes: readonly string[] = [],
 ): Inspection {
-  return { unit: new SimpleUnit(classified, Buffer.alloc(sql.length + QUERY_BYTES)), autoPrepare, notes };
+  const unit = new SimpleUnit(classified, Buffer.alloc(sql.length + QUERY_BYTES), begin);
+  const held = 'its BEGIN has been answered, but not sent yet: it leaves with the next statement';
+  return { unit, autoPrepare, notes: begin === null ? notes : [...notes, held] };
 }
 
 export function clientFacts(

@@ -154,7 +154,7 @@ export class PostgresRuntime implements ProtocolRuntime {
     const classified = classifyText(classifier, context, sql, Parameters.none.lexSettings);
     const { config } = this.autoPrepare;
     const foresight = foresee(this.autoPrepare, config.enabled, classified.statement, sql, '');
-    return inspectText(classified, sql, foresight, notes);
+    return inspectText(classified, sql, foresight, null, notes);
   }
 
   get autoPrepareStats(): AutoPrepareStats {

@@ -4,6 +4,7 @@
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
 import { serialize } from 'pg-protocol';
+import { ProxyError } from '../../lib/errors.js';
 import { endOfLongString, endOfString, int16At, int32At, MessageWriter, malformed, nameOf } from './bytes.js';
 
 export const FRONTEND = {
@@ -268,4 +269,10 @@ export function buildSaslResponse(response: string): Buffer {
 function refuseZero(text: string): string {
   if (text.includes('\0')) throw malformed('a string with a zero byte cannot be sent');
   return text;
+}
+
+export function unexpectedMessage(type: number, when: string): ProxyError {
+  return new ProxyError('protocol-violation', {
+    detail: `unexpected message "${String.fromCharCode(type)}"${when}`,
+  });
 }

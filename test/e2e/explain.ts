@@ -1,0 +1,272 @@
+// What explain says beside what then happens: on real servers, of nobody in particular and of live sessions, in one process
+// and with workers, over the API and by the command line.
+
+import assert from 'node:assert/strict';
+import type { TestContext } from 'node:test';
+import type { ExplainReport, SessionReport, SessionsReport } from '../../src/admin/explain.js';
+import { scheelite, startServer } from '../cli/run.js';
+import { temporaryFolder } from '../config/folder.js';
+import { configFor } from '../proxy/proxy-under-test.js';
+import { until } from '../servers/poll.js';
+import type { Client } from './driver.js';
+import { type Front, FUNCTIONS, type Stage } from './stage.js';
+
+const READ = 'SELECT name, node_port() AS port FROM items WHERE id = 1';
+/** Stands in a statement and must stand nowhere else. */
+const SECRET = 'a literal that nobody may see';
+
+async function explain(
+  front: Front,
+  sql: string,
+  session: number | null = null,
+  database: string | null = null,
+): Promise<ExplainReport> {
+  const request = { sql, session, database, cluster: null, user: null, application: null };
+  const report = await front.proxy.proxy.explain(request);
+  if ('problem' in report) return assert.fail(report.problem);
+  return report;
+}
+
+async function sessions(front: Front): Promise<readonly SessionReport[]> {
+  return (await front.proxy.proxy.sessions({ cluster: null, user: null, limit: 100 })).sessions;
+}
+
+/** A client, and the number of its session: the only one that was not there before. */
+async function connect(t: TestContext, front: Front): Promise<{ client: Client; id: number }> {
+  const before = new Set((await sessions(front)).map(({ id }) => id));
+  const client = await front.connect(t);
+  const added = (await sessions(front)).filter(({ id }) => !before.has(id));
+  assert.equal(added.length, 1);
+  return { client, id: added[0]!.id };
+}
+
+const verdicts = ({ nodes }: ExplainReport): Record<string, string> =>
+  Object.fromEntries(nodes.map(({ name, verdict }) => [name, verdict]));
+const whyNot = ({ nodes }: ExplainReport, name: string): string =>
+  nodes.find((node) => node.name === name)!.why;
+
+export async function explainTests(t: TestContext, stage: Stage): Promise<void> {
+  const { cluster, kind } = stage;
+  const primary = cluster.primary.name;
+  const [a, b] = cluster.replicas as [(typeof cluster.replicas)[0], (typeof cluster.replicas)[0]];
+  const { database } = cluster.user;
+
+  await t.test('of nobody: the node that the next newcomer reads from, however often one asks', async (t) => {
+    const front = await stage.front(t);
+    await front.spread(t, 1);
+    for (let i = 0; i < 4; i++) {
+      const report = await explain(front, READ, null, database);
+      for (let k = 0; k < 5; k++)
+        assert.deepEqual((await explain(front, READ, null, database)).decision, report.decision);
+      assert.deepEqual(await front.spread(t, 1), { [report.decision.node!]: 1 });
+      assert.equal(report.decision.onReplica, true);
+      assert.equal(report.route, 'replica');
+      assert.deepEqual(Object.values(verdicts(report)).sort(), ['also', 'also', 'chosen']);
+    }
+    const write = await explain(front, `INSERT INTO notes VALUES (1, '${SECRET}')`);
+    assert.deepEqual([write.decision.node, write.decision.onReplica], [primary, false]);
+    assert.equal(write.sharing.would, false);
+    assert.equal(whyNot(write, a.name), 'is not the primary');
+    assert.doesNotMatch(JSON.stringify(write), new RegExp(SECRET));
+    assert.doesNotMatch(front.proxy.lines.join(''), new RegExp(SECRET));
+  });
+
+  await t.test('a hint, a mode and a level are reasons', async (t) => {
+    const front = await stage.front(t, { routing: { readFunctions: FUNCTIONS, balance: 'weighted' } });
+    const hinted = await explain(front, `/* scheelite: route=primary */ ${READ}`);
+    assert.equal(hinted.decision.node, primary);
+    assert.deepEqual(hinted.hint, { route: 'primary' });
+    assert.equal(hinted.decision.reason, 'primary-asked');
+    const next = configFor(cluster, {
+      nodes: cluster.nodes.map(({ name, host, port }) => ({
+        name,
+        host,
+        port,
+        mode: name === a.name ? 'drain' : 'online',
+      })),
+      routing: { readFunctions: FUNCTIONS },
+    });
+    front.proxy.proxy.reload(next);
+    const drained = await explain(front, READ);
+    assert.deepEqual(verdicts(drained), { [primary]: 'also', [a.name]: 'passed-over', [b.name]: 'chosen' });
+    assert.equal(whyNot(drained, a.name), 'is set to drain');
+  });
+
+  await t.test('of a session: what it wrote keeps it from the replicas that do not have it', async (t) => {
+    const front = await stage.front(t);
+    const { client, id } = await connect(t, front);
+    await client.query(READ);
+    await a.pauseReplay();
+    await b.pauseReplay();
+    t.after(async () => {
+      await a.resumeReplay();
+      await b.resumeReplay();
+    });
+    await client.query("INSERT INTO notes VALUES (900, 'mine')");
+    await until('its watermark to be known', async () => {
+      const { consistency } = await explain(front, READ, id);
+      return consistency.watermark !== null && !consistency.watermarkPending;
+    });
+    const report = await explain(front, READ, id);
+    assert.equal(report.decision.node, primary);
+    assert.equal(report.decision.reason, 'replicas-behind-watermark');
+    assert.equal(whyNot(report, a.name), 'has not what the session wrote or saw');
+    assert.equal(await front.whereIs(client), primary);
+    // Somebody else could read there.
+    assert.equal((await explain(front, READ)).decision.onReplica, true);
+  });
+  await cluster.waitCaughtUp();
+
+  await t.test('of a session in a transaction, and pinned: it runs where it holds', async (t) => {
+    const front = await stage.front(t);
+    const { client, id } = await connect(t, front);
+    await client.query('BEGIN');
+    await client.query("INSERT INTO notes VALUES (910, 'open')");
+    const inside = await explain(front, READ, id);
+    assert.deepEqual(
+      [inside.decision.kind, inside.decision.node, inside.session?.transaction],
+      ['held-connection', primary, 'transaction'],
+    );
+    assert.match(inside.decision.why, /its transaction is open/);
+    assert.equal(inside.sharing.would, false);
+    const [listed] = await sessions(front);
+    assert.deepEqual([listed?.id, listed?.node, listed?.transaction], [id, primary, 'transaction']);
+    await client.query('ROLLBACK');
+    await client.query('CREATE TEMPORARY TABLE mine (id int)');
+    const pinned = await explain(front, READ, id);
+    assert.deepEqual([pinned.decision.kind, pinned.session?.pins], ['held-connection', ['temporary-table']]);
+    assert.equal(await front.whereIs(client), primary);
+  });
+
+  await t.test("a session's settings decide how its text is read", async (t) => {
+    const front = await stage.front(t);
+    const { client, id } = await connect(t, front);
+    if (kind === 'postgres') {
+      await client.query('SET search_path TO pg_catalog, public');
+      await client.query('SET standard_conforming_strings = off');
+      const text = "SELECT 1 WHERE 'x\\' <> ' ; DELETE FROM items; --'";
+      assert.equal((await explain(front, text, null, database)).route, 'primary');
+      const report = await explain(front, text, id);
+      assert.equal(report.route, 'replica', report.reasons.join());
+      assert.equal(report.session?.settings.standard_conforming_strings, 'off');
+      assert.match(report.session?.settings.search_path ?? '', /pg_catalog/);
+    } else {
+      await client.query("SET SESSION sql_mode = 'ANSI_QUOTES'");
+      const text = 'SELECT name FROM items WHERE name = "one"';
+      const report = await explain(front, text, id);
+      assert.equal(report.session?.settings.sql_mode, 'ANSI_QUOTES');
+      assert.notEqual(report.shape, (await explain(front, text)).shape);
+      await client.query('SET autocommit = 0');
+      assert.equal((await explain(front, READ, id)).decision.node, primary);
+      assert.equal((await explain(front, READ)).decision.onReplica, true);
+    }
+  });
+
+  await t.test('sharing and preparing: why not yet, and then that', async (t) => {
+    const front = await stage.front(t);
+    const { client, id } = await connect(t, front);
+    const sql = 'SELECT name FROM items WHERE id = 2';
+    assert.match((await explain(front, sql, id)).sharing.why, /not known yet/);
+    await until('it to be known as short', async () => {
+      await client.query(sql);
+      return (await explain(front, sql, id)).sharing.would;
+    });
+    const text = kind === 'postgres' ? 'SELECT name FROM items WHERE id = $1' : sql;
+    const before = await explain(front, text, id);
+    if (kind !== 'postgres') {
+      assert.equal(before.autoPrepare, null);
+      return;
+    }
+    assert.equal(before.autoPrepare?.would, false);
+    for (let i = 0; i < 6; i++) await client.query('SELECT name FROM items WHERE id = ?', [2]);
+    assert.deepEqual((await explain(front, text, id)).autoPrepare?.would, true);
+    assert.equal((await explain(front, 'BEGIN', id)).autoPrepare?.would, false);
+  });
+
+  await t.test('what is not there', async (t) => {
+    const front = await stage.front(t);
+    const ask = { sql: 'SELECT 1', user: null, database: null, application: null };
+    assert.deepEqual(await front.proxy.proxy.explain({ ...ask, cluster: 'other', session: null }), {
+      problem: 'there is no cluster of that name; there is: main',
+    });
+    assert.deepEqual(await front.proxy.proxy.explain({ ...ask, cluster: null, session: 987_654 }), {
+      problem: 'cluster main has no session 987654 that is logged in',
+    });
+  });
+
+  for (const workers of [1, 2])
+    await t.test(`by the command line, ${workers} of ${workers} processes`, (t) =>
+      commandLine(t, stage, workers),
+    );
+}
+
+async function commandLine(t: TestContext, stage: Stage, workers: number): Promise<void> {
+  const { cluster, driver } = stage;
+  const folder = temporaryFolder(t);
+  const file = folder.write('proxy.json', {
+    listeners: [{ name: 'app', port: 0 }],
+    clusters: [
+      {
+        name: 'main',
+        protocol: stage.kind === 'postgres' ? 'postgres' : 'mysql',
+        nodes: cluster.nodes.map(({ name, host, port }) => ({ name, host, port })),
+        monitor: { ...cluster.superuser, intervalMs: 100 },
+        routing: { readFunctions: FUNCTIONS },
+      },
+    ],
+    admin: { port: 0 },
+    log: { level: 'trace' },
+    workers,
+  });
+  const server = await startServer(t, file);
+  await until('it is ready', async () => (await fetch(`${server.admin}/readyz`)).ok);
+  const port = server.listeners[0]!.port;
+  const run = (...args: string[]) => scheelite([...args, '--admin', server.admin]);
+  const clients: Client[] = [];
+  for (let i = 0; i < 4; i++) {
+    const client = await driver.connect({ host: '127.0.0.1', port }, cluster.user);
+    t.after(() => client.kill());
+    clients.push(client);
+  }
+  await clients[0]!.query('BEGIN');
+  await clients[0]!.query(`INSERT INTO notes VALUES (${920 + workers}, '${SECRET}')`);
+
+  const listed = await run('sessions', '--json');
+  assert.equal(listed.code, 0, listed.stderr);
+  const report = JSON.parse(listed.stdout) as SessionsReport;
+  assert.equal(report.total, 4);
+  // Who is in a transaction comes first.
+  const [inside, idle] = report.sessions;
+  assert.deepEqual(
+    [inside?.transaction, inside?.node, idle?.transaction],
+    ['transaction', cluster.primary.name, 'idle'],
+  );
+  assert.equal(inside?.user, cluster.user.user);
+  assert.match((await run('sessions', '--limit', '1')).stdout, /\n4 sessions, 3 not shown\n$/);
+  assert.match((await run('sessions', '--user', 'nobody')).stdout, /\n0 sessions\n$/);
+
+  for (const session of report.sessions) {
+    const { code, stdout, stderr } = await run('explain', READ, '--session', String(session.id), '--json');
+    assert.equal(code, 0, stderr);
+    const explained = JSON.parse(stdout) as ExplainReport;
+    assert.equal(explained.session?.id, session.id);
+    assert.equal(explained.decision.kind, session === inside ? 'held-connection' : 'node');
+  }
+  const shown = await run('explain', `SELECT name FROM items WHERE name = '${SECRET}'`, '--cluster', 'main');
+  assert.equal(shown.code, 0, shown.stderr);
+  assert.match(shown.stdout, /^class +replica: /m);
+  assert.match(shown.stdout, /^NODE +ROLE +TAKES IT +WHY$/m);
+  assert.match(shown.stdout, new RegExp(`^${cluster.primary.name} +primary +could `, 'm'));
+  const unknown = await run('explain', 'SELECT 1', '--session', '987654');
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /has no session 987654/);
+  for (const text of [
+    listed.stdout,
+    shown.stdout,
+    server
+      .log()
+      .map((line) => JSON.stringify(line))
+      .join('\n'),
+  ])
+    assert.doesNotMatch(text, new RegExp(SECRET));
+}
