@@ -132,6 +132,12 @@ test('the candidate has received the most; preference only decides among equals'
       'b',
       4,
     ],
+    [
+      'never drained: it is on its way out',
+      [stopped('b', `${A}:1-5`, { mode: 'drain' }), stopped('c', `${A}:1-5`, { mode: 'standby-only' })],
+      'c',
+      0,
+    ],
     ['never errant', [stopped('b', `${A}:1-5`), stopped('c', `${A}:1-5:99`, { errant: true })], 'b', 1],
     ['nobody', [stopped('b', `${A}:1-5`, { errant: true })], null, 0],
     ['nothing', [], null, 0],

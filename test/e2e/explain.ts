@@ -145,9 +145,10 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
       await client.query('SET search_path TO pg_catalog, public');
       await client.query('SET standard_conforming_strings = off');
       const text = "SELECT 1 WHERE 'x\\' <> ' ; DELETE FROM items; --'";
-      assert.equal((await explain(front, text, null, database)).route, 'primary');
+      assert.equal((await explain(front, text, null, database)).route, 'replica');
       const report = await explain(front, text, id);
-      assert.equal(report.route, 'replica', report.reasons.join());
+      // With backslashes the first literal goes on, and a second statement comes to light.
+      assert.equal(report.route, 'primary');
       assert.equal(report.session?.settings.standard_conforming_strings, 'off');
       assert.match(report.session?.settings.search_path ?? '', /pg_catalog/);
     } else {
