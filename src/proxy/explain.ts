@@ -292,16 +292,23 @@ export function sessionsOf(
   clusters: Iterable<ClusterRuntime>,
   asked: { readonly cluster: string | null; readonly user: string | null; readonly limit: number },
 ): SessionsReport {
-  const sessions: SessionReport[] = [];
+  // A report of each of thousands would keep clients waiting: only those that are listed are written.
+  const chosen: [ClusterRuntime, SessionFacts][][] = [[], [], []];
+  let total = 0;
   for (const cluster of clusters) {
     if (asked.cluster !== null && cluster.name !== asked.cluster) continue;
     for (const { facts } of cluster.sessions) {
       if (facts === null || (asked.user !== null && facts.key.user !== asked.user)) continue;
-      sessions.push(sessionReport(cluster, facts));
+      total++;
+      const some = chosen[facts.phase !== 'idle' ? 0 : facts.held !== null ? 1 : 2]!;
+      if (some.length < asked.limit) some.push([cluster, facts]);
     }
   }
-  const total = sessions.length;
-  return { total, sessions: sessions.sort(byActivity).slice(0, asked.limit) };
+  const listed = chosen.flat().slice(0, asked.limit);
+  return {
+    total,
+    sessions: listed.map(([cluster, facts]) => sessionReport(cluster, facts)).sort(byActivity),
+  };
 }
 
 function sessionReport(cluster: ClusterRuntime, facts: SessionFacts): SessionReport {
