@@ -68,8 +68,8 @@ export function whyNotShared(
   const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
   if (!(byUser.get(user) ?? listener ?? enabled))
     return 'sharing is off for the user, the listener or the cluster';
-  const usualMs = cluster.shapes.usualMs(unit.shape);
-  if (usualMs === null) return 'what it costs is not known yet: the first of its shape run by themselves';
+  const usualMs = cluster.statements.find(unit.shape)?.costMs ?? -1;
+  if (usualMs < 0) return 'what it costs is not known yet: the first of its shape run by themselves';
   if (usualMs > maxHeadMs) return `it takes ${usualMs.toFixed(1)} ms, more than maxHeadMs (${maxHeadMs} ms)`;
   return 'its replies are too large';
 }

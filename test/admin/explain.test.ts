@@ -116,6 +116,8 @@ test('over HTTP: no token is needed, what cannot be answered is 404, a statement
     ready: () => ({ ok: true, reasons: [] }),
     metrics: () => assert.fail(),
     reload: () => assert.fail(),
+    statements: () => assert.fail(),
+    resetStatements: () => assert.fail(),
     explain: async (request) => {
       asked.push(request);
       return { problem: 'nobody knows' };

@@ -12,7 +12,18 @@ import { until } from '../servers/poll.js';
 import { scheelite, start } from './run.js';
 
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
-const COMMANDS = ['serve', 'check', 'status', 'top', 'sessions', 'explain', 'reload', 'health', 'demo', 'schema'];
+const COMMANDS = [
+  'serve',
+  'check',
+  'status',
+  'top',
+  'sessions',
+  'explain',
+  'reload',
+  'health',
+  'demo',
+  'schema',
+];
 
 describe('help and version', () => {
   test('the overview names every command', async () => {
