@@ -145,9 +145,10 @@ export function isHarmless(name: string, flavour: 'mysql' | 'mariadb', versionNu
 const reserved = new Set(
   words(`
     all and as asc between bigint binary blob by case char character collate cross dec decimal desc distinct
-    distinctrow div double else except exists float for from group having ignore in index inner int integer interval
+    distinctrow div double else except exists float for from group having high_priority ignore in index inner int integer interval
     intersect is join key left like limit longblob longtext match mediumblob mediumint mediumtext mod natural not
-    null numeric on or order outer over partition primary real regexp right rlike row select set smallint
+    null numeric on or order outer over partition primary real regexp right rlike row select set smallint sql_big_result sql_calc_found_rows
+    sql_small_result
     straight_join table then tinyblob tinyint tinytext to union unique unsigned use using values varbinary varchar
     when where window with xor`),
 );

@@ -3,6 +3,7 @@
 import type { Context, Draft } from './context.js';
 import { Draft as NewDraft } from './context.js';
 import { type Findings, scanExpressions } from './expressions.js';
+import { isHarmless, opensBracket } from './functions.js';
 import { tokenKind } from './lexer.js';
 import type { Span } from './split.js';
 import { writeDraft } from './writes.js';
@@ -43,7 +44,24 @@ export function judgeRead(context: Context, span: Span): Draft {
     return draft;
   }
   settleRead(draft, scanExpressions(context, from, to));
+  if (verb === 'do' && readsTables(context, from + 1, to)) draft.primary('DO locks the rows that it reads');
   return draft;
+}
+
+/**
+ * A subquery or a stored function. InnoDB takes shared locks in every statement but a SELECT (manual, "Locks Set by
+ * Different SQL Statements": SET and its like).
+ */
+function readsTables({ tokens, settings }: Context, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    const word = tokens.word(i);
+    if (word === 'select' || word === 'table') return true;
+    if (!tokens.isName(i) || tokens.kind(i + 1) !== tokenKind.open || i + 1 >= to) continue;
+    const name = tokens.name(i);
+    const known = isHarmless(name, settings.flavour, settings.versionNumber);
+    if (!known && (word === '' || !opensBracket(word, settings.flavour))) return true;
+  }
+  return false;
 }
 
 /** The verb behind the elements of WITH: the first one outside of brackets. */
