@@ -53,6 +53,16 @@ export class RawConnection {
     });
   }
 
+  /** The rows of one statement; throws what the server refuses. */
+  rows(sql: string): Promise<readonly Record<string, unknown>[]> {
+    return new Promise((resolve, reject) => {
+      this.#connection.query(sql, (error: mysql.QueryError | null, rows: unknown) => {
+        if (error !== null) reject(error);
+        else resolve(Array.isArray(rows) ? (rows as Record<string, unknown>[]) : []);
+      });
+    });
+  }
+
   close(): void {
     this.#connection.destroy();
   }

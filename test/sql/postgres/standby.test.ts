@@ -10,7 +10,6 @@ import { available, skipWithout } from '../../servers/available.js';
 import { startCluster, type TestCluster, type TestNode } from '../../servers/cluster.js';
 import { expectCase } from './expect.js';
 import { type GoldenCase, goldenSchema, goldenTables, readCatalogRows } from './fixture.js';
-import { runOracle } from './oracle.js';
 
 /** "cannot execute ... in a read-only transaction", and what a standby says of things it has no use for. */
 const refusals = new Set(['25006', '55000']);
@@ -133,14 +132,6 @@ for (const version of [15, 18]) {
           assert.deepEqual(rows, [{ xid: null, locks: 0, temporary: 0 }], golden.sql);
         }
       });
-    });
-
-    await t.test('random statements that are classed as reads are reads', async () => {
-      const report = await runOracle(cluster, 20261121, ({ reads }) => reads >= 4000);
-      assert.deepEqual(report.writesAsReads, []);
-      t.diagnostic(
-        `${report.reads} reads run, ${report.readsAsWrites} of ${report.ran} that ran were classed as writes`,
-      );
     });
   });
 }
