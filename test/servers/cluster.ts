@@ -34,8 +34,8 @@ export interface TestNode {
   resumeReplay(): Promise<void>;
   /** Applies every transaction that much later; MySQL and MariaDB round up to whole seconds. 0 ends it. */
   delay(milliseconds: number): Promise<void>;
-  /** The end of the server's log, for messages. */
-  logTail(): string;
+  /** The end of the server's log, for messages; 30 lines of it. */
+  logTail(lines?: number): string;
 }
 
 export interface TestCluster {

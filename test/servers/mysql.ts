@@ -194,8 +194,8 @@ class MysqlNode implements TestNode {
     await until(`${this.name} replicates from ${source.name}`, () => this.replicates());
   }
 
-  logTail(): string {
-    return this.#server.logTail();
+  logTail(lines?: number): string {
+    return this.#server.logTail(lines);
   }
 }
 

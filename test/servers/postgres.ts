@@ -179,8 +179,8 @@ class PostgresNode implements TestNode {
     });
   }
 
-  logTail(): string {
-    return this.#server.logTail();
+  logTail(lines?: number): string {
+    return this.#server.logTail(lines);
   }
 }
 
