@@ -11,6 +11,7 @@ interface OpenTransaction {
   state: TrackedState;
   /** What the server connection's were: it goes back to them by itself. */
   readonly serverBefore: TrackedState;
+  failed: boolean;
 }
 
 export interface UnitEnd {
@@ -57,7 +58,9 @@ export class SessionSettings {
     if (this.#open !== null && (ended || end.transaction === 'idle')) {
       // A COMMIT of a failed transaction is answered by ROLLBACK.
       // PREPARE TRANSACTION keeps them as COMMIT does.
-      if (end.tag === 'COMMIT' || end.tag === 'PREPARE TRANSACTION') this.#committed = after;
+      const byTag = end.tag === 'COMMIT' || end.tag === 'PREPARE TRANSACTION';
+      // In COMMIT; INSERT the last tag tells nothing of the COMMIT; but it went through, or the text had failed there.
+      if (byTag || (!end.failed && !this.#open.failed && commitsFirst(statement))) this.#committed = after;
       else server.state = serverBefore;
       this.#open = null;
       after = this.#committed;
@@ -67,11 +70,17 @@ export class SessionSettings {
       return true;
     }
     // What a text has set before its BEGIN is undone with the transaction too.
-    this.#open ??= { state: this.#committed, serverBefore };
+    this.#open ??= { state: this.#committed, serverBefore, failed: false };
     this.#open.state = after;
-    // Which of the settings a savepoint undoes is the server's to know.
-    return statement.transaction?.kind !== 'rollback-to' || after === this.#committed;
+    this.#open.failed = end.transaction === 'failed';
+    // Which of the settings a savepoint undoes is the server's to know; one that is not there undoes none.
+    return end.failed || statement.transaction?.kind !== 'rollback-to' || after === this.#committed;
   }
+}
+
+/** Of several statements in one text the first that ends the transaction is a COMMIT. */
+function commitsFirst({ statements, verb, transaction }: StatementClass): boolean {
+  return statements > 1 && (verb === 'COMMIT' || (verb !== 'ROLLBACK' && transaction?.kind === 'commit'));
 }
 
 /** How the statement ends a transaction, if it does. */
