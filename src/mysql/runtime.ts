@@ -161,6 +161,8 @@ export class MysqlRuntime implements ProtocolRuntime {
     });
   }
 
+  readonly beginCommits = true;
+
   inspect(sql: Buffer, context: InspectionContext): Inspection {
     return inspectForNobody(this, sql, context, this.#catalog !== null);
   }

@@ -134,6 +134,8 @@ export class PostgresRuntime implements ProtocolRuntime {
     }
   }
 
+  readonly beginCommits = false;
+
   /** A database that no client has used is not made known by this: nothing is concluded from its catalog then. */
   inspect(sql: Buffer, context: InspectionContext): Inspection {
     const [only] = this.#databases.size === 1 ? this.#databases.keys() : [];

@@ -64,6 +64,8 @@ export interface ProtocolRuntime {
   serverVersion: string;
   /** Null: the protocol prepares nothing by itself. */
   readonly autoPrepareStats: AutoPrepareStats | null;
+  /** BEGIN inside of a transaction commits that one and begins another; else it changes nothing. */
+  readonly beginCommits: boolean;
   readonly classificationStats: Readonly<ClassificationStats>;
 }
 

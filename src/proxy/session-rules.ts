@@ -85,6 +85,17 @@ export function surelyCommitsNothing(unit: Unit): boolean {
   return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
 }
 
+/**
+ * The unit begins by ending the transaction that is open, and what follows may write: COMMIT; INSERT in one text, or a BEGIN
+ * that commits. Of a text that ends it further on nothing is known but that it is for where the transaction is.
+ */
+export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
+  const { verb, statements, transaction, route } = unit.statement;
+  if (route !== 'primary' || transaction === null) return false;
+  if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
+  return statements > 1 && (verb === 'COMMIT' || verb === 'ROLLBACK') && transaction.kind !== 'rollback-to';
+}
+
 /** `decision`: null where the session held its server connection already. */
 export function countRoute(
   cluster: ClusterRuntime,

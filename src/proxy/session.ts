@@ -25,6 +25,7 @@ import { mayMove, type Phase } from './session-phase.js';
 import {
   counted,
   countRoute,
+  endsTransactionThenWrites,
   isRepeatable,
   MAX_ATTEMPTS,
   mayShare,
@@ -188,6 +189,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** Finds a node and a server connection, or waits for one of the two. */
   #place(unit: Unit): void {
+    this.#leaveReplicaFor(unit);
     const held = this.#tenure.server;
     if (held !== null) {
       if (this.#onReplica && this.#mayNotRunOnReplica(unit, held)) return;
@@ -233,6 +235,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     this.#tenure.take(server);
     this.#run(unit, server);
+  }
+
+  /** A READ ONLY transaction has nothing to commit: where the unit ends it and then may write, the replica is left first. */
+  #leaveReplicaFor(unit: Unit): void {
+    if (this.#transaction === 'idle' || !this.#onReplica || this.#tenure.server === null) return;
+    if (!endsTransactionThenWrites(unit, this.#cluster.protocol.beginCommits)) return;
+    this.#transaction = 'idle';
+    this.#tenure.discard('its READ ONLY transaction has ended');
   }
 
   /** What would keep the session on a replica, or finds it kept there: it could never write again. */
