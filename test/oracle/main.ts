@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { describeError } from '../../src/lib/errors.js';
 import { available } from '../servers/available.js';
+import { lineOf, playHistories } from './histories/run.js';
 import { mysqlOracle } from './mysql/run.js';
 import { postgresOracle } from './postgres/run.js';
 import { findings, summary, type Tally } from './tally.js';
@@ -16,12 +17,14 @@ const USAGE = `Usage: npm run oracle -- [options]
 
   --seconds 60     of each server
   --server NAME    ${SERVERS.join(', ')}; default: all, one after the other
-  --seed N         repeats the statements; default: by the clock`;
+  --seed N         repeats the statements; default: by the clock
+  --histories N    plays N session histories through a proxy before each server instead`;
 
 interface Options {
   readonly seconds: number;
   readonly servers: readonly Server[];
   readonly seed: number;
+  readonly histories: number;
 }
 
 function parse(args: readonly string[]): Options {
@@ -30,10 +33,11 @@ function parse(args: readonly string[]): Options {
     options: {
       seconds: { type: 'string', default: '60' },
       server: { type: 'string' },
+      histories: { type: 'string', default: '0' },
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     },
   });
-  const number = (flag: 'seconds' | 'seed', most: number): number => {
+  const number = (flag: 'seconds' | 'seed' | 'histories', most: number): number => {
     const value = Number(values[flag]);
     if (Number.isInteger(value) && value >= 0 && value <= most) return value;
     throw new Error(`--${flag} ${values[flag]}: a whole number up to ${most}`);
@@ -45,6 +49,7 @@ function parse(args: readonly string[]): Options {
     seconds: number('seconds', 1_000_000),
     servers: server === undefined ? SERVERS : [server],
     seed: number('seed', 1_000_000_000),
+    histories: number('histories', 10_000_000),
   };
 }
 
@@ -67,6 +72,24 @@ function ask(server: Server, options: Options): Promise<Tally> {
   return postgresOracle({ version: server === 'postgres15' ? 15 : 18, seconds, seed });
 }
 
+async function histories({ servers, seed, histories }: Options): Promise<number> {
+  let violations = 0;
+  let played = 0;
+  const lines: string[] = [];
+  for (const server of servers.filter(isThere)) {
+    const isPostgres = server === 'postgres' || server === 'postgres15';
+    const kind = isPostgres ? 'postgres' : server;
+    const version = server === 'postgres15' ? { version: 15 as const } : {};
+    const report = await playHistories({ kind, ...version, seed, histories, seconds: 0 });
+    for (const violation of report.violations) say(`VIOLATION, ${server}: ${violation}`);
+    violations += report.violations.length;
+    played += report.histories;
+    lines.push(lineOf(report));
+  }
+  for (const line of lines) process.stdout.write(`${line}\n`);
+  return violations > 0 || played === 0 ? 1 : 0;
+}
+
 async function main(): Promise<number> {
   let options: Options;
   try {
@@ -75,6 +98,7 @@ async function main(): Promise<number> {
     say(`${describeError(error)}\n\n${USAGE}`);
     return 2;
   }
+  if (options.histories > 0) return histories(options);
   const tallies: Tally[] = [];
   for (const server of options.servers.filter(isThere)) {
     say(`${server}: ${options.seconds} s, seed ${options.seed}`);

@@ -37,6 +37,7 @@ interface Transaction {
   /** SET LOCAL. */
   local: string | null;
   savepoints: Savepoint[];
+  setsSomething: boolean;
 }
 
 interface Codes {
@@ -71,13 +72,13 @@ const PLACE = 'concat(node_port()) AS port, concat(backend_id()) AS id';
 const FAILED = '25P02';
 const NO_TRANSACTION = '25P01';
 
-const DEFAULTS: Readonly<Record<Dialect, string>> = { postgres: '4MB', mysql: '262144' };
-
 export class SessionModel {
   readonly #dialect: Dialect;
   readonly #client: number;
   readonly #primaryPort: number;
   readonly #codes: Codes;
+  /** Of the setting that histories change. */
+  readonly #standard: string;
   /** Rows that this session sees as its own, by their sequence number. */
   rows: Set<number> = new Set();
   #next = 1;
@@ -94,12 +95,13 @@ export class SessionModel {
   freeReads = 0;
   onReplicas = 0;
 
-  constructor(dialect: Dialect, client: number, primaryPort: number) {
+  constructor(dialect: Dialect, client: number, primaryPort: number, standard: string) {
     this.#dialect = dialect;
     this.#client = client;
     this.#primaryPort = primaryPort;
     this.#codes = codes[dialect];
-    this.#setting = DEFAULTS[dialect];
+    this.#standard = standard;
+    this.#setting = standard;
   }
 
   turn(step: Step): Turn {
@@ -138,9 +140,7 @@ export class SessionModel {
       }
       case 'lock-row': {
         const sql = `SELECT ${PLACE}, concat(client) AS own FROM owner WHERE client = ? FOR UPDATE`;
-        // PostgreSQL refuses the lock itself, MySQL only what would write.
-        if (this.#postgres && this.#transaction?.readOnly)
-          return this.#failing(sql, [client], this.#codes.readOnly);
+        if (this.#transaction?.readOnly) return this.#failing(sql, [client], this.#codes.readOnly);
         return this.#statement(sql, [client], (rows) => this.#placeOf(rows[0], !this.#transaction?.readOnly));
       }
       case 'several':
@@ -153,6 +153,11 @@ export class SessionModel {
         return this.#end('COMMIT', true);
       case 'rollback':
         return this.#end('ROLLBACK', false);
+      case 'commit-and-write': {
+        this.#end('COMMIT', true);
+        const row = `(${client}, ${this.#next}, node_port(), backend_id())`;
+        return this.#write(`COMMIT; INSERT INTO ledger VALUES ${row}`, [], () => this.#wrote());
+      }
       case 'savepoint':
         return this.#savepoint(`s${n}`);
       case 'rollback-to':
@@ -201,6 +206,7 @@ export class SessionModel {
       }
       case 'prepare-read':
       case 'prepare-write':
+        if (this.#transaction?.readOnly) return this.#read(step);
         return this.#prepare(step.kind === 'prepare-write' ? 'write' : 'read');
       case 'execute':
         return this.#execute();
@@ -213,10 +219,13 @@ export class SessionModel {
         });
       }
       case 'set-variable':
+        // What keeps a server connection is not to be had in a READ ONLY transaction.
+        if (this.#transaction?.readOnly) return this.#read(step);
         return this.#free(`SET @mine = ${n}`, () => {
           this.#variable = n;
         });
       case 'read-variable': {
+        if (this.#transaction?.readOnly) return this.#read(step);
         const expected = this.#variable === null ? 'null' : String(this.#variable);
         return this.#statement(
           'SELECT @mine AS value',
@@ -273,6 +282,7 @@ export class SessionModel {
       setting: this.#setting,
       local: null,
       savepoints: [],
+      setsSomething: false,
     };
   }
 
@@ -345,8 +355,11 @@ export class SessionModel {
     if (turn.errors.length > 0) return turn;
     return {
       ...turn,
-      check: (rows) =>
-        this.#placeOf(rows[0], true) ?? differs('own rows', rows[0]?.own, String(this.rows.size)),
+      check: (rows) => {
+        // Of several results a driver gives the last one, or all.
+        const row = rows.flat().at(-1);
+        return this.#placeOf(row, true) ?? differs('own rows', row?.own, String(this.rows.size));
+      },
     };
   }
 
@@ -359,6 +372,9 @@ export class SessionModel {
         ? 'BEGIN ISOLATION LEVEL REPEATABLE READ'
         : 'START TRANSACTION WITH CONSISTENT SNAPSHOT';
     if (this.#transaction?.failed === true) return this.#failing(sql, [], [FAILED]);
+    // A bare BEGIN leaves MySQL's new transaction READ ONLY, MariaDB's not: not of interest here.
+    if (!this.#postgres && this.#transaction?.readOnly === true && !readOnly)
+      sql = 'START TRANSACTION READ WRITE';
     if (this.#postgres && this.#transaction !== null) {
       // A warning; but modes are taken over, and an isolation level may come too late: left alone.
       return { sql: 'BEGIN', values: [], errors: [], check: () => null };
@@ -408,6 +424,8 @@ export class SessionModel {
       transaction.failed = this.#postgres;
       return { sql, values: [], errors: [this.#codes.noSavepoint], check: () => null };
     }
+    // What it undoes of settings only that server connection knows: such a one is not to be had on a replica.
+    if (this.#postgres && transaction.readOnly && transaction.setsSomething) return this.#turn(plain);
     const savepoint = transaction.savepoints[at]!;
     transaction.savepoints.length = at + 1;
     transaction.failed = false;
@@ -443,11 +461,12 @@ export class SessionModel {
       sql = `SET LOCAL work_mem = '${value}'`;
     } else if (kind === 'reset') sql = 'RESET work_mem';
     return this.#free(sql, () => {
+      if (transaction !== null) transaction.setsSomething = true;
       if (local && transaction !== null) {
         transaction.local = value;
         return;
       }
-      this.#setting = kind === 'reset' ? DEFAULTS.postgres : value;
+      this.#setting = kind === 'reset' ? this.#standard : value;
       if (transaction !== null) transaction.local = null;
     });
   }

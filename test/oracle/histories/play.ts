@@ -17,6 +17,8 @@ export interface Theatre {
   readonly dialect: Dialect;
   readonly driver: Driver;
   readonly primaryPort: number;
+  /** What the setting is that histories change. */
+  readonly standard: string;
   connect(): Promise<Client>;
   /** Rows of the ledger of this client, straight from the primary. */
   ledgerOf(client: number): Promise<readonly Row[]>;
@@ -63,7 +65,7 @@ const last: Step = { kind: 'rollback', form: 'text', hint: '', n: 0 };
 
 export async function play(theatre: Theatre, id: number, steps: readonly Step[]): Promise<Played> {
   const { dialect, driver } = theatre;
-  const model = new SessionModel(dialect, id, theatre.primaryPort);
+  const model = new SessionModel(dialect, id, theatre.primaryPort, theatre.standard);
   const story: string[] = [];
   const client = await theatre.connect();
   try {

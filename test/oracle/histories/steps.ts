@@ -21,6 +21,7 @@ export type StepKind =
   | 'begin-snapshot'
   | 'commit'
   | 'rollback'
+  | 'commit-and-write'
   | 'savepoint'
   | 'rollback-to'
   | 'release'
@@ -65,6 +66,7 @@ const common: Weights = [
   ['begin-snapshot', 3],
   ['commit', 14],
   ['rollback', 7],
+  ['commit-and-write', 3],
   ['savepoint', 6],
   ['rollback-to', 5],
   ['release', 2],

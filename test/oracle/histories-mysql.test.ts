@@ -1,0 +1,5 @@
+// Histories of sessions on mysql, briefly.
+
+import { shortHistories } from './histories.js';
+
+shortHistories('mysql');
