@@ -17,7 +17,7 @@ const more = `
   INSERT INTO lone VALUES (1, 2, 'x'), (2, 3, 'y');
   CREATE FUNCTION pure(n int) RETURNS int LANGUAGE plpgsql STABLE AS $f$ BEGIN RETURN n + 1; END $f$;
   CREATE FUNCTION impure(n int) RETURNS int LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO t (a) VALUES (n); RETURN n; END $f$;
-  CREATE FUNCTION rows_of(n int) RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT generate_series(1, $1)';
+  CREATE FUNCTION numbers_to(n int) RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT generate_series(1, $1)';
   CREATE FUNCTION writes_rows(n int) RETURNS SETOF int LANGUAGE sql AS 'INSERT INTO t (a) VALUES ($1) RETURNING a';
   CREATE FUNCTION many(VARIADIC n int[]) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT cardinality($1)';
   CREATE FUNCTION with_default(n int DEFAULT writes_row(1)) RETURNS int LANGUAGE sql STABLE AS 'SELECT $1';

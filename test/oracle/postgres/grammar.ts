@@ -409,7 +409,7 @@ export class PostgresGrammar {
       case 4:
         return `t, generate_series(1, 3) g(n)`;
       case 5:
-        return `t, rows_of(2) WITH ORDINALITY r(v, o)`;
+        return `t, numbers_to(2) WITH ORDINALITY r(v, o)`;
       case 6:
         return depth > 0 ? `t, (${this.#query(depth - 1)}) sub` : 't';
       case 7:

@@ -148,8 +148,9 @@ export class Walker {
       SELECT t.typname::text AS name, regexp_replace(pg_get_constraintdef(c.oid), '^CHECK|NOT VALID$', 'SELECT') AS definition
         FROM pg_constraint c JOIN pg_type t ON t.oid = c.contypid WHERE c.contype = 'c'
       UNION ALL SELECT t.typname, format('SELECT %I.%I()', n.nspname, p.proname)
-        FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_proc p ON p.oid = c.castfunc
-        JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.provolatile = 'v'`);
+        FROM pg_cast c JOIN pg_type t ON t.oid IN (c.castsource, c.casttarget) JOIN pg_proc p ON p.oid = c.castfunc
+        JOIN pg_namespace n ON n.oid = p.pronamespace
+       WHERE p.provolatile = 'v' AND t.typnamespace <> 'pg_catalog'::regnamespace`);
     for (const row of types) add(this.#types, String(row.name), String(row.definition));
   }
 
