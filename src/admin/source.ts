@@ -53,6 +53,13 @@ export interface NodeStatus {
   readonly pool: PoolStatus;
 }
 
+export interface RuleStatus {
+  readonly name: string;
+  /** Units that it matched, and those that it refused, since the start. */
+  readonly matches: number;
+  readonly denials: number;
+}
+
 export interface ClusterStatus {
   readonly name: string;
   readonly protocol: Protocol;
@@ -67,6 +74,8 @@ export interface ClusterStatus {
   readonly held: number;
   /** What an operator must look at: errant history, a blocked failover, two writable nodes ... */
   readonly alerts: readonly string[];
+  /** In the order of the configuration. */
+  readonly rules: readonly RuleStatus[];
   readonly nodes: readonly NodeStatus[];
 }
 

@@ -98,8 +98,10 @@ function clusterText(cluster: ClusterStatus): string {
     ]),
     '  ',
   );
+  const rules = cluster.rules.map(({ name, matches, denials }) => [name, String(matches), String(denials)]);
+  const ruleTable = rules.length === 0 ? '' : `\n${table(['RULE', 'MATCHES', 'DENIED'], rules, '  ')}`;
   const alerts = cluster.alerts.map((alert) => `\n  alert: ${alert}`).join('');
-  return `cluster ${cluster.name} (${cluster.protocol}): ${facts.join(', ')}${alerts}\n${nodes}`;
+  return `cluster ${cluster.name} (${cluster.protocol}): ${facts.join(', ')}${alerts}\n${nodes}${ruleTable}`;
 }
 
 function noteOf(node: NodeStatus): string {

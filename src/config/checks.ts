@@ -2,6 +2,7 @@
 // Pure: it knows no file, and opens no connection.
 
 import { type Problem, pathText } from './problems.js';
+import { checkRule } from './rules.js';
 import type { ClusterConfig, Config, UserConfig } from './schema.js';
 
 export interface Checked {
@@ -107,6 +108,10 @@ class Checker {
     }
     this.#balancing(cluster, path);
     this.#functions(cluster, path);
+    this.unique(cluster.rules, [...path, 'rules'], 'rule');
+    cluster.rules.forEach((rule, i) => {
+      checkRule(rule, cluster, (at, message) => this.fail([...path, 'rules', i, ...at], message));
+    });
     this.#failover(cluster, path);
     if (cluster.pool.idleTimeoutMs > cluster.pool.maxLifetimeMs) {
       this.warn(

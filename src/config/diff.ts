@@ -9,6 +9,7 @@ import type {
   ListenerConfig,
   LogConfig,
   NodeConfig,
+  RuleConfig,
   TelemetryConfig,
   UserConfig,
 } from './schema.js';
@@ -22,13 +23,14 @@ export interface Change {
     | 'listener'
     | 'cluster'
     | 'node'
+    | 'rule'
     | 'user'
     | 'admin'
     | 'log'
     | 'telemetry'
     | 'limits'
     | 'workers';
-  /** Of the listener or cluster; `cluster/node` and `cluster/user`; "" for the rest. */
+  /** Of the listener or cluster; `cluster/node`, `cluster/rule` and `cluster/user`; "" for the rest. */
   readonly name: string;
   /** As in `pool.maxWaiting`; "" when the whole thing came or went. */
   readonly setting: string;
@@ -63,7 +65,9 @@ const USER: Effects<Omit<UserConfig, 'name'>> = {
   verifier: 'live',
   maxServerConnections: 'live',
   sharing: 'live',
+  autoPrepare: 'live',
 };
+const RULE: Effects<Omit<RuleConfig, 'name'>> = { match: 'live', action: 'live', continue: 'live' };
 const MONITOR: Effects<ClusterConfig['monitor']> = {
   user: 'restart',
   password: 'restart',
@@ -162,8 +166,42 @@ function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string):
     ...of('autoPrepare.', before.autoPrepare, after.autoPrepare, AUTO_PREPARE),
     ...of('consistency.', before.consistency, after.consistency, CONSISTENCY),
     ...of('failover.', before.failover, after.failover, FAILOVER),
+    ...diffRules(before, after, name),
     ...diffUsers(before, after, name),
   ];
+}
+
+function diffRules(before: ClusterConfig, after: ClusterConfig, cluster: string): Change[] {
+  const changes = items(
+    'rule',
+    before.rules,
+    after.rules,
+    'live',
+    (a, b, rule) => settings('rule', rule, '', said(a), said(b), RULE),
+    `${cluster}/`,
+  );
+  const stayed = (rules: readonly RuleConfig[], others: readonly RuleConfig[]): string =>
+    rules.flatMap(({ name }) => (others.some((other) => other.name === name) ? name : [])).join(', ');
+  const order = stayed(after.rules, before.rules);
+  if (order !== stayed(before.rules, after.rules)) {
+    const text = `cluster ${cluster}: rules in another order: ${order}`;
+    changes.push({
+      kind: 'changed',
+      scope: 'cluster',
+      name: cluster,
+      setting: 'rules',
+      effect: 'live',
+      text,
+    });
+  }
+  return changes;
+}
+
+/** Without what it does not say. */
+function said(rule: RuleConfig): RuleConfig {
+  const there = <T extends object>(part: T): T =>
+    Object.fromEntries(Object.entries(part).filter(([, value]) => value !== null)) as T;
+  return { ...rule, match: there(rule.match), action: there(rule.action) };
 }
 
 function diffUsers(before: ClusterConfig, after: ClusterConfig, cluster: string): Change[] {

@@ -66,7 +66,9 @@ function issueText(issue: z.core.$ZodIssue, value: unknown): string {
       if (issue.origin === 'array') return `must have at most ${issue.maximum} entries`;
       return `must be at most ${issue.maximum}, not ${valueText(value)}`;
     case 'invalid_union':
-      // The only union is a secret; its value is not repeated.
+      // A message of the schema's own says more.
+      if (!issue.message.startsWith('Invalid')) return issue.message;
+      // The only union without one is a secret; its value is not repeated.
       return 'expected a string, {"env": "NAME"} or {"file": "path"}';
     default:
       return issue.message;

@@ -5,6 +5,7 @@ import { resolve as resolvePath } from 'node:path';
 import { hostPort } from '../lib/address.js';
 import { checkConfig } from './checks.js';
 import { type Problem, pathText, problemsOf, problemText } from './problems.js';
+import { checkParsedRule, resolveRule } from './rules.js';
 import {
   type ClusterConfig,
   type Config,
@@ -160,6 +161,12 @@ class Resolver {
         auditFile: this.#file(failover.auditFile),
         stateFile: this.#file(failover.stateFile),
       },
+      rules: cluster.rules.map((rule, i) => {
+        checkParsedRule(rule, cluster.protocol, (at, message) =>
+          this.problems.push({ path: pathText([...path, 'rules', i, ...at]), message }),
+        );
+        return resolveRule(rule, i, cluster.protocol);
+      }),
       users:
         cluster.users?.map((user, i) => ({
           name: user.name,
@@ -167,6 +174,7 @@ class Resolver {
           verifier: this.#secret(user.verifier, [...path, 'users', i, 'verifier']),
           maxServerConnections: user.maxServerConnections ?? null,
           ...(user.sharing === undefined ? {} : { sharing: user.sharing }),
+          ...(user.autoPrepare === undefined ? {} : { autoPrepare: user.autoPrepare }),
         })) ?? null,
     };
   }

@@ -2,6 +2,8 @@
 // It knows no file, no environment and no server; what depends on several fields is in resolve.ts and checks.ts.
 
 import { z } from 'zod';
+import type { RuleConfig } from './rules.js';
+import { ruleSchema } from './schema-rules.js';
 
 /** The highest delay that setTimeout takes. */
 const MAX_TIMER_MS = 2_147_483_647;
@@ -294,6 +296,12 @@ export const userSchema = z.strictObject({
     })
     .optional()
     .describe('In place of the switch of the listener or cluster. Default: as there.'),
+  autoPrepare: z
+    .strictObject({
+      enabled: z.boolean().describe('Whether recurring unnamed statements of this user are prepared.'),
+    })
+    .optional()
+    .describe('In place of the switch of the listener or cluster (PostgreSQL). Default: as there.'),
 });
 
 export const clusterSchema = z.strictObject({
@@ -313,6 +321,13 @@ export const clusterSchema = z.strictObject({
     .describe('Preparing of unnamed statements that recur, for PostgreSQL.'),
   consistency: consistencySchema.prefault({}).describe('How fresh a replica must be.'),
   failover: failoverSchema.prefault({}).describe('What happens when the primary dies.'),
+  rules: z
+    .array(ruleSchema(CONSISTENCY_LEVELS))
+    .max(1_000)
+    .default([])
+    .describe(
+      'What holds for some users, clients or statements only; tried in order, the first that matches decides. Default: none.',
+    ),
   users: z
     .array(userSchema)
     .max(100_000)
@@ -419,6 +434,7 @@ export type AutoPrepareConfig = DeepReadonly<z.output<typeof autoPrepareSchema>>
 export type BalancePolicy = RoutingConfig['balance'];
 export type ConsistencyConfig = DeepReadonly<z.output<typeof consistencySchema>>;
 export type ConsistencyLevel = ConsistencyConfig['level'];
+export type { RuleConfig } from './rules.js';
 /** Its files are absolute paths. */
 export type FailoverConfig = DeepReadonly<
   Filled<z.output<typeof failoverSchema>, 'auditFile' | 'stateFile', string | null>
@@ -444,6 +460,7 @@ export interface ClusterConfig {
   readonly autoPrepare: AutoPrepareConfig;
   readonly consistency: ConsistencyConfig;
   readonly failover: FailoverConfig;
+  readonly rules: readonly RuleConfig[];
   /** Null: verifiers are read from the primary. */
   readonly users: readonly UserConfig[] | null;
 }

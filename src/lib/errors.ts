@@ -115,6 +115,7 @@ export const ERRORS = {
     '53400',
     1461,
   ),
+  'statement-timeout': row('canceling statement due to statement timeout', '57014', 3024),
   cancelled: row('canceling statement due to user request', '57014', 1317),
   'last-statement-gone': row(
     'the server connection of the last statement has been used by another client since; what is asked of it is gone',

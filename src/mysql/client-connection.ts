@@ -8,27 +8,29 @@ import type { ClientConnection, SessionHost } from '../protocol/client-connectio
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
-import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from '../protocol/unit.js';
+import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
 import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
 import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
-import { CONNECTION_LOST, lostError, type MysqlServerError } from './expectation.js';
+import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
 import { clientFacts, inspectText } from './inspect.js';
 import { newRun } from './new-run.js';
 import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
+import { repeatLast, setInsertId } from './repeat-last.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
+import { statementTimeout } from './statement-timeout.js';
 import { asksLast, commandClass, MysqlUnit } from './unit.js';
 import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, buildProxyError } from './wire/ok.js';
+import { buildErr, buildPlainOk, buildProxyError, type ErrPacket, errFromProxyError } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /**
@@ -258,50 +260,16 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const start = (): void => this.#start(unit as MysqlUnit, server, options, done);
     const refused = (error: MysqlServerError): void =>
       this.#onRefused(unit as MysqlUnit, server, error, options, done);
+    if (options.denial !== null) {
+      refused({ ...errFromProxyError(options.denial), code: String(options.denial.errno) });
+      return;
+    }
     const begin = (): void => {
       if (options.after === null) start();
-      else this.#repeat(options.after as MysqlUnit, unit as MysqlUnit, server, start, refused);
+      else repeatLast(this, options.after as MysqlUnit, unit as MysqlUnit, server, start, refused);
     };
     const ready = server.bringTo(this.session.state, (error) => (error === null ? begin() : refused(error)));
     if (ready) begin();
-  }
-
-  /** Runs `last` for what it leaves in the server connection; the client has had its reply from another one. */
-  #repeat(
-    last: MysqlUnit,
-    unit: MysqlUnit,
-    server: MysqlServerConnection,
-    done: () => void,
-    refused: (error: MysqlServerError) => void,
-  ): void {
-    // First: setting it is a statement too.
-    this.#setInsertId(unit, server);
-    const send = (frames: readonly Buffer[]): void => {
-      const options = { withholdRetryable: false, onReplica: false, isShared: false, after: null };
-      const run = newRun(this, last, server.status, options, true, (outcome) =>
-        outcome.kind === 'lost' ? refused(lostError(outcome.reason)) : done(),
-      );
-      server.run(run, frames);
-    };
-    if (last.kind !== 'execute') {
-      send([last.frame]);
-      return;
-    }
-    const held = holdStatement(server, textOf(last), this.session.state, (late, error) => {
-      if (late === null) refused(error!);
-      else send(executionFrames(last, late, server, true));
-    });
-    if (held !== null) send(executionFrames(last, held, server, true));
-  }
-
-  /** LAST_INSERT_ID() belongs to the client, wherever it runs now. */
-  #setInsertId({ statement }: MysqlUnit, server: MysqlServerConnection): void {
-    if (server.lastUser !== this) server.lastInsertId = null;
-    server.lastUser = this;
-    const { insertId } = this.session;
-    if (server.lastInsertId === insertId || statement.afterWrite !== true) return;
-    server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
-    server.lastInsertId = insertId;
   }
 
   #start(
@@ -311,7 +279,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     this.#server = server;
-    this.#setInsertId(unit, server);
+    setInsertId(this, unit, server);
     const run = newRun(this, unit, server.status, options, unit.kind === 'clear', (outcome) =>
       this.#onDone(unit, server, run, outcome, options, done),
     );
@@ -357,7 +325,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       return;
     }
     this.#endUnit(unit);
-    const err = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
+    const own = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
+    const err = options.late === null ? own : this.#timeout();
     this.#write(buildErr(err, sequenceAfter(unit.frame)));
     done({
       kind: 'answered',
@@ -436,7 +405,16 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.session.transactionEnded();
     if (run?.cut === true) this.#endInMidPacket(error);
     else if (error.isFatal) this.#terminateAt(error, sequence);
+    else if (error.code === 'statement-timeout') this.#write(buildErr(this.#timeout(), sequence));
     else if ((unit as MysqlUnit).kind !== 'clear') this.#write(buildProxyError(error, sequence));
+  }
+
+  #timeout(): ErrPacket {
+    return statementTimeout(this.runtime.flavour.flavour === 'mariadb');
+  }
+
+  denial(ruled: readonly RuledStatement[]): ProxyError | null {
+    return this.#host.denial(ruled);
   }
 
   transactionLost(error: ProxyError): void {

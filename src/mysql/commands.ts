@@ -3,6 +3,7 @@
 
 import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
+import type { RuledStatement } from '../protocol/unit.js';
 import { killTarget } from '../sql/mysql/kill.js';
 import type { Classified, MysqlLexSettings } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
@@ -41,6 +42,8 @@ export interface CommandContext {
   /** The server connection that the session holds between units: pinned, or in a transaction. */
   readonly heldServer: MysqlServerConnection | null;
   submit(unit: MysqlUnit): void;
+  /** Why these statements must not run; null: they may. */
+  denial(ruled: readonly RuledStatement[]): ProxyError | null;
   answer(bytes: Buffer): void;
   /** Nothing is read until the answer is there. */
   answerLater(bytes: Promise<Buffer>): void;
@@ -158,7 +161,8 @@ const ok = (client: CommandContext, frame: Buffer): Buffer =>
 
 function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const sql = payload.subarray(queryTextOffset(payload, client.session.capabilities));
-  const classified = classifyQuery(client, sql);
+  const text = trackedClass(classify(client, sql, lexSettings(client)));
+  const classified = effective(client, text);
   const { statement } = classified;
   if (statement.route === 'proxy') {
     const target = killTarget(sql, lexSettings(client));
@@ -177,7 +181,9 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
     client.answer(ok(client, frame));
     return;
   }
-  submit(client, 'query', 'query', classified, frame);
+  const unit = new MysqlUnit('query', 'query', classified, frame);
+  unit.text = text;
+  client.submit(unit);
 }
 
 /** A text as a COM_QUERY of this client. */
@@ -296,6 +302,8 @@ function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void
   client.session.statements.checkRoom();
   const text = intern(client, payload.subarray(1));
   if (text.reply !== null && client.session.sharesReplies) {
+    const denial = client.denial([text.classified]);
+    if (denial !== null) throw denial;
     const reply = Buffer.from(text.reply);
     reply.writeUInt32LE(client.session.statements.add(text).id, 5);
     client.answer(reply);
@@ -303,6 +311,7 @@ function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void
   }
   const unit = new MysqlUnit('prepare', 'prepare', prepareClass(effective(client, text.classified)), frame);
   unit.prepared = new ClientStatement(0, text);
+  unit.text = text.classified;
   // The preparation itself is what it is about: the connection need not hold the statement.
   client.submit(unit);
 }
@@ -352,6 +361,7 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const classified = usesCursor ? onPrimary(text.classified) : effective(client, text.classified);
   const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', 'results', classified, frame);
   unit.prepared = statement;
+  unit.text = text.classified;
   unit.execute = execute;
   unit.needsOwnStatement =
     usesCursor || statement.longData.length > 0 || text.state.digest !== client.session.state.digest;

@@ -34,6 +34,7 @@ export function newRun(
       return session.statements.add(text).id;
     },
     cancelled: false,
+    options,
     sequence: sequenceAfter(unit.frame),
     cut: false,
     status,

@@ -1,7 +1,7 @@
 // One run of one unit on a server connection: how it is answered, where the answer goes, and what was learnt from it.
 // It knows no socket; the server connection feeds it replies in order.
 
-import type { Outcome } from '../protocol/unit.js';
+import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { ReplyKind } from './reply.js';
 import type { Capabilities } from './wire/capabilities.js';
@@ -39,6 +39,8 @@ export interface Run {
   readonly prepared: (prepared: PrepareOk) => number;
   /** A cancel was sent for it: its error 1317 is the client's. */
   cancelled: boolean;
+  /** As the session gave them: it may become late. */
+  readonly options: Pick<ExecuteOptions, 'late'>;
   /** The sequence id behind the last forwarded packet. */
   sequence: number;
   /** The last forwarded packet was cut off by the end of the connection. */

@@ -24,13 +24,14 @@ import { retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
 import { learnChanges, stateFrame } from './state-changes.js';
+import { statementTimeout } from './statement-timeout.js';
 import { TrackedState } from './tracked-state.js';
 import { PacketReader } from './wire/bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { type Greeting, isMariadb } from './wire/greeting.js';
-import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
+import { buildErr, buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
@@ -364,6 +365,8 @@ export class MysqlServerConnection implements ServerConnection {
         break;
       case 'err':
         if (this.#onErr(head, event.err, wasAtFirst)) forward = null;
+        else if (event.err.errno === ER_QUERY_INTERRUPTED && run !== null && run.options.late !== null)
+          forward = buildErr(statementTimeout(isMariadb(this.greeting.serverVersion)), frame[3]!);
         break;
       case 'prepared':
         head.prepared = event.prepared;

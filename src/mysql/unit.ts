@@ -1,7 +1,7 @@
 // A MySQL unit: one command of a client, and what the proxy needs to run it on any server connection.
 // It knows no connection; how it is written for one is in client-connection.ts and execute-statement.ts.
 
-import type { Unit } from '../protocol/unit.js';
+import type { RuledStatement, Unit } from '../protocol/unit.js';
 import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
 import type { ReplyKind } from './reply.js';
@@ -26,6 +26,8 @@ export type UnitKind =
   | 'reset-connection'
   | 'clear';
 
+const NO_TEXT: readonly RuledStatement[] = [];
+
 export class MysqlUnit implements Unit {
   readonly open = false;
   readonly kind: UnitKind;
@@ -42,6 +44,8 @@ export class MysqlUnit implements Unit {
   readonly startsTransaction = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
+  /** What its text is, whatever the session makes of it; null for what has none. */
+  text: RuledStatement | null = null;
 
   constructor(kind: UnitKind, reply: ReplyKind, classified: Classified, frame: Buffer) {
     this.kind = kind;
@@ -54,6 +58,10 @@ export class MysqlUnit implements Unit {
 
   get bytes(): number {
     return this.frame.length;
+  }
+
+  get ruled(): readonly RuledStatement[] {
+    return this.text === null ? NO_TEXT : [this.text];
   }
 
   get shareable(): boolean {

@@ -2,6 +2,7 @@
 // It knows no bytes and no socket; extended-batch.ts asks it for each unnamed statement that it writes.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { SessionHost } from '../protocol/client-connection.js';
 import type { Inspection } from '../protocol/inspection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
@@ -39,8 +40,7 @@ export interface UnitEnding {
 
 export class AutoPrepareSession {
   readonly #auto: AutoPrepare;
-  /** What the listener says; null: as the cluster. */
-  readonly #enabled: boolean | null;
+  readonly #host: Pick<SessionHost, 'mayAutoPrepare'>;
   /** The session has what no tracked setting tells. */
   #isUntracked = false;
   /** The transaction has done what makes the same text another statement. */
@@ -68,39 +68,36 @@ export class AutoPrepareSession {
   healUntil = -1;
   #isHealable = false;
 
-  constructor(auto: AutoPrepare, enabled: boolean | null) {
+  constructor(auto: AutoPrepare, host: Pick<SessionHost, 'mayAutoPrepare'>) {
     this.#auto = auto;
-    this.#enabled = enabled;
-  }
-
-  get #isOn(): boolean {
-    return this.#enabled ?? this.#auto.config.enabled;
+    this.#host = host;
   }
 
   /** For an operator: counts nothing. */
   inspect(classified: Classified, sql: Buffer, settings: string, begin: HeldBegin | null): Inspection {
     const foresight = this.#isUntracked
       ? { would: false, why: 'the session has what no tracked setting tells' }
-      : foresee(this.#auto, this.#isOn, classified.statement, sql, settings);
+      : foresee(this.#auto, this.#host.mayAutoPrepare, classified.statement, sql, settings);
     return inspectText(classified, sql, foresight, begin);
   }
 
   /** The text of a Parse without a name: `body` is copied where it is not known. */
   intern(body: Buffer, settings: string): PreparedText {
     const { texts, config } = this.#auto;
-    const known = this.#isOn ? texts.seen(body, settings, config.threshold) : null;
+    const known = this.#host.mayAutoPrepare ? texts.seen(body, settings, config.threshold) : null;
     return known ?? { serverName: '', body: Buffer.from(body) };
   }
 
   /**
    * Before a unit is written from its beginning. Null: it is written as it came. `isAgain`: it has to be, its first run
-   * is being healed.
+   * is being healed. `switched`: in place of the cluster's switch.
    */
   begin(
     unit: PostgresUnit,
     server: PostgresServerConnection,
     onReplica: boolean,
     isAgain: boolean,
+    switched: boolean | null,
   ): this | null {
     this.healUntil = -1;
     this.#timed = null;
@@ -108,7 +105,8 @@ export class AutoPrepareSession {
     const { transaction } = server;
     const isInside = transaction !== 'idle' || unit.begin !== null;
     if (transaction === 'idle') this.#newEra();
-    if (isAgain || !this.#isOn || this.#isUntracked || this.#isOffInTransaction) return null;
+    const isOn = switched ?? this.#auto.config.enabled;
+    if (isAgain || !isOn || this.#isUntracked || this.#isOffInTransaction) return null;
     // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
     if (unit.kind !== 'batch' || unit.open || transaction === 'failed') return null;
     if (!unit.batch.classified.every(isPlanned)) return null;

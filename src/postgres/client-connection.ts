@@ -16,10 +16,13 @@ import type { CancelKey } from './cancel-keys.js';
 import { ClientOutput } from './client-output.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
+import { copyVerb } from './copy-in.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
+import { failTransaction } from './fail-transaction.js';
 import type { HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
+import { newRun } from './new-run.js';
 import type { Parameters } from './parameters.js';
 import { ClientStatements, type PreparedText } from './prepared-statements.js';
 import { answeredByUs, type ReplySink, type Run } from './run.js';
@@ -94,7 +97,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#out = new ClientOutput(socket, settings.maxClientBufferBytes);
     this.#runtime = runtime;
     this.#host = createHost(this);
-    this.#auto = new AutoPrepareSession(runtime.autoPrepare, settings.autoPrepare);
+    this.#auto = new AutoPrepareSession(runtime.autoPrepare, this.#host);
     this.#startup = new ClientStartup(socket, this.#framer, settings, runtime, this.#host, {
       loggedIn: (login) => this.#onLoggedIn(login),
       failed: (error) => this.terminate(error),
@@ -229,7 +232,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #submitSimple(classified: Classified, message: Buffer): void {
-    const answers = this.#transaction.answer(classified);
+    const answers = this.#transaction.answer(classified, this.#host);
     if (answers !== null) this.#answerLocally(answers);
     else this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
   }
@@ -288,23 +291,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onCopyMessage(type: number, bytes: Buffer): void {
-    switch (type) {
-      case FRONTEND.copyData:
-      case FRONTEND.copyDone:
-      case FRONTEND.copyFail:
-        this.#feedCopy(bytes);
-        if (type !== FRONTEND.copyData && !this.#copySync) this.#phase = 'waiting';
-        return;
-      case FRONTEND.flush:
-        return;
-      case FRONTEND.sync:
-        if (!this.#copySync) return;
-        this.#feedCopy(bytes);
-        this.#phase = 'waiting';
-        return;
-      default:
-        throw unexpectedMessage(type, ' during COPY FROM STDIN');
-    }
+    const verb = copyVerb(type, this.#copySync);
+    if (verb !== 'skip') this.#feedCopy(bytes);
+    if (verb === 'last') this.#phase = 'waiting';
   }
 
   #feedCopy(bytes: Buffer): void {
@@ -345,10 +334,15 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
+    const { denial } = options;
+    if (denial !== null) {
+      failTransaction(server, denial, (error) => this.#onRefused(unit, server, error, options, done));
+      return;
+    }
     const start = (): void => this.#begun(unit as PostgresUnit, server, options, done);
     const ready = server.bringTo(this.#session.current, (error) => {
       if (error === null) start();
-      else this.#onStateRefused(server, error, options, done);
+      else this.#onRefused(unit, server, error, options, done);
     });
     if (ready) start();
   }
@@ -367,7 +361,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     server.own(begin.sql, (error) => {
       if (error === null) this.#start(unit, server, options, done, null);
-      else this.#onStateRefused(server, error, options, done);
+      else this.#onRefused(unit, server, error, options, done);
     });
   }
 
@@ -380,7 +374,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     isAgain = false,
   ): void {
     this.#server = server;
-    const auto = this.#auto.begin(unit, server, options.onReplica, isAgain);
+    const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
     // BEGIN takes the place of the unnamed statement.
     if (begin !== null) server.unnamed = null;
     const written = unit.kind === 'batch' ? unit.batch.writeFor(server, 0, auto) : null;
@@ -388,24 +382,14 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       written?.messages.unshift(begin.batch);
       written?.steps.unshift(...begin.steps);
     }
-    const run: Run = {
-      sink: this,
-      steps: written?.steps ?? null,
-      beginLength: begin !== null && unit.kind === 'simple' ? begin.length : 0,
-      isBehindBegin: begin !== null,
-      withhold: options.withholdRetryable && !unit.open,
-      onReplica: options.onReplica,
-      isShared: options.isShared,
-      isSimple: unit.kind === 'simple',
-      isOpen: unit.open,
+    const run = newRun(this, unit, options, written?.steps ?? null, begin, {
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
         else done(answeredByUs(server.transaction, error));
       },
-      serviceMs: 0,
       done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run.serviceMs, done),
-    };
+    });
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     const isNew = this.#lastServer !== server;
@@ -427,7 +411,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     for (const message of written.messages) this.#server!.feed(message);
   }
 
-  #onStateRefused(
+  /** The connection could not be brought to the client's state, or the unit is denied. */
+  #onRefused(
+    unit: Unit,
     server: PostgresServerConnection,
     error: ServerError,
     options: ExecuteOptions,
@@ -441,14 +427,15 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       done({ kind: 'withheld', error, retryOn: 'primary' });
       return;
     }
-    const wasOpen = this.#unit?.open === true;
-    if (this.#unit?.begin != null) this.#transaction.lose(null);
-    else this.#transaction.becomes('idle');
+    const wasOpen = unit.open;
+    if ((unit as PostgresUnit).begin !== null) this.#transaction.lose(null);
+    else this.#transaction.becomes(server.transaction);
     this.#endUnit();
-    this.write(errorResponse({ severity: 'ERROR', code: error.code, message: error.message }));
+    const own = options.denial ?? options.late;
+    this.write(own === null ? errorResponse({ severity: 'ERROR', ...error }) : proxyErrorResponse(own));
     if (wasOpen) this.#skipping = true;
     else this.write(readyForQuery(this.#transaction.status));
-    done(answeredByUs('idle', error));
+    done(answeredByUs(server.transaction, error));
   }
 
   #onDone(

@@ -2,13 +2,14 @@
 // It knows no connection; what it answers by itself it gives as messages.
 
 import type { ProxyError } from '../lib/errors.js';
+import type { SessionHost } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import { HeldBegin, tagOfEnd } from './held-begin.js';
 import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
 import { endingOf } from './session-settings.js';
-import { commandComplete, readyForQuery } from './wire/backend-messages.js';
+import { commandComplete, proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
 
 export class ClientTransaction {
   #status: TransactionStatus = 'idle';
@@ -57,11 +58,17 @@ export class ClientTransaction {
    * To a simple query that needs no server; null: it needs one. BEGIN waits for the first statement, and a transaction that
    * ends before it had one never was at a server.
    */
-  answer(classified: Classified): Buffer[] | null {
+  answer(classified: Classified, host: Pick<SessionHost, 'denial'>): Buffer[] | null {
     if (this.#isLost) return this.#answerLost(endingOf(classified.statement), rolledBack);
     if (this.#begin === null) {
       this.#begin = this.#status === 'idle' ? HeldBegin.of(classified) : null;
       if (this.#begin === null) return null;
+      // It never comes to where else rules are asked.
+      const denial = host.denial([classified]);
+      if (denial !== null) {
+        this.#begin = null;
+        return [proxyErrorResponse(denial), readyForQuery('idle')];
+      }
       this.#status = 'transaction';
       return [commandComplete(this.#begin.tag), readyForQuery('transaction')];
     }

@@ -1,7 +1,7 @@
 // One run of one unit on a server connection: what is written, which replies are expected, and what becomes of each.
 // It knows no socket; the server connection feeds it replies in order.
 
-import type { Outcome, ServerError, TransactionStatus } from '../protocol/unit.js';
+import type { ExecuteOptions, Outcome, ServerError, TransactionStatus } from '../protocol/unit.js';
 import type { Parameters } from './parameters.js';
 import type { PreparedText } from './prepared-statements.js';
 
@@ -65,6 +65,8 @@ export interface Run {
    */
   readonly healUntil: number;
   readonly heal: (error: ServerError) => void;
+  /** As the session gave them: it may become late. */
+  readonly options: Pick<ExecuteOptions, 'late'>;
   /** Milliseconds that the node took, not counting those in which it was busy with what stands before it here. */
   serviceMs: number;
   /** Called once, behind the last forwarded byte. `tag`: of the last CommandComplete. */

@@ -25,7 +25,7 @@ import {
   parseReadyForQuery,
   renameInError,
 } from './wire/backend.js';
-import { readyForQuery } from './wire/backend-messages.js';
+import { proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 import { buildCancelRequest } from './wire/startup.js';
@@ -36,6 +36,8 @@ export const CONNECTION_LOST = '08006';
 const INVALID_STATEMENT_NAME = '26000';
 /** duplicate_prepared_statement: another unit's error has made us believe that it is not there (a skipped Close). */
 const DUPLICATE_STATEMENT = '42P05';
+/** query_canceled: also what a client is told of a deadline, in other words. */
+const QUERY_CANCELED = '57014';
 const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
 
@@ -368,7 +370,11 @@ export class PostgresServerConnection implements ServerConnection {
     }
     if (run.steps !== null) this.#fakes(head, run.steps);
     const alias = run.steps?.[head.step]?.alias ?? null;
-    if (run.beginLength > 0) {
+    const late = error.code === QUERY_CANCELED ? run.options.late : null;
+    if (late !== null && !head.muted) {
+      this.#endSlice();
+      this.#slices.push(proxyErrorResponse(late));
+    } else if (run.beginLength > 0) {
       this.#endSlice();
       this.#slices.push(moveErrorPosition(buffer, start, end, -run.beginLength));
     } else if (alias === null) {

@@ -1,7 +1,7 @@
 // A PostgreSQL unit: a simple query, a function call, or an extended batch through Sync.
 // It knows no connection; how it is written for one is in client-connection.ts and extended-batch.ts.
 
-import type { Unit } from '../protocol/unit.js';
+import type { RuledStatement, Unit } from '../protocol/unit.js';
 import { mergeClasses } from '../sql/merge.js';
 import type { Classified, Hint, StatementClass } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
@@ -38,8 +38,10 @@ export class SimpleUnit implements Unit {
   readonly message: Buffer;
   /** No server knows of it yet; null: none. */
   readonly begin: HeldBegin | null;
+  readonly #classified: Classified;
 
   constructor(classified: Classified, message: Buffer, begin: HeldBegin | null) {
+    this.#classified = classified;
     this.begin = begin;
     this.statement = inTransaction(withPin(classified.statement), begin);
     this.hint = classified.hint;
@@ -54,6 +56,10 @@ export class SimpleUnit implements Unit {
 
   get startsTransaction(): boolean {
     return this.begin !== null;
+  }
+
+  get ruled(): readonly RuledStatement[] {
+    return [this.#classified];
   }
 }
 
@@ -100,6 +106,10 @@ export class BatchUnit implements Unit {
 
   get bytes(): number {
     return this.batch.bytes;
+  }
+
+  get ruled(): readonly RuledStatement[] {
+    return this.batch.classified;
   }
 }
 

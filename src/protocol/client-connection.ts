@@ -7,7 +7,7 @@ import type { Credential } from './credential.js';
 import type { ClientFacts, Inspection } from './inspection.js';
 import type { StoredVerifier } from './node-control.js';
 import type { PoolKey, ServerConnection } from './server-connection.js';
-import type { ExecuteOptions, Outcome, TransactionStatus, Unit } from './unit.js';
+import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from './unit.js';
 
 /** The protocol's half: it owns the client's socket, reads units from it and writes replies to it. */
 export interface ClientConnection {
@@ -98,6 +98,10 @@ export interface SessionHost {
   cancelRunning(): void;
   /** The socket has ended, by the client or by an error; `reason` goes to the log. */
   clientClosed(reason: string): void;
+  /** Why these statements must not run; null: they may. For what the protocol answers by itself. */
+  denial(ruled: readonly RuledStatement[]): ProxyError | null;
+  /** Some of its units may have recurring statements prepared. */
+  readonly mayAutoPrepare: boolean;
   /** For the position-independent parts: what runs now, if anything, for backpressure. */
   readonly server: ServerConnection | null;
 }

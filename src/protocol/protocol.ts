@@ -24,8 +24,6 @@ export interface ListenerSettings {
   readonly maxClientBufferBytes: number;
   readonly hints: boolean;
   readonly auth: AuthMethod;
-  /** Null: as the cluster. */
-  readonly autoPrepare: boolean | null;
   /** Null; or the limit that this client is over: it is told so instead of a login (too-many-clients). */
   readonly full: number | null;
 }

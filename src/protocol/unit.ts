@@ -1,7 +1,8 @@
 // A unit and what became of it: the words in which sessions and protocols talk about one run of client messages.
 // Types only; what the bytes are is the protocol's business.
 
-import type { Hint, StatementClass } from '../sql/statement.js';
+import type { ProxyError } from '../lib/errors.js';
+import type { Classified, Hint, StatementClass } from '../sql/statement.js';
 import type { Position } from './position.js';
 
 /** The shortest run of client messages that ends in one final reply. */
@@ -11,6 +12,8 @@ export interface Unit {
   readonly hint: Hint | null;
   /** For statistics and rules; bounded. */
   readonly shape: string;
+  /** The statements in it that routing rules look at; none: no rule is about it. Made when it is asked for. */
+  readonly ruled: readonly RuledStatement[];
   /** Bytes held for it in the proxy. */
   readonly bytes: number;
   /**
@@ -30,6 +33,9 @@ export interface Unit {
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
 }
+
+/** A statement as the rules see it: before the state of its session has been taken into account. */
+export type RuledStatement = Pick<Classified, 'shape' | 'statement'>;
 
 /** What the server says about the transaction after a reply (ReadyForQuery; SERVER_STATUS_IN_TRANS). */
 export type TransactionStatus = 'idle' | 'transaction' | 'failed';
@@ -72,4 +78,13 @@ export interface ExecuteOptions {
   readonly isShared: boolean;
   /** It asks about this unit, which the client has had its reply to from elsewhere: run that first, for nobody to see. */
   readonly after: Unit | null;
+  /** Statements that recur may run prepared; null: as the cluster. */
+  readonly autoPrepare: boolean | null;
+  /**
+   * It is not run: the client gets this error, and an open transaction becomes what the node's protocol makes of it after
+   * an error. Null: it is run.
+   */
+  readonly denial: ProxyError | null;
+  /** Set when the unit is cancelled at its deadline: the error that the client gets in place of the node's word for that. */
+  late: ProxyError | null;
 }

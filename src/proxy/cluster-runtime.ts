@@ -14,8 +14,7 @@ import type { PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 import type { Balancer } from '../routing/balance.js';
-import { type Decision, decide, type SessionView } from '../routing/decide.js';
-import type { RoutingSettings } from '../routing/hint-settings.js';
+import { type ConsistencyLevel, type Decision, decide, type SessionView } from '../routing/decide.js';
 import { takesUnits } from '../routing/node-mode.js';
 import type { StatementClass } from '../sql/statement.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
@@ -23,9 +22,13 @@ import type { Log } from '../telemetry/log.js';
 import { Statements } from '../telemetry/statements.js';
 import { Balancing } from './balancing.js';
 import { Borrow } from './borrow.js';
+import { boundedPatternTest } from './bounded-pattern.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
+import { Deadlines } from './deadlines.js';
 import { HoldQueue } from './hold.js';
 import { KnownLogins } from './known-logins.js';
+import { Policies } from './policies.js';
+import { RuleLog } from './rule-log.js';
 import type { Session } from './session.js';
 import { Users } from './users.js';
 import { limitsByUser } from './workers/limits.js';
@@ -56,11 +59,11 @@ export interface PoolAllowance {
 
 const RESUME_INTERVAL_MS = 100;
 
-export interface ClusterSettings extends RoutingSettings {
-  readonly sharing: ClusterConfig['sharing'] & {
-    /** Users' own switches. */
-    readonly byUser: ReadonlyMap<string, boolean>;
-  };
+/** The cluster's own, before anybody else has a say (policies.ts). */
+export interface ClusterSettings {
+  readonly consistency: ConsistencyLevel;
+  readonly maxLagMs: number;
+  readonly sharing: ClusterConfig['sharing'];
 }
 
 export class ClusterRuntime {
@@ -72,6 +75,10 @@ export class ClusterRuntime {
   readonly hold = new HoldQueue((cause) =>
     this.log.error({ error: describeError(cause) }, 'a unit that was held could not be resumed'),
   );
+  readonly deadlines = new Deadlines((cause) =>
+    this.log.error({ error: describeError(cause) }, 'a unit could not be ended at its deadline'),
+  );
+  readonly ruleLog: RuleLog;
   readonly sessions = new Set<Session>();
   readonly statements = new Statements();
   readonly users: Users;
@@ -85,6 +92,7 @@ export class ClusterRuntime {
   /** Of each node's pool. */
   #limits: PoolLimits;
   #settings: ClusterSettings;
+  #policies: Policies;
   #snapshot: ClusterSnapshot;
   #closed = false;
   #resumedAtMs = Number.NEGATIVE_INFINITY;
@@ -112,6 +120,8 @@ export class ClusterRuntime {
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
     this.#limits = poolLimits(parts.config);
     this.#settings = settingsOf(parts.config);
+    this.ruleLog = new RuleLog(this.log);
+    this.#policies = this.#createPolicies();
     this.#balancing = new Balancing(parts.config.routing, (node) => this.#pools.get(node)?.outstanding ?? 0);
     this.#openPools();
     parts.monitor.onSnapshot((snapshot) => this.#onSnapshot(snapshot));
@@ -119,6 +129,11 @@ export class ClusterRuntime {
 
   get settings(): ClusterSettings {
     return this.#settings;
+  }
+
+  /** Another object after each reload. */
+  get policies(): Policies {
+    return this.#policies;
   }
 
   get snapshot(): ClusterSnapshot {
@@ -212,6 +227,7 @@ export class ClusterRuntime {
     this.#config = config;
     this.#limits = poolLimits(config);
     this.#settings = settingsOf(config);
+    this.#policies = this.#createPolicies();
     this.users.configure(config.users);
     this.protocol.reconfigure(config.routing, config.autoPrepare);
     this.#balancing.configure(config.routing);
@@ -229,6 +245,18 @@ export class ClusterRuntime {
     this.#catalog.stop();
     for (const session of [...this.sessions]) session.terminate(error);
     for (const pool of this.#pools.values()) pool.close(error);
+  }
+
+  #createPolicies(): Policies {
+    const test = boundedPatternTest((rule, givenUp) =>
+      this.log.warn(
+        { rule, givenUp },
+        'the pattern of a rule takes too long on a shape: it counts as no match',
+      ),
+    );
+    return new Policies(this.#config, test, (directives) =>
+      this.log.debug({ directives }, 'a hint says what is not known; that part of it is ignored'),
+    );
   }
 
   #openPools(): void {
@@ -311,13 +339,6 @@ function poolLimits(config: ClusterConfig): PoolLimits {
 }
 
 function settingsOf(config: ClusterConfig): ClusterSettings {
-  const byUser = new Map<string, boolean>();
-  for (const { name, sharing } of config.users ?? [])
-    if (sharing !== undefined) byUser.set(name, sharing.enabled);
-  return {
-    consistency: config.consistency.level,
-    maxLagMs: config.consistency.maxLagMs,
-    splitReads: config.routing.splitReads,
-    sharing: { ...config.sharing, byUser },
-  };
+  const { consistency, sharing } = config;
+  return { consistency: consistency.level, maxLagMs: consistency.maxLagMs, sharing };
 }

@@ -15,8 +15,8 @@ import type { Inspection } from '../protocol/inspection.js';
 import type { Unit } from '../protocol/unit.js';
 import type { Balancer } from '../routing/balance.js';
 import { type Decision, decide, isReplicaRead, passedOver, type SessionView } from '../routing/decide.js';
-import { applyHint } from '../routing/hint-settings.js';
 import { takesUnits } from '../routing/node-mode.js';
+import { NO_LAYER, type UnitPolicy } from '../routing/policy.js';
 import type { Route, StatementClass } from '../sql/statement.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Session, SessionFacts } from './session.js';
@@ -76,22 +76,23 @@ function explainForNobody(
   const { database } = request;
   const inspection = cluster.protocol.inspect(sql, { ...limits, database, hints: true });
   const user = request.user ?? '';
-  const view = newcomersView(cluster, inspection.unit);
+  const login = { user, database: database ?? '', application: request.application ?? '', clientAddress: '' };
+  const { policy } = cluster.policies.explain(NO_LAYER, login, inspection.unit);
+  const view = newcomersView(policy);
   return {
     ...reportOf(cluster, inspection, view, null),
     session: null,
     user,
     database: database ?? '',
     application: request.application ?? '',
-    sharing: sharingOf(inspection.unit, cluster, user, null),
+    sharing: sharingOf(inspection.unit, cluster, policy.sharing, null),
   };
 }
 
 /** Of a client that has just logged in. */
-function newcomersView(cluster: ClusterRuntime, unit: Unit): SessionView {
-  const { consistency, maxLagMs, splitReads } = applyHint(cluster.settings, unit.hint);
+function newcomersView({ consistency, maxLagMs, splitReads, target, fallback }: UnitPolicy): SessionView {
   return {
-    ...{ consistency, maxLagMs, splitReads },
+    ...{ consistency, maxLagMs, splitReads, target, fallback },
     watermark: null,
     watermarkPending: false,
     lastReplica: null,
@@ -114,7 +115,7 @@ function explainForSession(
     ...reportOf(cluster, inspection, view, facts),
     session: { ...sessionReport(cluster, facts), settings, tracked },
     ...{ user, database, application: facts.application },
-    sharing: sharingOf(inspection.unit, cluster, user, facts),
+    sharing: sharingOf(inspection.unit, cluster, session.peekPolicy(inspection.unit).sharing, facts),
   };
 }
 
@@ -275,13 +276,13 @@ function alsoWhy({ config, snapshot }: ClusterRuntime, node: NodeSnapshot): stri
 function sharingOf(
   unit: Unit,
   cluster: ClusterRuntime,
-  user: string,
+  switched: boolean | null,
   facts: SessionFacts | null,
 ): ExplainReport['sharing'] {
   const no = (why: string) => ({ would: false, why });
   if (facts?.held != null) return no('the session holds a server connection of its own');
   if (facts?.client.asksBack === true) return no('the session asks about its last statements');
-  const why = whyNotShared(unit, cluster, user, facts?.listener.sharing ?? null);
+  const why = whyNotShared(unit, cluster, switched);
   if (why !== null) return no(why);
   return { would: true, why: "it is a short read: it may stand behind others' on a server connection" };
 }

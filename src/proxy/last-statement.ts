@@ -1,6 +1,7 @@
 // Where the answers about a session's last statement are to be had: SHOW WARNINGS, FOUND_ROWS(), ROW_COUNT().
-// It knows neither pool nor client.
+// It knows no client.
 
+import type { PoolWaiter } from '../pool/node-pool.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Unit } from '../protocol/unit.js';
 
@@ -32,6 +33,20 @@ export class LastStatement {
     this.server = null;
     this.read = null;
     this.#isLost = true;
+  }
+
+  /** The server connection that it ran on, for `owner` alone again; null: somebody else has had it. */
+  takeBack(
+    cluster: {
+      pool(node: string): { reclaim(server: ServerConnection, owner: PoolWaiter): boolean } | null;
+    },
+    owner: PoolWaiter,
+  ): ServerConnection | null {
+    const { server } = this;
+    if (server === null || server.closed) return null;
+    if (cluster.pool(server.node)?.reclaim(server, owner) !== true) return null;
+    this.lost();
+    return server;
   }
 
   /** What has to be repeated for this unit, if anything. */

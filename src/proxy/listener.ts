@@ -6,8 +6,10 @@ import { getDefaultHighWaterMark } from 'node:stream';
 import type { LimitsConfig, ListenerConfig } from '../config/schema.js';
 import { describeError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
+import type { PolicyLayer } from '../routing/policy.js';
 import type { ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+import { switchLayer } from './policies.js';
 import { Session } from './session.js';
 import type { SessionListener } from './session-rules.js';
 import type { LimitUser } from './workers/allowances.js';
@@ -38,7 +40,7 @@ export class Listener {
   #config: ListenerConfig;
   /** One object for all clients of a configuration. */
   #welcome: ListenerSettings | null = null;
-  #session: SessionListener | null = null;
+  readonly #session: { readonly name: string; readonly counters: ListenerCounters; layer: PolicyLayer };
   #limits: LimitsConfig;
   /** Of clients that have left. */
   #endedBytesReceived = 0;
@@ -56,6 +58,7 @@ export class Listener {
     this.#config = config;
     this.#limits = limits;
     this.#counters = counters;
+    this.#session = { name: config.name, counters, layer: switchLayer(config) };
     this.#places = places;
     places?.adopt({
       held: () => this.#placed.size,
@@ -101,7 +104,7 @@ export class Listener {
     this.#config = config;
     this.#limits = limits;
     this.#welcome = null;
-    this.#session = null;
+    this.#session.layer = switchLayer(config);
   }
 
   /** Sums up what the sockets count by themselves. */
@@ -169,21 +172,17 @@ export class Listener {
 
   #accept(socket: Socket, isTooMany: boolean): void {
     this.#welcome ??= this.#settings(false);
-    this.#session ??= {
-      name: this.name,
-      counters: this.#counters,
-      sharing: this.#config.sharing?.enabled ?? null,
-    };
-    const listener = this.#session;
+    const listener: SessionListener = this.#session;
+    const address = socket.remoteAddress ?? '';
     this.cluster.protocol.accept(
       socket,
       isTooMany ? this.#settings(true) : this.#welcome,
-      (client) => new Session(this.cluster, listener, client),
+      (client) => new Session(this.cluster, listener, client, address),
     );
   }
 
   #settings(isTooMany: boolean): ListenerSettings {
-    const { name, loginTimeoutMs, hints, auth, maxClients, autoPrepare } = this.#config;
+    const { name, loginTimeoutMs, hints, auth, maxClients } = this.#config;
     const { maxUnitBytes, maxStatementBytesClassified, maxClientBufferBytes } = this.#limits;
     return {
       name,
@@ -194,7 +193,6 @@ export class Listener {
       maxClientBufferBytes: Math.max(maxClientBufferBytes, getDefaultHighWaterMark(false)),
       hints,
       auth,
-      autoPrepare: autoPrepare?.enabled ?? null,
       full: isTooMany ? maxClients : null,
     };
   }

@@ -5,7 +5,8 @@ import { ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Unit } from '../protocol/unit.js';
-import type { Decision } from '../routing/decide.js';
+import { type Decision, isReplicaRead } from '../routing/decide.js';
+import type { PolicyLayer } from '../routing/policy.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -14,8 +15,8 @@ import { isLight } from './shape-costs.js';
 export interface SessionListener {
   readonly name: string;
   readonly counters: ListenerCounters;
-  /** Null: as the cluster. */
-  readonly sharing: boolean | null;
+  /** What it says of all units of its clients; another object after a reload. */
+  readonly layer: PolicyLayer;
 }
 
 /** A read is run at most this often: once where it was sent first, then elsewhere. */
@@ -38,36 +39,22 @@ export function isRepeatable(unit: Unit): boolean {
   return isHarmless && pin === null && !unit.open;
 }
 
-/**
- * A read that ends by itself and soon may stand in a pipeline with others'. The user's switch stands in place of the
- * listener's (null: none), and that of the cluster's.
- */
-export function mayShare(
-  unit: Unit,
-  cluster: ClusterRuntime,
-  user: string,
-  listener: boolean | null,
-): boolean {
+/** A read that ends by itself and soon may stand in a pipeline with others'. `switched`: in place of the cluster's switch. */
+export function mayShare(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): boolean {
   if (!unit.shareable) return false;
-  const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
-  if (!(byUser.get(user) ?? listener ?? enabled)) return false;
+  const { enabled, maxHeadMs } = cluster.settings.sharing;
+  if (!(switched ?? enabled)) return false;
   return isLight(cluster.statements.find(unit.shape), maxHeadMs);
 }
 
 /** For an operator: why `mayShare` says no; null: it says yes. */
-export function whyNotShared(
-  unit: Unit,
-  cluster: ClusterRuntime,
-  user: string,
-  listener: boolean | null,
-): string | null {
-  if (mayShare(unit, cluster, user, listener)) return null;
+export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): string | null {
+  if (mayShare(unit, cluster, switched)) return null;
   if (unit.statement.route !== 'replica') return 'only reads that a replica may take share';
   if (!unit.shareable)
     return 'it is more than a short read by itself (a pin, a transaction, its length, COPY ...)';
-  const { enabled, byUser, maxHeadMs } = cluster.settings.sharing;
-  if (!(byUser.get(user) ?? listener ?? enabled))
-    return 'sharing is off for the user, the listener or the cluster';
+  const { enabled, maxHeadMs } = cluster.settings.sharing;
+  if (!(switched ?? enabled)) return 'sharing is off for the rule, the user, the listener or the cluster';
   const usualMs = cluster.statements.find(unit.shape)?.costMs ?? -1;
   if (usualMs < 0) return 'what it costs is not known yet: the first of its shape run by themselves';
   if (usualMs > maxHeadMs) return `it takes ${usualMs.toFixed(1)} ms, more than maxHeadMs (${maxHeadMs} ms)`;
@@ -96,6 +83,30 @@ export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): bo
   return statements > 1 && (verb === 'COMMIT' || verb === 'ROLLBACK') && transaction.kind !== 'rollback-to';
 }
 
+/** What the client is told of a unit whose answer was lost. `isRolledBack`: with a transaction that certainly left nothing. */
+export function lossOf(unit: Unit, node: string, detail: string, isRolledBack: boolean): ProxyError {
+  if (isRolledBack) return new ProxyError('transaction-lost', { node, detail });
+  return new ProxyError(isReplicaRead(unit.statement) ? 'server-lost' : 'outcome-unknown', { node, detail });
+}
+
+export function holdReason(decision: Decision | null): 'no-primary' | 'no-target' {
+  return decision?.reason === 'no-target' ? 'no-target' : 'no-primary';
+}
+
+export function heldTooLong(
+  { name, snapshot }: ClusterRuntime,
+  waitedMs: number,
+  reason: 'no-primary' | 'no-target',
+): ProxyError {
+  const detail = `held for ${waitedMs} ms`;
+  if (reason === 'no-primary')
+    return new ProxyError('no-primary', { detail: `: ${detail}; ${snapshot.explanation}` });
+  return new ProxyError('no-node', {
+    cluster: name,
+    detail: `${detail}; none where it is wanted may take it`,
+  });
+}
+
 /** `decision`: null where the session held its server connection already. */
 export function countRoute(
   cluster: ClusterRuntime,
@@ -111,7 +122,8 @@ export function countRoute(
   else if (
     decision.reason !== 'write' &&
     decision.reason !== 'session-state' &&
-    decision.reason !== 'no-primary'
+    decision.reason !== 'no-primary' &&
+    decision.reason !== 'no-target'
   )
     reads[decision.reason]++;
 }

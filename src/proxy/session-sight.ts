@@ -4,8 +4,8 @@
 import { Watermark } from '../consistency/watermark.js';
 import { monotonicMs } from '../lib/clock.js';
 import type { Unit } from '../protocol/unit.js';
-import type { SessionView } from '../routing/decide.js';
-import { applyHint } from '../routing/hint-settings.js';
+import { isReplicaRead, type SessionView } from '../routing/decide.js';
+import type { UnitPolicy } from '../routing/policy.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
 const NO_NODES: readonly string[] = [];
@@ -15,6 +15,8 @@ const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
   consistency: 'session',
   maxLagMs: 0,
   splitReads: true,
+  target: null,
+  fallback: 'primary',
   watermark: null,
   watermarkPending: false,
   lastReplica: null,
@@ -36,14 +38,15 @@ export class SessionSight {
   }
 
   /** For the decision about one unit; the same object for all sessions at each call. */
-  viewFor(unit: Unit, excluded: readonly string[]): SessionView {
+  viewFor(policy: UnitPolicy, excluded: readonly string[]): SessionView {
     const { samples, snapshot } = this.#cluster;
-    const settings = applyHint(this.#cluster.settings, unit.hint);
     this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
-    view.consistency = settings.consistency;
-    this.#isChecked = settings.consistency !== 'eventual';
-    view.maxLagMs = settings.maxLagMs;
-    view.splitReads = settings.splitReads;
+    view.consistency = policy.consistency;
+    this.#isChecked = policy.consistency !== 'eventual';
+    view.maxLagMs = policy.maxLagMs;
+    view.splitReads = policy.splitReads;
+    view.target = policy.target;
+    view.fallback = policy.fallback;
     view.excluded = excluded;
     view.watermark = this.#watermark.known;
     view.watermarkPending = this.#watermark.pending;
@@ -53,11 +56,19 @@ export class SessionSight {
   }
 
   /** The same for an operator: the session goes on as if nobody had looked. */
-  peekFor(unit: Unit): SessionView {
+  peekFor(policy: UnitPolicy): SessionView {
     const isChecked = this.#isChecked;
-    const seen = { ...this.viewFor(unit, NO_NODES) };
+    const seen = { ...this.viewFor(policy, NO_NODES) };
     this.#isChecked = isChecked;
     return seen;
+  }
+
+  /** What the session has now seen, and where. */
+  ran({ statement }: Unit, node: string, onReplica: boolean, inTransaction: boolean): void {
+    if (!inTransaction && isReplicaRead(statement)) this.splits();
+    if (statement.route === 'session' || statement.route === 'proxy') return;
+    if (onReplica) this.ranOnReplica(node);
+    else this.ranOnPrimary(inTransaction);
   }
 
   /** It reads outside transactions. */

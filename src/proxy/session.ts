@@ -14,19 +14,31 @@ import type {
 } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
-import type { Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import type {
+  ExecuteOptions,
+  Outcome,
+  RuledStatement,
+  ServerError,
+  TransactionStatus,
+  Unit,
+} from '../protocol/unit.js';
 import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
+import type { UnitPolicy } from '../routing/policy.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import { LastStatement } from './last-statement.js';
 import { mayMove, type Phase } from './session-phase.js';
+import { SessionPolicy } from './session-policy.js';
 import {
   counted,
   countRoute,
   endsTransactionThenWrites,
+  heldTooLong,
+  holdReason,
   isRepeatable,
+  lossOf,
   MAX_ATTEMPTS,
   mayShare,
   NO_CREDENTIAL,
@@ -63,6 +75,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   readonly #listener: SessionListener;
   readonly #client: ClientConnection;
   readonly #sight: SessionSight;
+  readonly #policies: SessionPolicy;
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
   #credential: Credential = NO_CREDENTIAL;
@@ -77,6 +90,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   readonly leavesAsked: boolean;
 
   #unit: Unit | null = null;
+  /** How the unit was given to the client connection. */
+  #running: ExecuteOptions | null = null;
   #decision: Decision | null = null;
   #attempts = 0;
   #excluded: readonly string[] = NO_NODES;
@@ -90,22 +105,20 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
 
-  constructor(cluster: ClusterRuntime, listener: SessionListener, client: ClientConnection) {
+  /** `address`: of the client. */
+  constructor(cluster: ClusterRuntime, listener: SessionListener, client: ClientConnection, address: string) {
     this.#cluster = cluster;
     this.#listener = listener;
     this.#client = client;
     this.leavesAsked = client.mayAskBack;
     this.#sight = new SessionSight(cluster);
+    this.#policies = new SessionPolicy(cluster, listener, address, this);
     this.#tenure = new Tenure(cluster);
     cluster.sessions.add(this);
   }
 
   get server(): ServerConnection | null {
     return this.#tenure.server;
-  }
-
-  get isLoggedIn(): boolean {
-    return this.#key !== null;
   }
 
   /** Nothing runs, waits or is open: it may be told to go. */
@@ -134,13 +147,21 @@ export class Session implements SessionHost, PoolWaiter, Held {
     };
   }
 
-  /** What a decision about this unit would be made on. */
-  peekViewFor(unit: Unit): SessionView {
-    return this.#sight.peekFor(unit);
+  peekPolicy(unit: Unit): UnitPolicy {
+    return this.#policies.peek(unit);
   }
 
-  get pins(): ReadonlySet<PinReason> {
-    return this.#pins;
+  /** What a decision about this unit would be made on. */
+  peekViewFor(unit: Unit): SessionView {
+    return this.#sight.peekFor(this.#policies.peek(unit));
+  }
+
+  denial(ruled: readonly RuledStatement[]): ProxyError | null {
+    return this.#policies.denialOf(ruled);
+  }
+
+  get mayAutoPrepare(): boolean {
+    return this.#policies.mayAutoPrepare;
   }
 
   /** The drain, or an operator, ends the client connection. */
@@ -164,6 +185,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#key = login.key;
     this.#application = request.applicationName;
     this.#credential = login.credential;
+    this.#policies.loggedIn(login.key, request.applicationName);
     this.#cluster.borrow(login.key, login.credential, (loan, error) => {
       if (this.#phase === 'closed') {
         loan?.release();
@@ -179,16 +201,36 @@ export class Session implements SessionHost, PoolWaiter, Held {
   submit(unit: Unit): void {
     assert(this.#phase === 'idle', `a unit came while the session was ${this.#phase}`);
     this.#unit = unit;
+    this.#policies.begin(unit);
     this.#attempts = 0;
     this.#excluded = NO_NODES;
     this.#heldSinceMs = 0;
     this.#submittedMs = monotonicMs();
     this.#delays = null;
-    this.#place(unit);
+    const { denial } = this.#policies;
+    if (denial === null) this.#place(unit);
+    else this.#deny(unit, denial);
+  }
+
+  #deny(unit: Unit, denial: ProxyError): void {
+    this.#policies.log(unit.shape, null);
+    this.#transition('running');
+    const { server } = this.#tenure;
+    if (server === null || this.#transaction === 'idle') {
+      this.#fail(unit, denial, 'idle');
+      return;
+    }
+    const options = this.#options(unit, counted(this.#cluster, denial));
+    this.#client.execute(unit, server, options, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
   /** Finds a node and a server connection, or waits for one of the two. */
   #place(unit: Unit): void {
+    const { late } = this.#policies;
+    if (late !== null) {
+      this.#fail(unit, late, 'idle');
+      return;
+    }
     this.#leaveReplicaFor(unit);
     const held = this.#tenure.server;
     if (held !== null) {
@@ -198,15 +240,21 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const shares = this.#mayShare(unit);
     const read = this.#last.repeatedFor(unit) ?? unit;
-    const decision = this.#cluster.decide(read.statement, this.#sight.viewFor(read, this.#excluded), shares);
+    const decision = this.#cluster.decide(
+      read.statement,
+      this.#sight.viewFor(this.#policies.current, this.#excluded),
+      shares,
+    );
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind === 'hold') {
       this.#hold();
       return;
     }
-    const previous = unit.statement.route === 'last' ? this.#takeBackPrevious() : null;
+    const previous = unit.statement.route === 'last' ? this.#last.takeBack(this.#cluster, this) : null;
     if (previous !== null) {
+      this.#tenure.take(previous);
+      this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
       this.#run(unit, previous);
       return;
     }
@@ -257,7 +305,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
     const error = pinnedStateLost(this.#pins, server.node, 'it is a replica');
-    this.#unit = null;
+    this.#endUnit();
     this.#client.terminate(counted(this.#cluster, error));
     return true;
   }
@@ -281,17 +329,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #mayShare(unit: Unit): boolean {
     if (this.#attempts > 0 || this.#client.asksBack) return false;
-    return mayShare(unit, this.#cluster, this.#key!.user, this.#listener.sharing);
-  }
-
-  #takeBackPrevious(): ServerConnection | null {
-    const previous = this.#last.server;
-    if (previous === null || previous.closed) return null;
-    if (this.#cluster.pool(previous.node)?.reclaim(previous, this) !== true) return null;
-    this.#last.lost();
-    this.#tenure.take(previous);
-    this.#onReplica = this.#cluster.snapshot.primary !== previous.node;
-    return previous;
+    return mayShare(unit, this.#cluster, this.#policies.current.sharing);
   }
 
   /** A read that can be repeated needs nothing to be left alone. */
@@ -347,13 +385,21 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#attempts++;
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
     countRoute(this.#cluster, unit, server.node, ownDecision);
-    const options = {
-      withholdRetryable: this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS,
+    if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);
+    this.#running = this.#options(unit, null);
+    this.#client.execute(unit, server, this.#running, (outcome) => this.#onOutcome(unit, server, outcome));
+  }
+
+  #options(unit: Unit, denial: ProxyError | null): ExecuteOptions {
+    return {
+      withholdRetryable: denial === null && this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS,
       onReplica: this.#onReplica,
       isShared: this.#tenure.isShared,
       after: this.#last.repeatedFor(unit),
+      autoPrepare: this.#policies.current.autoPrepare,
+      denial,
+      late: null,
     };
-    this.#client.execute(unit, server, options, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
   #mayRunAgain(unit: Unit): boolean {
@@ -402,11 +448,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     error: ServerError | null,
   ): void {
     this.#transaction = transaction;
-    const pin = unit.statement.pin;
+    const pin = this.#policies.current.deny === null ? unit.statement.pin : null;
     // A statement that failed by itself outside a transaction has left nothing behind.
     const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
     if (pin !== null && !leftNothing) this.pin(pin);
-    this.#noteUse(unit, server);
+    this.#sight.ran(unit, server.node, this.#onReplica, transaction !== 'idle');
     if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;
     if (this.#sawDdl && transaction === 'idle') {
       this.#sawDdl = false;
@@ -416,15 +462,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#last.ran(unit, isFree && unit.shareable);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#finish();
-  }
-
-  /** What the session has now seen, and where. */
-  #noteUse(unit: Unit, server: ServerConnection): void {
-    const inTransaction = this.#transaction !== 'idle';
-    if (!inTransaction && isReplicaRead(unit.statement)) this.#sight.splits();
-    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
-    if (this.#onReplica) this.#sight.ranOnReplica(server.node);
-    else this.#sight.ranOnPrimary(inTransaction);
   }
 
   #onWithheld(
@@ -466,31 +503,33 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     if (hadPins.length > 0) {
       const error = pinnedStateLost(hadPins, node, reason);
-      this.#unit = null;
+      this.#endUnit();
       this.#client.terminate(counted(this.#cluster, error));
       return;
     }
     if (this.#onReplica && forwarded) this.#sight.ranOnReplica(node);
-    if (wasInTransaction && (this.#onReplica || surelyCommitsNothing(unit))) {
-      this.#fail(unit, new ProxyError('transaction-lost', { node, detail: reason }), 'failed');
-      return;
-    }
-    const code = isReplicaRead(unit.statement) ? 'server-lost' : 'outcome-unknown';
-    this.#fail(unit, new ProxyError(code, { node, detail: reason }), 'idle');
+    const isRolledBack = wasInTransaction && (this.#onReplica || surelyCommitsNothing(unit));
+    this.#fail(unit, lossOf(unit, node, reason, isRolledBack), isRolledBack ? 'failed' : 'idle');
   }
 
   #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
     const transaction = unit.startsTransaction && error.code !== 'outcome-unknown' ? 'failed' : state;
     bookFailed(this.#cluster, unit, this.#submittedMs, this.#delays, this.#phase);
     this.#transition('idle');
-    this.#unit = null;
+    this.#endUnit();
     if (!unit.asksLast) this.#last.lost();
     this.#client.fail(unit, counted(this.#cluster, error), transaction);
     if (this.#phase === 'idle') this.#client.next();
   }
 
-  #finish(): void {
+  #endUnit(): void {
     this.#unit = null;
+    this.#running = null;
+    this.#policies.ended();
+  }
+
+  #finish(): void {
+    this.#endUnit();
     this.#transition('idle');
     this.#client.next();
   }
@@ -501,7 +540,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const now = monotonicMs();
     if (this.#heldSinceMs === 0) {
       this.#heldSinceMs = now;
-      this.#cluster.counters.holds['no-primary']++;
+      this.#cluster.counters.holds[holdReason(this.#decision)]++;
     }
     this.#transition('held');
     if (now - this.#heldSinceMs >= this.#cluster.holdMs) this.expired();
@@ -520,8 +559,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#phase !== 'held' || this.#unit === null) return;
     this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
     const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
-    const detail = `: held for ${waitedMs} ms; ${this.#cluster.snapshot.explanation}`;
-    this.#fail(this.#unit, new ProxyError('no-primary', { detail }), 'idle');
+    this.#fail(this.#unit, heldTooLong(this.#cluster, waitedMs, holdReason(this.#decision)), 'idle');
   }
 
   pin(reason: PinReason): void {
@@ -539,15 +577,23 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   cancelRunning(): void {
+    this.#stop(new ProxyError('cancelled'), null);
+  }
+
+  /** The unit's time is over. */
+  deadlinePassed(): void {
+    const late = this.#policies.passed();
+    this.#stop(late, late);
+  }
+
+  /** `late`: in place of what the node says when it is asked to cancel. */
+  #stop(error: ProxyError, late: ProxyError | null): void {
     if (this.#phase === 'running' && this.#tenure.server !== null) {
-      if (!this.#tenure.isShared || this.#client.hasBegun) {
-        this.#tenure.cancel();
-        return;
-      }
-      this.#tenure.abandonShared(this.#client);
+      if (this.#running !== null) this.#running.late ??= late;
+      if (this.#tenure.stop(this.#client)) return;
     } else if (this.#phase === 'waiting' || this.#phase === 'held') this.#withdraw();
     else return;
-    this.#fail(this.#unit!, new ProxyError('cancelled'), 'idle');
+    this.#fail(this.#unit!, error, 'idle');
   }
 
   /** The server connection ended while no unit ran on it. */
@@ -574,6 +620,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#phase === 'closed') return;
     const phase = this.#phase;
     this.#withdraw();
+    this.#policies.ended();
     this.#transition('closed');
     this.#cluster.sessions.delete(this);
     if (this.#key !== null) this.#cluster.counters.clients--;

@@ -6,14 +6,14 @@ import type { NodeSnapshot } from '../cluster/snapshot.js';
 import { hostPort } from '../lib/address.js';
 import { monotonicMs } from '../lib/clock.js';
 import { passedOver, type SessionView } from '../routing/decide.js';
-import type { RoutingSettings } from '../routing/hint-settings.js';
 import { takesUnits } from '../routing/node-mode.js';
+import type { ClusterCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
 /** A cluster of this process, or the sum of what the workers say of it. */
 export interface ClusterFacts extends Pick<ClusterRuntime, 'name' | 'config' | 'snapshot' | 'positions'> {
-  readonly settings: Pick<RoutingSettings, 'maxLagMs'>;
-  readonly counters: { readonly clients: number };
+  readonly settings: Pick<ClusterRuntime['settings'], 'maxLagMs'>;
+  readonly counters: Pick<ClusterCounters, 'clients' | 'ruleMatches' | 'ruleDenials'>;
   readonly hold: { readonly size: number };
   pool(node: string): {
     readonly idle: number;
@@ -45,6 +45,11 @@ export function clusterStatus(runtime: ClusterFacts): ClusterStatus {
     clients: runtime.counters.clients,
     held: runtime.hold.size,
     alerts,
+    rules: config.rules.map(({ name }) => ({
+      name,
+      matches: runtime.counters.ruleMatches[name] ?? 0,
+      denials: runtime.counters.ruleDenials[name] ?? 0,
+    })),
     nodes: snapshot.nodes.map((node) => nodeStatus(runtime, node)),
   };
 }
@@ -99,6 +104,8 @@ export function freshSession(runtime: Pick<ClusterFacts, 'settings'>): SessionVi
     consistency: 'eventual',
     maxLagMs: runtime.settings.maxLagMs,
     splitReads: true,
+    target: null,
+    fallback: 'primary',
     watermark: null,
     watermarkPending: false,
     lastReplica: null,

@@ -89,6 +89,16 @@ export class Tenure {
     this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
   }
 
+  /** True: what runs is asked to end, and answers. False: its client does not wait for it any more. */
+  stop(client: ClientConnection): boolean {
+    if (this.#isShared && !client.hasBegun) {
+      this.abandonShared(client);
+      return false;
+    }
+    this.cancel();
+    return true;
+  }
+
   /** Cancels what runs, for nobody: the connection ends. */
   cancelAndDiscard(reason: string): void {
     const server = this.#server!;

@@ -6,6 +6,7 @@ import type { StatementClass } from '../sql/statement.js';
 import type { ReadReason } from '../telemetry/counters.js';
 import type { Balancer } from './balance.js';
 import { type NodeMode, takesUnits } from './node-mode.js';
+import type { Fallback, Target } from './policy.js';
 
 /** What a decision needs of a node; a snapshot's node has it. */
 export interface RoutingNode {
@@ -17,6 +18,7 @@ export interface RoutingNode {
   /** Milliseconds; null while it is not known. */
   readonly lagMs: number | null;
   readonly weight: number;
+  readonly tags: Readonly<Record<string, string>>;
   /** It has history that the primary does not have. */
   readonly errant: boolean;
 }
@@ -26,13 +28,18 @@ export interface RoutingSnapshot {
   readonly nodes: readonly RoutingNode[];
 }
 
-export type ConsistencyLevel = 'eventual' | 'session' | 'primary';
+export const LEVELS = ['eventual', 'session', 'primary'] as const;
+export type ConsistencyLevel = (typeof LEVELS)[number];
 
 /** What a decision needs of a session. */
 export interface SessionView {
   readonly consistency: ConsistencyLevel;
   readonly maxLagMs: number;
+  /** False: what has no target goes to the primary. */
   readonly splitReads: boolean;
+  /** Where its reads are wanted; null: anywhere. */
+  readonly target: Target | null;
+  readonly fallback: Fallback;
   /** A position that any node must cover; null: none. */
   readonly watermark: Position | null;
   /** The watermark is not known yet: reads go to the primary. */
@@ -45,7 +52,7 @@ export interface SessionView {
 }
 
 /** Why a unit went where it went: for a read the label of its metric, else what it is. */
-export type RouteReason = ReadReason | 'write' | 'session-state' | 'no-primary';
+export type RouteReason = ReadReason | 'write' | 'session-state' | 'no-primary' | 'no-target';
 
 export type Decision =
   | {
@@ -65,6 +72,7 @@ export interface PassedOver {
 
 const NOT_A_REPLICA: PassedOver = { label: 'no-replica', why: 'is not a replica' };
 const ERRANT: PassedOver = { label: 'no-replica', why: 'has history that the primary does not have' };
+const NOT_THE_TARGET: PassedOver = { label: 'target-unavailable', why: 'is not where the read is wanted' };
 const FAILED_ALREADY: PassedOver = { label: 'no-replica', why: 'has already failed this unit' };
 const LAG_UNKNOWN: PassedOver = { label: 'replicas-lag', why: 'its lag is not known' };
 const WATERMARK_UNKNOWN: PassedOver = {
@@ -89,6 +97,7 @@ export function passedOver(
   if (node.role !== 'replica') return NOT_A_REPLICA;
   if (node.health !== 'up') return { label: 'no-replica', why: `is ${node.health}` };
   if (node.mode !== 'online') return { label: 'no-replica', why: `is set to ${node.mode}` };
+  if (!isTarget(node, session.target)) return NOT_THE_TARGET;
   if (node.errant) return ERRANT;
   if (session.excluded.includes(node.name)) return FAILED_ALREADY;
   if (node.lagMs === null) return LAG_UNKNOWN;
@@ -104,6 +113,38 @@ export function passedOver(
     if (session.moveFloor === 'unknown' || !has(node, session.moveFloor, positions)) return MAY_BE_BEHIND;
   }
   return null;
+}
+
+function isTarget(node: Pick<RoutingNode, 'name' | 'tags'>, target: Target | null): boolean {
+  switch (target?.kind) {
+    case 'node':
+      return node.name === target.name;
+    case 'tag':
+      return node.tags[target.tag] === target.value;
+    default:
+      return true;
+  }
+}
+
+/** The level, or whoever wants the read somewhere, names the primary. */
+function asksForPrimary(
+  { consistency, target, splitReads }: SessionView,
+  { primary, nodes }: RoutingSnapshot,
+): boolean {
+  if (consistency === 'primary') return true;
+  switch (target?.kind) {
+    case undefined:
+      return !splitReads;
+    case 'primary':
+      return true;
+    case 'replica':
+      return false;
+    default: {
+      // Only the primary is meant: it is no substitute then.
+      const meant = nodes.filter((node) => isTarget(node, target!));
+      return meant.length === 1 && meant[0]!.name === primary;
+    }
+  }
 }
 
 function has(node: RoutingNode, position: Position, positions: Pick<PositionFunctions, 'covers'>): boolean {
@@ -140,7 +181,7 @@ export function decide(
     if (standIn === undefined) return { kind: 'hold', reason: 'no-primary' };
     return { kind: 'node', node: standIn, onReplica: standIn !== snapshot.primary, reason: 'session-state' };
   }
-  if (!session.splitReads || session.consistency === 'primary') return toPrimary(snapshot, 'primary-asked');
+  if (asksForPrimary(session, snapshot)) return toPrimary(snapshot, 'primary-asked');
 
   const eligible: RoutingNode[] = [];
   let fallback: ReadReason = 'no-replica';
@@ -149,7 +190,11 @@ export function decide(
     if (over === null) eligible.push(node);
     else if (over.label !== 'no-replica') fallback = over.label;
   }
-  if (eligible.length === 0) return toPrimary(snapshot, fallback);
+  if (eligible.length === 0) {
+    if (session.target === null) return toPrimary(snapshot, fallback);
+    if (session.fallback === 'hold') return { kind: 'hold', reason: 'no-target' };
+    return toPrimary(snapshot, 'target-unavailable');
+  }
   const reason = session.watermark === null ? 'no-watermark' : 'fresh-by-probe';
   return { kind: 'node', node: balancer.choose(eligible).name, onReplica: true, reason };
 }

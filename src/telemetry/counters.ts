@@ -25,12 +25,14 @@ export const READ_REASONS = [
   'replicas-behind-watermark',
   /** Primary: the position of the session's last write is not known. */
   'watermark-unknown',
+  /** Primary: a rule or a hint wants it elsewhere, and no node there may take it. */
+  'target-unavailable',
   /** Primary: the gate's answer came, and the replica did not have it. */
   'gate-failed',
 ] as const;
 export type ReadReason = (typeof READ_REASONS)[number];
 
-export const HOLD_REASONS = ['no-primary', 'watermark-pending', 'switchover'] as const;
+export const HOLD_REASONS = ['no-primary', 'watermark-pending', 'switchover', 'no-target'] as const;
 export type HoldReason = (typeof HOLD_REASONS)[number];
 
 export const RETRY_REASONS = ['server-lost', 'neighbour-cancelled', 'slow-head', 'gate-failed'] as const;
@@ -92,6 +94,13 @@ export interface ClusterCounters {
   readonly errors: Partial<Record<ErrorCode, number>>;
   /** Server connections that became bound to a client. Only reasons that came up have a key. */
   readonly pins: Partial<Record<PinReason, number>>;
+  /** Units that a rule matched, and those that it refused, by rule. Only rules that came up have a key. */
+  readonly ruleMatches: Partial<Record<string, number>>;
+  readonly ruleDenials: Partial<Record<string, number>>;
+  /** Hints with a directive that could not be read. */
+  hintsUnread: number;
+  /** Units that were cancelled at their deadline. */
+  timeouts: number;
   readonly holds: Record<HoldReason, number>;
   holdMs: number;
   /** Units held now. */
@@ -211,6 +220,10 @@ function newCluster(): ClusterCounters {
     reads: zeros(READ_REASONS),
     errors: {},
     pins: {},
+    ruleMatches: {},
+    ruleDenials: {},
+    hintsUnread: 0,
+    timeouts: 0,
     holds: zeros(HOLD_REASONS),
     holdMs: 0,
     holding: 0,

@@ -281,6 +281,30 @@ const ROWS: readonly Row[] = [
     (c) => c.pins,
   ),
   byClusterAnd(
+    'rule',
+    'rule_matches_total',
+    'Units that a routing rule matched, by rule; a unit may match several.',
+    (c) => c.ruleMatches,
+  ),
+  byClusterAnd(
+    'rule',
+    'rule_denials_total',
+    'Units that a routing rule refused, by rule.',
+    (c) => c.ruleDenials,
+  ),
+  byCluster(
+    'counter',
+    'hints_unread_total',
+    'Statements with a hint of which something could not be read, and was ignored.',
+    (c) => c.hintsUnread,
+  ),
+  byCluster(
+    'counter',
+    'statement_timeouts_total',
+    'Units that were cancelled at the deadline that a rule or a hint had set.',
+    (c) => c.timeouts,
+  ),
+  byClusterAnd(
     'reason',
     'holds_total',
     'Units that were held until a node could take them, by reason.',

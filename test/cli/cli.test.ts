@@ -209,6 +209,7 @@ const STATUS: StatusReport = {
       clients: 7,
       held: 0,
       alerts: ['look at b'],
+      rules: [{ name: 'reports', matches: 12, denials: 3 }],
       nodes: [
         NODE,
         {
@@ -319,6 +320,8 @@ cluster main (postgres): ok, primary a, epoch 1, failover automatic, 7 clients
   a          10.0.0.1:5432  primary  up     online  writes  -      15.8     5/20  3     0
   replica-b  10.0.0.1:5432  replica  up     online  reads   1.2 s  15.8     0/20  0     0
   c          10.0.0.1:5432  unknown  down   online  -       ?      ?        5/20  3     0        is down; connect ECONNREFUSED
+  RULE     MATCHES  DENIED
+  reports  12       3
 `,
     );
   });

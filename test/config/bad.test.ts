@@ -18,6 +18,10 @@ const twoClusters = {
   ],
 };
 
+const rules = (...list: Record<string, unknown>[]) =>
+  minimal({ nodes: [{ name: 'a', host: 'h', tags: { zone: 'x' } }], rules: list });
+const timeout = { timeoutMs: 1 };
+
 /** What, and the whole list of problems as `path: message`. */
 const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
   [
@@ -33,6 +37,94 @@ const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
     'no host',
     minimal({ nodes: [{ port: 5432 }] }),
     ['clusters[0].nodes[0].host: missing; expected a string'],
+  ],
+  [
+    'a rule without an action',
+    rules({ action: {} }),
+    ['clusters[0].rules[0].action: says nothing; give it at least one of the actions'],
+  ],
+  [
+    'a rule that sends to nobody',
+    rules({ action: { route: { node: 'b' } } }, { action: { route: { tag: { zone: 'y' } } } }),
+    [
+      'clusters[0].rules[0].action.route.node: no node is named "b"; there is: a',
+      'clusters[0].rules[1].action.route.tag: no node has "zone": "y"; there is: x',
+    ],
+  ],
+  [
+    'a rule with a tag that nobody has, and with two',
+    rules(
+      { action: { route: { tag: { rack: '1' } } } },
+      { action: { route: { tag: { zone: 'x', rack: '1' } } } },
+    ),
+    [
+      'clusters[0].rules[0].action.route.tag: no node has "rack": "1"; no node has the tag "rack"',
+      'clusters[0].rules[1].action.route.tag: needs exactly one tag, not 2',
+    ],
+  ],
+  [
+    'a route of another form',
+    rules({ action: { route: 'secondary' } }),
+    [
+      'clusters[0].rules[0].action.route: expected "primary", "replica", {"node": "name"} or {"tag": {"name": "value"}}',
+    ],
+  ],
+  [
+    'a pattern that is none',
+    rules({ match: { shapePattern: '(' }, action: timeout }),
+    ['clusters[0].rules[0].match.shapePattern: not a regular expression: /(/i: Unterminated group'],
+  ],
+  [
+    'a network that is none',
+    rules({ match: { clientAddress: ['10.0.0.0/8', '10.0.0.0/40'] }, action: timeout }),
+    [
+      'clusters[0].rules[0].match.clientAddress: "10.0.0.0/40" is neither an address nor a network such as 10.0.0.0/8',
+    ],
+  ],
+  [
+    'a shape of several statements, and of none',
+    rules(
+      { match: { shape: 'select 1; select 2' }, action: timeout },
+      { match: { shape: "select '" }, action: timeout },
+    ),
+    [
+      'clusters[0].rules[0].match.shape: several statements: "select 1; select 2"; a rule is about one',
+      'clusters[0].rules[1].match.shape: not a statement: "select \'"',
+    ],
+  ],
+  [
+    'contradictions',
+    rules(
+      { action: { deny: 'no', route: 'primary' } },
+      { action: { route: 'primary', maxLagMs: 5 } },
+      { action: { route: 'replica', consistency: 'primary' } },
+      { match: { class: 'write' }, action: { route: 'replica' } },
+      { action: { fallback: 'hold' } },
+    ),
+    [
+      'clusters[0].rules[0].action.route: has no effect on statements that are denied',
+      'clusters[0].rules[1].action.maxLagMs: is about replicas, but the route is "primary"',
+      'clusters[0].rules[2].action.consistency: is "primary", but the route leads elsewhere',
+      'clusters[0].rules[3].action.route: class write goes to the primary whatever a rule says',
+      'clusters[0].rules[4].action.fallback: is about a route, and there is none',
+    ],
+  ],
+  [
+    'two rules of one name',
+    rules({ name: 'x', action: timeout }, { name: 'x', action: timeout }),
+    ['clusters[0].rules[1].name: rule "x" is already clusters[0].rules[0]'],
+  ],
+  [
+    'an unknown class and an unknown key',
+    rules({ match: { class: 'reads' }, action: timeout }),
+    [
+      'clusters[0].rules[0].match.class: expected one of "read", "write", "ddl", "transaction", "session", or a list of them',
+    ],
+  ],
+  [
+    'a typo in an action',
+    rules({ action: { timeoutMS: 5, log: true } }),
+    ['clusters[0].rules[0].action.timeoutMS: unknown key; did you mean "timeoutMs"?'],
   ],
   ['an empty host', minimal({ nodes: [{ host: '' }] }), ['clusters[0].nodes[0].host: must not be empty']],
   [

@@ -52,6 +52,13 @@ const CASES: readonly (readonly [string, Edit, readonly string[]])[] = [
     [],
   ],
   [
+    'rules',
+    ({ clusters: [cluster] }) => {
+      cluster.rules = [{ name: 'slow', match: { user: 'a' }, action: { timeoutMs: 5 } }];
+    },
+    ['live rule main/slow: added'],
+  ],
+  [
     'workers',
     (config) => {
       config.workers = 'auto';

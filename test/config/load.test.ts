@@ -65,6 +65,7 @@ test('a listener and one node are enough', async (t) => {
           auditFile: null,
           stateFile: null,
         },
+        rules: [],
         users: null,
       },
     ],
@@ -233,7 +234,7 @@ test('every field is described, with its default and unit', () => {
 test('the JSON Schema forbids what the schema forbids', () => {
   const text = JSON.stringify(jsonSchema());
   const objects = text.split('"type":"object"').length - 1;
-  // All but the free tags.
-  assert.equal(text.split('"additionalProperties":false').length - 1, objects - 1);
+  // All but the free tags, of nodes and of rules.
+  assert.equal(text.split('"additionalProperties":false').length - 1, objects - 2);
   assert.equal(configSchema.safeParse({ ...minimal(), x: 1 }).success, false);
 });

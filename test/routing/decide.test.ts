@@ -32,6 +32,7 @@ function node(name: string, role: RoutingNode['role'], changes: Partial<RoutingN
     applied: at(100),
     lagMs: 0,
     weight: 1,
+    tags: {},
     errant: false,
     ...changes,
   };
@@ -40,6 +41,8 @@ const session: SessionView = {
   consistency: 'session',
   maxLagMs: 1000,
   splitReads: true,
+  target: null,
+  fallback: 'primary',
   watermark: null,
   watermarkPending: false,
   lastReplica: null,
@@ -260,7 +263,104 @@ const CASES: [
   ],
 ];
 
-for (const [name, statement, changes, snapshot, expected] of CASES) {
+const tagged = {
+  primary: 'p',
+  nodes: [
+    { ...p, tags: { zone: 'a', role: 'main' } },
+    node('r1', 'replica', { tags: { zone: 'a' } }),
+    node('r2', 'replica', { tags: { zone: 'b' }, applied: at(50) }),
+  ],
+};
+const toNode = (name: string): Partial<SessionView> => ({ target: { kind: 'node', name } });
+const toTag = (tag: string, value: string): Partial<SessionView> => ({ target: { kind: 'tag', tag, value } });
+const toReplica: Partial<SessionView> = { target: { kind: 'replica' } };
+
+const TARGETS: typeof CASES = [
+  [
+    'a target of the primary',
+    read,
+    { target: { kind: 'primary' } },
+    tagged,
+    onNode('p', false, 'primary-asked'),
+  ],
+  ['a named node', read, toNode('r2'), tagged, onNode('r2', true, 'no-watermark')],
+  ['a named node that is the primary', read, toNode('p'), tagged, onNode('p', false, 'primary-asked')],
+  [
+    'a named node that has become the primary',
+    read,
+    toNode('r1'),
+    { ...tagged, primary: 'r1' },
+    onNode('r1', false, 'primary-asked'),
+  ],
+  [
+    'a named node that lacks the watermark',
+    read,
+    { ...toNode('r2'), watermark: at(60) },
+    tagged,
+    onNode('p', false, 'target-unavailable'),
+  ],
+  [
+    'a named node that is down, and somebody who would rather wait',
+    read,
+    { ...toNode('r2'), fallback: 'hold' },
+    { primary: 'p', nodes: [p, node('r1', 'replica'), node('r2', 'replica', { health: 'down' })] },
+    { kind: 'hold', reason: 'no-target' },
+  ],
+  ['a named node that is not there', read, toNode('r9'), tagged, onNode('p', false, 'target-unavailable')],
+  ['a named node that is not there and no primary', read, toNode('r9'), { ...tagged, primary: null }, hold],
+  ['a tag', read, toTag('zone', 'b'), tagged, onNode('r2', true, 'no-watermark')],
+  ['a tag that the primary has too', read, toTag('zone', 'a'), tagged, onNode('r1', true, 'no-watermark')],
+  [
+    'a tag that only the primary has',
+    read,
+    toTag('role', 'main'),
+    tagged,
+    onNode('p', false, 'primary-asked'),
+  ],
+  ['a tag that nobody has', read, toTag('zone', 'c'), tagged, onNode('p', false, 'target-unavailable')],
+  ['replicas', read, { ...toReplica, watermark: at(80) }, tagged, onNode('r1', true, 'fresh-by-probe')],
+  [
+    'replicas where nothing is split',
+    read,
+    { ...toReplica, splitReads: false, watermark: at(80) },
+    tagged,
+    onNode('r1', true, 'fresh-by-probe'),
+  ],
+  ['replicas, and there are none', read, toReplica, primaryOnly, onNode('p', false, 'target-unavailable')],
+  [
+    'replicas only, and there are none',
+    read,
+    { ...toReplica, fallback: 'hold' },
+    primaryOnly,
+    { kind: 'hold', reason: 'no-target' },
+  ],
+  [
+    'replicas at the level primary',
+    read,
+    { ...toReplica, consistency: 'primary' },
+    tagged,
+    onNode('p', false, 'primary-asked'),
+  ],
+  ['a write, whatever is wanted', write, toReplica, tagged, onNode('p', false, 'write')],
+  [
+    'a write to a named replica',
+    write,
+    { ...toNode('r1'), fallback: 'hold' },
+    tagged,
+    onNode('p', false, 'write'),
+  ],
+  ['BEGIN, whatever is wanted', begin(false), toNode('r1'), tagged, onNode('p', false, 'write')],
+  ['BEGIN READ ONLY on a named node', begin(true), toNode('r2'), tagged, onNode('r2', true, 'no-watermark')],
+  [
+    'a read that pins, to a replica',
+    { ...read, pin: 'session-lock' },
+    toReplica,
+    tagged,
+    onNode('p', false, 'write'),
+  ],
+];
+
+for (const [name, statement, changes, snapshot, expected] of [...CASES, ...TARGETS]) {
   test(`decide: ${name}`, () => {
     const balancer = createBalancer('round-robin', () => 0);
     const decision: Decision = decide(statement, { ...session, ...changes }, snapshot, positions, balancer);

@@ -15,6 +15,7 @@ import type { Context, Draft, MysqlOverrides, Rules } from './context.js';
 import { judgeStatement } from './judge.js';
 import { MysqlLexer } from './lexer.js';
 import type { MysqlCatalog } from './picture.js';
+import { shownShape } from './shown-shape.js';
 import { type Span, splitStatements } from './split.js';
 import { Tokens } from './tokens.js';
 
@@ -26,19 +27,12 @@ export interface MysqlClassifierOptions {
   overrides?: MysqlOverrides;
 }
 
-/** A shape is shown and counted under this much of it. */
-const maxShown = 2048;
 const shapeCacheBytes = 16 * 1024 * 1024;
 /** Statements whose literals matter (SET ...) are remembered by their whole text, if it is not longer. */
 const maxLiteralKeyBytes = 4096;
 const literalCacheBytes = 4 * 1024 * 1024;
-/** In place of the shape of what no server would accept, or what servers read differently. */
-const UNREADABLE = '(not readable)';
 /** More statements in one text than are judged one by one: the whole is what nobody understands. */
 const maxStatements = 1000;
-
-/** 'user'@'host', and variables whose names are strings, which look alike: a name in the shape, a literal to people. */
-const hosts = /@(['"])(?:\\[\s\S]|\1\1|(?!\1)[\s\S])*(?:\1|$)/g;
 
 interface Known {
   readonly classified: Classified;
@@ -176,14 +170,7 @@ class MysqlClassifier implements Classifier<MysqlLexSettings> {
   }
 
   #shown(settings: MysqlLexSettings): string {
-    const { shape, shapeLength, shapeCut, malformed } = this.#lexer;
-    // What is a literal in it nobody can say.
-    if (malformed) return UNREADABLE;
-    const encoding = settings.characterSet.startsWith('utf8') ? 'utf8' : 'latin1';
-    const whole = Buffer.from(shape.buffer, shape.byteOffset, shapeLength).toString(encoding);
-    const text = whole.includes('@') ? whole.replace(hosts, '@?') : whole;
-    if (shapeCut || text.length > maxShown) return `${text.slice(0, maxShown)}...`;
-    return text;
+    return shownShape(this.#lexer, settings);
   }
 }
 

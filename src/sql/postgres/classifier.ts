@@ -19,6 +19,7 @@ import { primary, statementClass } from './class.js';
 import { type Judged, judge } from './judge.js';
 import { maxStatements, PostgresLexer, placeholder } from './lexer.js';
 import { type PostgresOverrides, PostgresRules } from './rules.js';
+import { placeholders, shownShape } from './shown-shape.js';
 import {
   callsFunctions,
   doClass,
@@ -39,8 +40,6 @@ export interface PostgresClassifierOptions {
   overrides?: PostgresOverrides;
 }
 
-/** A shape is shown and counted under this much of it. */
-const maxShownShape = 2048;
 const shapeCacheBytes = 16 * 1024 * 1024;
 /** In place of the shape of what the server refuses. */
 const UNREADABLE = '(not readable)';
@@ -74,8 +73,6 @@ const placeholderText: Readonly<Record<string, string>> = {
   [String.fromCharCode(placeholder.bits)]: "B'0'",
   [String.fromCharCode(placeholder.parameter)]: '$1',
 };
-// biome-ignore lint/suspicious/noControlCharactersInRegex: placeholders are control bytes so that no statement has them.
-const placeholders = /[\u0001-\u0004]/g;
 
 const savepointShape: Classified = {
   statement: statementClass('last', 'SAVEPOINT', { transaction: { kind: 'savepoint' } }),
@@ -335,14 +332,7 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
   }
 
   #shown(): string {
-    const { shape, length, overlong } = this.#lexer;
-    const cut = overlong || length > maxShownShape;
-    const bytes = Buffer.from(
-      shape.buffer,
-      shape.byteOffset,
-      cut ? Math.min(length, maxShownShape - 3) : length,
-    );
-    return bytes.toString('utf8').replace(placeholders, '?') + (cut ? '...' : '');
+    return shownShape(this.#lexer);
   }
 }
 

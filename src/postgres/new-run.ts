@@ -1,0 +1,34 @@
+// The run of a unit, as its client wants it to be answered.
+// It opens no socket.
+
+import type { ExecuteOptions } from '../protocol/unit.js';
+import type { HeldBegin } from './held-begin.js';
+import type { ReplySink, Run } from './run.js';
+import type { PostgresUnit } from './unit.js';
+
+/** `begin`: goes in front of it. */
+export function newRun(
+  client: ReplySink,
+  unit: PostgresUnit,
+  options: ExecuteOptions,
+  steps: Run['steps'],
+  begin: HeldBegin | null,
+  { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
+): Run {
+  return {
+    sink: client,
+    steps,
+    beginLength: begin !== null && unit.kind === 'simple' ? begin.length : 0,
+    isBehindBegin: begin !== null,
+    withhold: options.withholdRetryable && !unit.open,
+    onReplica: options.onReplica,
+    isShared: options.isShared,
+    isSimple: unit.kind === 'simple',
+    isOpen: unit.open,
+    options,
+    healUntil,
+    heal,
+    serviceMs: 0,
+    done,
+  };
+}

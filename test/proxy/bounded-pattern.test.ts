@@ -1,0 +1,35 @@
+// Patterns that would take minutes are ended, and then not tried any more; what they were to deny is denied.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RuleConfig } from '../../src/config/schema.js';
+import { boundedPatternTest } from '../../src/proxy/bounded-pattern.js';
+
+const rule = (name: string, deny: string | null) => ({ name, action: { deny } }) as RuleConfig;
+
+test('a pattern finds what it finds', () => {
+  const check = boundedPatternTest(() => assert.fail('it is fast'));
+  assert.equal(check(rule('a', null), /from t\b/i, 'select ? from t where a = ?'), true);
+  assert.equal(check(rule('a', null), /from u\b/i, 'select ? from t where a = ?'), false);
+});
+
+test('a pattern that takes too long is ended and given up', () => {
+  const heard: string[] = [];
+  const check = boundedPatternTest((name, givenUp) => heard.push(`${name} ${givenUp}`));
+  const shape = 'ab'.repeat(1000);
+  const slow = /.*a.*b.*a.*b.*c/;
+  for (let i = 0; i < 5; i++) {
+    assert.equal(check(rule('route', null), slow, shape), false);
+    assert.equal(check(rule('deny', 'no'), slow, shape), true);
+  }
+  assert.deepEqual(heard, [
+    'route false',
+    'deny false',
+    'route false',
+    'deny false',
+    'route true',
+    'deny true',
+  ]);
+  // Others are tried as before.
+  assert.equal(check(rule('other', null), /ab$/, shape), true);
+});
