@@ -19,7 +19,8 @@ import { takesUnits } from '../routing/node-mode.js';
 import { NO_LAYER, type UnitPolicy } from '../routing/policy.js';
 import type { Route, StatementClass } from '../sql/statement.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
-import type { Session, SessionFacts } from './session.js';
+import type { Session } from './session.js';
+import type { SessionFacts } from './session-facts.js';
 import { whyNotShared } from './session-rules.js';
 
 /** Of a list. */

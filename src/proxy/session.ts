@@ -29,6 +29,7 @@ import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import { LastStatement } from './last-statement.js';
+import type { SessionFacts } from './session-facts.js';
 import { mayMove, type Phase } from './session-phase.js';
 import { SessionPolicy } from './session-policy.js';
 import {
@@ -53,23 +54,6 @@ import { SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
 import { bookAnswered, bookFailed, type Delays, delayed } from './unit-account.js';
 
-/** What an operator may know of a session. */
-export interface SessionFacts {
-  readonly key: PoolKey;
-  readonly application: string;
-  readonly listener: SessionListener;
-  readonly client: ClientConnection;
-  readonly phase: Phase;
-  readonly transaction: TransactionStatus;
-  readonly pins: readonly PinReason[];
-  readonly unit: Unit | null;
-  /** That it holds, or runs on. */
-  readonly server: ServerConnection | null;
-  readonly isShared: boolean;
-  /** By a transaction or a pin, so that its next unit runs there too; null: not. */
-  readonly held: { readonly node: string; readonly onReplica: boolean } | null;
-}
-
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
   readonly #listener: SessionListener;
@@ -79,7 +63,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
   #credential: Credential = NO_CREDENTIAL;
-  #application = '';
 
   readonly #tenure: Tenure;
   /** Its node was chosen as a replica. */
@@ -134,7 +117,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const isHeld = server !== null && (this.#transaction !== 'idle' || this.#pins.size > 0);
     return {
       key: this.#key,
-      application: this.#application,
+      application: this.#policies.facts.application,
       listener: this.#listener,
       client: this.#client,
       phase: this.#phase,
@@ -183,7 +166,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#key === null) this.#cluster.counters.clients++;
     const login = this.#cluster.logins.intern(request.key, request.credential);
     this.#key = login.key;
-    this.#application = request.applicationName;
     this.#credential = login.credential;
     this.#policies.loggedIn(login.key, request.applicationName);
     this.#cluster.borrow(login.key, login.credential, (loan, error) => {
