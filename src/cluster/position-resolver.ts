@@ -72,9 +72,14 @@ export class PositionResolver {
   add(sentAtMs: number, position: Position): void {
     const last = this.#samples.at(-1);
     if (last !== undefined && sentAtMs <= last.sentAtMs) return;
-    if (this.#samples.length >= CAPACITY) this.#samples = this.#samples.slice(CAPACITY / 2);
+    if (this.#samples.length >= CAPACITY) this.#thin();
     this.#samples.push({ sentAtMs, position });
     this.#answerWaiters();
+  }
+
+  /** The older they are, the fewer are kept: a later one in the place of one that is gone asks for more, never for less. */
+  #thin(): void {
+    this.#samples = this.#samples.filter((_, i) => i > CAPACITY / 4 || i % 2 === 1);
   }
 
   /** The first position of the present primary that was asked for after `ms`; null: there is none yet. */

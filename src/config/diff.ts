@@ -105,7 +105,13 @@ const AUTO_PREPARE: Effects<ClusterConfig['autoPrepare']> = {
   threshold: 'live',
   maxStatements: 'live',
 };
-const CONSISTENCY: Effects<ClusterConfig['consistency']> = { level: 'live', maxLagMs: 'live' };
+const CONSISTENCY: Effects<ClusterConfig['consistency']> = {
+  level: 'live',
+  maxLagMs: 'live',
+  boundMs: 'live',
+  gate: 'live',
+  waitMs: 'live',
+};
 const FAILOVER: Effects<ClusterConfig['failover']> = {
   mode: 'live',
   probes: 'live',

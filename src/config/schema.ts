@@ -227,24 +227,32 @@ export const autoPrepareSchema = z.strictObject({
     .describe('Statements prepared in this way on one server connection. Default: 200.'),
 });
 
-export const CONSISTENCY_LEVELS = ['session', 'eventual', 'primary'] as const;
-const LATER_LEVELS: readonly unknown[] = ['bounded', 'strong'];
+export const CONSISTENCY_LEVELS = ['session', 'eventual', 'bounded', 'strong', 'primary'] as const;
 
 export const consistencySchema = z.strictObject({
   level: z
-    .enum(CONSISTENCY_LEVELS, {
-      error: (issue) =>
-        LATER_LEVELS.includes(issue.input)
-          ? `consistency level "${issue.input}" is not built yet; use one of "session", "eventual", "primary"`
-          : undefined,
-    })
+    .enum(CONSISTENCY_LEVELS)
     .default('session')
     .describe(
-      'session: a read sees the own writes of its session and never goes back in time; eventual: any replica within maxLagMs; primary: reads go to the primary. Default: session.',
+      'session: a read sees the own writes of its session and never goes back in time; eventual: any replica within maxLagMs; bounded: what the primary had boundMs ago; strong: what the primary had when the read arrived; primary: reads go to the primary. Default: session.',
     ),
   maxLagMs: duration(0)
     .default(10_000)
     .describe('A replica that lags more takes no reads, in milliseconds. Default: 10000.'),
+  boundMs: duration(0)
+    .default(1_000)
+    .describe('How old what a read sees may be at level bounded, in milliseconds. Default: 1000.'),
+  gate: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether a replica that may have caught up since its last probe is asked for its position together with a read. Default: true.',
+    ),
+  waitMs: duration(0)
+    .default(0)
+    .describe(
+      'How long a read waits for a replica that has what it needs before it goes to the primary, in milliseconds. Default: 0.',
+    ),
 });
 
 export const failoverSchema = z.strictObject({

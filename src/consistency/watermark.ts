@@ -26,6 +26,8 @@ const NO_LONGER_THE_SAME = '';
 export class Watermark {
   readonly #positions: PositionFunctions;
   #known: Position | null = null;
+  /** All of `#known` had been there by then. */
+  #knownSinceMs = 0;
   #epoch = 0;
   /** The session used the primary until then, and what that showed it is not in `#known` yet; 0: nothing is owed. */
   #owedSinceMs = 0;
@@ -40,6 +42,21 @@ export class Watermark {
     return this.#known;
   }
 
+  /** Since when there has been, somewhere, what `known` names, or what is owed. */
+  get sinceMs(): number {
+    return Math.max(this.#knownSinceMs, this.#owedSinceMs);
+  }
+
+  /** When the last read on a replica ended; 0: the last read was not on one. */
+  get replicaUsedAtMs(): number {
+    return this.#replica?.endedAtMs ?? 0;
+  }
+
+  /** A position is owed that was asked for after this time; 0: none. */
+  get owedSinceMs(): number {
+    return this.#owedSinceMs;
+  }
+
   /** The position is not known yet: reads go to the primary. */
   get pending(): boolean {
     return this.#owedSinceMs > 0;
@@ -50,6 +67,11 @@ export class Watermark {
     if (this.#replica === null) return null;
     const { node, generation } = this.#replica;
     return generationOf(node) === generation ? node : NO_LONGER_THE_SAME;
+  }
+
+  /** A write of which nothing was seen but that it was done, and where in the history it stands. */
+  wrote(position: Position, endedAtMs: number): void {
+    this.#learn(position, endedAtMs);
   }
 
   /** A unit ended on the primary: the session has written, or seen what is there. */
@@ -75,8 +97,16 @@ export class Watermark {
     if (this.#owedSinceMs === 0) return;
     const position = samples.firstSampleAfter(this.#owedSinceMs);
     if (position === null) return;
-    this.#known = this.#known === null ? position : this.#positions.union(this.#known, position);
+    this.#learn(position, this.#owedSinceMs);
     this.#owedSinceMs = 0;
+  }
+
+  #learn(position: Position, sinceMs: number): void {
+    const known = this.#known;
+    // Nothing has been written meanwhile: what the session must see is as old as it was.
+    if (known !== null && this.#positions.covers(known, position)) return;
+    this.#known = known === null ? position : this.#positions.union(known, position);
+    this.#knownSinceMs = Math.max(this.#knownSinceMs, sinceMs);
   }
 
   /**

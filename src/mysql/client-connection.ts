@@ -333,6 +333,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       transaction: server.transaction,
       error,
       position: null,
+      returnedRows: true,
+      gatedAt: null,
       serviceMs: 0,
       replyBytes: 0,
       rows: 0,

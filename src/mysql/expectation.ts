@@ -4,6 +4,7 @@
 import { monotonicMs } from '../lib/clock.js';
 import type { Position } from '../protocol/position.js';
 import type { ServerError } from '../protocol/unit.js';
+import type { GateQuery } from './gate.js';
 import { mysqlPositions } from './position.js';
 import type { PreparedText, ServerStatement } from './prepared-statements.js';
 import type { Reply } from './reply.js';
@@ -129,6 +130,14 @@ export class Expectation {
     return this.muted || this.preparation?.isAbandoned === true;
   }
 
+  /** The query before it has been answered: null where this goes on, else the run that does not. */
+  refuse(query: GateQuery): Run | null {
+    const { run } = this;
+    if (run === null || run.gate?.query !== query || this.muted || run.gate.passes) return null;
+    this.muted = true;
+    return run;
+  }
+
   /** The runs that need not stay here; they are told by the caller, when all is as it will be. */
   takeMovable(isHead: boolean): Run[] {
     if (this.preparation !== null) return this.preparation.takeBehind(isHead ? 1 : 0);
@@ -168,8 +177,28 @@ export class ExpectationQueue {
     this.#headSinceMs = now;
   }
 
-  takeAll(): Expectation[] {
-    return this.#queue.splice(0);
+  /** Those of our own do not count: a position query is before the unit that it is asked for. */
+  get first(): Run | null {
+    return this.#queue.find(({ run }) => run !== null)?.run ?? null;
+  }
+
+  /** The connection has ended, perhaps in the middle of a packet: everybody is told. */
+  endAll(reason: string, isCut: boolean): void {
+    const { head, first } = this;
+    for (const expectation of this.#queue.splice(0)) {
+      const { run, ownDone, forwarded } = expectation;
+      const isFirst = expectation === head || (run !== null && run === first);
+      // What stood behind the first of a pipeline had not begun.
+      for (const moved of expectation.takeMovable(isFirst)) moved.done({ kind: 'moved' });
+      ownDone?.({ error: lostError(reason), rows: [], prepared: null });
+      if (run === null || expectation.muted) continue;
+      if (expectation === head) run.cut = isCut && forwarded;
+      run.done({ kind: 'lost', reason, forwarded });
+    }
+  }
+
+  refuse(query: GateQuery): Run[] {
+    return this.#queue.flatMap((expectation) => expectation.refuse(query) ?? []);
   }
 
   takeMovable(): Run[] {

@@ -3,8 +3,10 @@
 
 import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
 import type { ClientSession } from './client-session.js';
+import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlUnit } from './unit.js';
+import { showsTracking } from './visible-tracking.js';
 import { sequenceAfter } from './wire/framer.js';
 
 /** `status`: of the server connection, until the reply says another. `drop`: the reply is the proxy's business only. */
@@ -25,6 +27,8 @@ export function newRun(
     withhold: options.withholdRetryable && (options.onReplica || options.isShared),
     onReplica: options.onReplica,
     isShared: options.isShared,
+    tracking: showsTracking(unit.statement, unit.shape) ? session.tracking : null,
+    gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
     drop,
     text: unit.kind === 'prepare' ? unit.prepared!.text : null,

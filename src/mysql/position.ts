@@ -73,6 +73,12 @@ export const mysqlPositions: PositionFunctions = {
     return false;
   },
 
+  related(a, b) {
+    const x = (a as AnyMysqlPosition).flavor;
+    const y = (b as AnyMysqlPosition).flavor;
+    return x === y || x === 'empty' || y === 'empty';
+  },
+
   union(a, b) {
     const x = a as AnyMysqlPosition;
     const y = b as AnyMysqlPosition;

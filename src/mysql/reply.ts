@@ -55,6 +55,8 @@ export class Reply {
   readonly kind: ReplyKind;
   /** That have passed. */
   rows = 0;
+  /** A result set was in it. */
+  hadRows = false;
   readonly #capabilities: Capabilities;
   readonly #deprecateEof: boolean;
   #state: State;
@@ -153,6 +155,7 @@ export class Reply {
       return this.#deprecateEof && payload.length >= 7 ? this.#ok(payload) : this.#eof(payload);
     const { columns, metadata } = parseResultSetHead(payload, this.#capabilities);
     if (columns === 0) throw new ProxyError('protocol-violation', { detail: 'a result set without columns' });
+    this.hadRows = true;
     this.#startColumns(metadata ? columns : 0);
     return HEAD;
   }

@@ -2,8 +2,10 @@
 // It knows no socket; the server connection feeds it replies in order.
 
 import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
+import type { Gate } from './gate.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { ReplyKind } from './reply.js';
+import type { VisibleTracking } from './visible-tracking.js';
 import type { Capabilities } from './wire/capabilities.js';
 import type { PrepareOk } from './wire/result-set.js';
 import type { SessionChange } from './wire/session-track.js';
@@ -29,6 +31,10 @@ export interface Run {
   readonly onReplica: boolean;
   /** Other clients' runs are queued before and behind it. */
   readonly isShared: boolean;
+  /** It tells what is tracked: the server tells what the client has asked for. */
+  readonly tracking: VisibleTracking | null;
+  /** Null: the answer counts whatever the node has. */
+  readonly gate: Gate | null;
   /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */
   readonly verifyAfterError: boolean;
   /** The reply is the proxy's business only. */

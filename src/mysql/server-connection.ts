@@ -7,6 +7,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
+import type { Established } from './established.js';
 import {
   changedRowsOf,
   Expectation,
@@ -19,6 +20,7 @@ import {
   type PreparedCallback,
   parsePosition,
 } from './expectation.js';
+import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
 import { retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
@@ -39,18 +41,6 @@ const ER_QUERY_INTERRUPTED = 1317;
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
 const COM_PING_PACKET = buildCommand(COM.PING);
 let nextId = 1;
-
-export interface Established {
-  readonly node: string;
-  readonly key: PoolKey;
-  readonly socket: Socket;
-  readonly framer: PacketFramer;
-  readonly greeting: Greeting;
-  readonly capabilities: Capabilities;
-  readonly status: number;
-  /** Ends what runs here from another connection. */
-  readonly kill: (threadId: number) => Promise<void>;
-}
 
 export class MysqlServerConnection implements ServerConnection {
   readonly id = nextId++;
@@ -87,6 +77,7 @@ export class MysqlServerConnection implements ServerConnection {
   #closedReason: string | null = null;
   /** An error that came unasked: the node says why it closes. */
   #farewell: string | null = null;
+  #gate: GateQuery | null = null;
   #onInfileDrain: (() => void) | null = null;
   /** What of the current chunk goes to the head's client. */
   #slices: Buffer[] = [];
@@ -267,10 +258,29 @@ export class MysqlServerConnection implements ServerConnection {
       run.done({ kind: 'lost', reason: this.#closedReason ?? GONE, forwarded: false });
       return;
     }
+    run.tracking?.showOn(this);
+    if (run.gate !== null) run.gate.query = this.#gateQuery();
     this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);
     // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
     if (!run.isShared) this.#out.flush();
+  }
+
+  #gateQuery(): GateQuery {
+    if (this.#gate?.servesNow === true) return this.#gate;
+    const query = new GateQuery();
+    this.#gate = query;
+    this.query(GATE_SQL[this.isMariadb ? 'mariadb' : 'mysql'], (result) => this.#onGate(query, result));
+    return query;
+  }
+
+  /** Those that need more than the node has are not waited for; what they are answered is dropped. */
+  #onGate(query: GateQuery, result: OwnResult): void {
+    query.answered(result);
+    for (const run of this.#expectations.refuse(query)) {
+      if (run.gate!.begins) this.query('ROLLBACK', () => {});
+      run.done({ kind: 'refused', have: query.have });
+    }
   }
 
   /** False: wait for `whenDrained`. */
@@ -504,6 +514,8 @@ export class MysqlServerConnection implements ServerConnection {
       transaction: this.transaction,
       error: head.error,
       position,
+      returnedRows: head.reply.hadRows,
+      gatedAt: run.gate?.query?.have ?? null,
       serviceMs: head.serviceMs,
       replyBytes: head.replyBytes,
       rows: head.rowCount,
@@ -568,7 +580,8 @@ export class MysqlServerConnection implements ServerConnection {
     const { head } = this.#expectations;
     if (this.closed || head === undefined) return;
     this.#cancelled = true;
-    if (head.run !== null) head.run.cancelled = true;
+    const { first } = this.#expectations;
+    if (first !== null) first.cancelled = true;
     await this.#kill(this.greeting.connectionId);
   }
 
@@ -581,15 +594,7 @@ export class MysqlServerConnection implements ServerConnection {
     const { head } = this.#expectations;
     // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
     if (head !== undefined) this.#flush(head);
-    for (const expectation of this.#expectations.takeAll()) {
-      // What stood behind the head of a pipeline had not begun.
-      for (const run of expectation.takeMovable(expectation === head)) run.done({ kind: 'moved' });
-      const { run, ownDone, forwarded } = expectation;
-      ownDone?.({ error: lostError(reason), rows: [], prepared: null });
-      if (run === null || expectation.muted) continue;
-      if (expectation === head) run.cut = isCut && forwarded;
-      run.done({ kind: 'lost', reason, forwarded });
-    }
+    this.#expectations.endAll(reason, isCut);
     const onClosed = this.onClosed;
     this.onClosed = null;
     onClosed?.(reason);

@@ -5,6 +5,7 @@ import type { RuledStatement, Unit } from '../protocol/unit.js';
 import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
 import type { ReplyKind } from './reply.js';
+import { showsTracking } from './visible-tracking.js';
 import type { BulkExecute, Execute } from './wire/execute.js';
 
 /**
@@ -109,6 +110,7 @@ function isLightClass(statement: StatementClass, shape: string): boolean {
       statement.session.length === 0 &&
       statement.prepared === null &&
       statement.statements === 1 &&
+      !showsTracking(statement, shape) &&
       // Whoever writes it asks for FOUND_ROWS() next.
       !/\bsql_calc_found_rows\b/i.test(shape);
     lightClasses.set(statement, isLight);

@@ -1,7 +1,7 @@
 // Which session changes a client asked to be told of: the proxy asks the server for more than that.
 // It knows names only.
 
-import type { SessionEffect } from '../sql/statement.js';
+import type { SessionEffect, StatementClass } from '../sql/statement.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** session_track_system_variables, as both servers come. */
@@ -13,12 +13,37 @@ const DEFAULT_VARIABLES: ReadonlySet<string> = new Set([
   'character_set_connection',
 ]);
 
+interface TrackedServer {
+  readonly isMariadb: boolean;
+  /** Its values of these variables are not ours. */
+  trackingLost: boolean;
+  query(sql: string, done: () => void): void;
+}
+
+/** MySQL has `session_track_gtids` besides. */
+const TRACKING_VARIABLES = [
+  'session_track_system_variables',
+  'session_track_schema',
+  'session_track_state_change',
+  'session_track_transaction_info',
+];
+
 export class VisibleTracking {
   #variables: ReadonlySet<string> | 'all' = DEFAULT_VARIABLES;
   #schema = true;
   #stateChange = false;
   #gtids = false;
   #transaction = false;
+  /** The SETs by which the client has said so, by variable. */
+  readonly #asked = new Map<string, string>();
+
+  /** What is written next finds these variables as the client has set them. */
+  showOn(server: TrackedServer): void {
+    const names = server.isMariadb ? TRACKING_VARIABLES : [...TRACKING_VARIABLES, 'session_track_gtids'];
+    const none = `SET SESSION ${names.map((name) => `${name}=DEFAULT`).join(', SESSION ')}`;
+    for (const sql of [none, ...this.#asked.values()]) server.query(sql, () => {});
+    server.trackingLost = true;
+  }
 
   sees(change: SessionChange): boolean {
     switch (change.kind) {
@@ -41,6 +66,7 @@ export class VisibleTracking {
   /** The client has set one of its session_track_* variables. */
   apply(effect: SessionEffect): void {
     if (effect.kind !== 'set') return;
+    this.#asked.set(effect.name, effect.sql);
     const value = effect.value.trim().toLowerCase();
     const isOn = value !== 'off' && value !== '0' && value !== 'false' && value !== 'default';
     switch (effect.name) {
@@ -62,6 +88,21 @@ export class VisibleTracking {
         this.#transaction = isOn;
     }
   }
+}
+
+/** Texts that tell the values of these variables. */
+const SHOWING = /session_track_|\bsession_variables\b|\bvariables_by_thread\b|^show .*\bvariables\b/is;
+
+/** Classes are cached by shape: so is this. */
+const showing = new WeakMap<StatementClass, boolean>();
+
+export function showsTracking(statement: StatementClass, shape: string): boolean {
+  let shows = showing.get(statement);
+  if (shows === undefined) {
+    shows = SHOWING.test(shape);
+    showing.set(statement, shows);
+  }
+  return shows;
 }
 
 export function isTrackingSetting(effect: SessionEffect): boolean {

@@ -259,6 +259,13 @@ export class NodePool {
     );
   }
 
+  /** Nobody waits for what still runs on this leased connection: it comes back when that has ended. */
+  setAside(server: ServerConnection): void {
+    if (!this.#leased.delete(server) || server.closed) return;
+    this.#lastHolders.delete(server);
+    this.#shared.addAbandoned(server, this.#keyTexts.get(server)!);
+  }
+
   /** Closes a leased connection instead of giving it back. */
   discard(server: ServerConnection, reason: string): void {
     this.#leased.delete(server);

@@ -128,6 +128,15 @@ export class SharedConnections {
     };
   }
 
+  /** Nothing is queued on it; it only stands here until what runs on it has ended. */
+  addAbandoned(server: ServerConnection, keyText: string): void {
+    this.add(server, keyText, server.stateDigest);
+    const shared = this.#byServer.get(server)!;
+    shared.closed = true;
+    if (server.depth === 0) this.#onDrained(server, true);
+    else this.#watch(shared);
+  }
+
   /** A unit has been queued on it. */
   queued(server: ServerConnection): void {
     this.counts.units++;

@@ -14,6 +14,7 @@ import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
 import type { CancelKey } from './cancel-keys.js';
 import { ClientOutput } from './client-output.js';
+import type { Phase } from './client-phase.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
 import { copyVerb } from './copy-in.js';
@@ -38,15 +39,6 @@ import {
 } from './wire/backend-messages.js';
 import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
 import { FRONTEND, parseQuery, unexpectedMessage } from './wire/frontend.js';
-
-/**
- * - `startup`: before the login is complete
- * - `collecting`: reads messages of the next unit
- * - `waiting`: a unit is with the session
- * - `copying`: the running unit takes CopyData from the client
- * - `closed`
- */
-type Phase = 'startup' | 'collecting' | 'waiting' | 'copying' | 'closed';
 
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
@@ -374,6 +366,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     isAgain = false,
   ): void {
     this.#server = server;
+    const gate = isAgain ? null : server.gateFor(unit, options);
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
     // BEGIN takes the place of the unnamed statement.
     if (begin !== null) server.unnamed = null;
@@ -382,7 +375,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       written?.messages.unshift(begin.batch);
       written?.steps.unshift(...begin.steps);
     }
-    const run = newRun(this, unit, options, written?.steps ?? null, begin, {
+    const run = newRun(this, unit, options, written?.steps ?? null, begin, gate, {
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
@@ -460,6 +453,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     } else {
       this.#run = null;
       this.#server = null;
+      this.#lastServer = null;
       this.#sinkIsFull = false;
       if (outcome.kind === 'lost') this.#session.forgetTransaction();
       if (this.#phase === 'copying') this.#phase = 'waiting';

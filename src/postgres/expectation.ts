@@ -2,6 +2,7 @@
 // It holds no socket; the server connection keeps the queue of these.
 
 import type { ServerError } from '../protocol/unit.js';
+import { type GateQuery, passes } from './gate.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { Run, Step } from './run.js';
 import { BACKEND } from './wire/backend.js';
@@ -13,6 +14,8 @@ export class Expectation {
   readonly run: Run | null;
   /** Our own: called with its error, if it had one. */
   readonly ownDone: ((error: ServerError | null) => void) | null;
+  /** Our own, where it asks for the position. */
+  readonly gate: GateQuery | null;
   /** The client's view of the parameters is compared before its first reply. */
   tellParameters: boolean;
   /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
@@ -46,7 +49,9 @@ export class Expectation {
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
+    gate: GateQuery | null = null,
   ) {
+    this.gate = gate;
     this.run = run;
     this.ownDone = ownDone;
     this.beginPending = run !== null && run.beginLength > 0;
@@ -64,6 +69,14 @@ export class Expectation {
   suspend(): void {
     this.rows += this.untaggedRows;
     this.untaggedRows = 0;
+  }
+
+  /** The query before it has been answered: null where this goes on, else the run that does not. */
+  refuse(query: GateQuery): Run | null {
+    const { run } = this;
+    if (run === null || run.gate?.query !== query || this.muted || passes(run.gate)) return null;
+    this.muted = true;
+    return run;
   }
 
   /** A read of which nothing has been answered: it may run elsewhere. */

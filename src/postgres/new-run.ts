@@ -2,6 +2,7 @@
 // It opens no socket.
 
 import type { ExecuteOptions } from '../protocol/unit.js';
+import type { Gate } from './gate.js';
 import type { HeldBegin } from './held-begin.js';
 import type { ReplySink, Run } from './run.js';
 import type { PostgresUnit } from './unit.js';
@@ -13,6 +14,7 @@ export function newRun(
   options: ExecuteOptions,
   steps: Run['steps'],
   begin: HeldBegin | null,
+  gate: Gate | null,
   { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
 ): Run {
   return {
@@ -23,6 +25,7 @@ export function newRun(
     withhold: options.withholdRetryable && !unit.open,
     onReplica: options.onReplica,
     isShared: options.isShared,
+    gate,
     isSimple: unit.kind === 'simple',
     isOpen: unit.open,
     options,

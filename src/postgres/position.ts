@@ -74,6 +74,10 @@ export const postgresPositions: PositionFunctions = {
     return comparable(h, w) && h.lsn >= w.lsn;
   },
 
+  related(a, b) {
+    return comparable(a as PostgresPosition, b as PostgresPosition);
+  },
+
   union(a, b) {
     const x = a as PostgresPosition;
     const y = b as PostgresPosition;

@@ -2,6 +2,7 @@
 // It knows no socket; the server connection feeds it replies in order.
 
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus } from '../protocol/unit.js';
+import type { Gate } from './gate.js';
 import type { Parameters } from './parameters.js';
 import type { PreparedText } from './prepared-statements.js';
 
@@ -55,6 +56,8 @@ export interface Run {
   readonly isBehindBegin: boolean;
   /** Units of others are under way beside it: what is written in one turn of the event loop leaves together. */
   readonly isShared: boolean;
+  /** Null: the answer counts whatever the node has. */
+  readonly gate: Gate | null;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
   readonly isSimple: boolean;
   /** More messages follow before Sync. */
@@ -74,5 +77,15 @@ export interface Run {
 }
 
 export function answeredByUs(transaction: TransactionStatus, error: ServerError): Outcome {
-  return { kind: 'answered', transaction, error, position: null, serviceMs: 0, replyBytes: 0, rows: 0 };
+  return {
+    kind: 'answered',
+    transaction,
+    error,
+    position: null,
+    returnedRows: true,
+    gatedAt: null,
+    serviceMs: 0,
+    replyBytes: 0,
+    rows: 0,
+  };
 }

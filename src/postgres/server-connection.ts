@@ -7,9 +7,11 @@ import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
-import type { ServerError, TransactionStatus } from '../protocol/unit.js';
+import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
+import type { Established } from './established.js';
 import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectation.js';
+import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { isStalePlan, retryOf } from './replica-errors.js';
@@ -41,17 +43,6 @@ const QUERY_CANCELED = '57014';
 const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
 
-export interface Established {
-  readonly node: string;
-  readonly host: string;
-  readonly port: number;
-  readonly key: PoolKey;
-  readonly socket: Socket;
-  readonly framer: Framer;
-  readonly parameters: ReadonlyMap<string, string>;
-  readonly backendKey: BackendKey | null;
-}
-
 export class PostgresServerConnection implements ServerConnection {
   readonly id = nextId++;
   readonly node: string;
@@ -80,6 +71,7 @@ export class PostgresServerConnection implements ServerConnection {
   #cancelled = false;
   #transaction: TransactionStatus = 'idle';
   #closedReason: string | null = null;
+  #gate: GateQuery | null = null;
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
   /** FATAL: the node says why it closes. */
@@ -206,13 +198,37 @@ export class PostgresServerConnection implements ServerConnection {
     this.#socket.once('drain', callback);
   }
 
+  /** Before anything of the unit is written; null: it needs none. */
+  gateFor(unit: Unit, { gate: want }: ExecuteOptions): Gate | null {
+    if (want === null) return null;
+    const begins = unit.statement.transaction?.kind === 'begin';
+    if (this.#gate?.servesNow === true) return { query: this.#gate, want, begins };
+    const query = new GateQuery();
+    this.#gate = query;
+    this.unnamed = null;
+    this.#expect(null, (error) => this.#onGate(query, error), false, query);
+    this.#write(GATE_QUERY);
+    return { query, want, begins };
+  }
+
+  /** Those that need more than the node has are not waited for; what they are answered is dropped. */
+  #onGate(query: GateQuery, error: ServerError | null): void {
+    query.ended(error !== null);
+    const refused = this.#expectations.flatMap((expectation) => expectation.refuse(query) ?? []);
+    for (const run of refused) {
+      if (run.gate?.begins === true) this.own('ROLLBACK', () => {});
+      run.done({ kind: 'refused', have: query.have }, '');
+    }
+  }
+
   #expect(
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
+    gate: GateQuery | null = null,
   ): void {
     if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
-    this.#expectations.push(new Expectation(run, ownDone, tellParameters));
+    this.#expectations.push(new Expectation(run, ownDone, tellParameters, gate));
   }
 
   #write(bytes: Buffer): boolean {
@@ -284,7 +300,10 @@ export class PostgresServerConnection implements ServerConnection {
       if (isFirst) head.complete(parseCommandComplete(buffer, start, end));
     } else if (type === BACKEND.portalSuspended) head.suspend();
     const run = head.run;
-    if (run === null) return;
+    if (run === null) {
+      if (type === BACKEND.dataRow) head.gate?.row(buffer, start, end);
+      return;
+    }
     if (head.beginPending && type === BACKEND.commandComplete) {
       head.beginPending = false;
       return;
@@ -459,7 +478,8 @@ export class PostgresServerConnection implements ServerConnection {
     this.resumeReading();
     const { error, replyBytes, rows, tag } = head;
     const transaction = this.#transaction;
-    run.done({ kind: 'answered', transaction, error, position: null, serviceMs, replyBytes, rows }, tag);
+    const told = { position: null, returnedRows: true, gatedAt: run.gate?.query.have ?? null };
+    run.done({ kind: 'answered', transaction, error, ...told, serviceMs, replyBytes, rows }, tag);
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------
@@ -571,6 +591,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#socket.destroySoon();
     const expectations = this.#expectations;
     this.#expectations = [];
+    const first = expectations.findIndex(({ run }) => run !== null);
     for (const [index, expectation] of expectations.entries()) {
       // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
       if (index === 0) this.#flush(expectation);
@@ -578,8 +599,8 @@ export class PostgresServerConnection implements ServerConnection {
       const run = expectation.muted ? null : expectation.run;
       ownDone?.({ code: CONNECTION_LOST, message: reason });
       if (expectation.cut && expectation.forwarded) run?.sink.messageCut();
-      // What stood behind the head of a pipeline had not begun.
-      if (index > 0 && expectation.canMove) run?.done({ kind: 'moved' }, '');
+      // What stood behind the first of a pipeline had not begun.
+      if (index > first && expectation.canMove) run?.done({ kind: 'moved' }, '');
       else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
     }
     this.#discardSlices();

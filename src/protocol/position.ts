@@ -14,6 +14,10 @@ export interface PositionFunctions {
   parse(text: string): Position;
   /** Does a node that has `have` see everything that `want` names? */
   covers(have: Position, want: Position): boolean;
+  /**
+   * Whether both lie on one history, as far as can be told: only then does a node at the one come to the other by going on.
+   */
+  related(a: Position, b: Position): boolean;
   /** The least position that covers both. */
   union(a: Position, b: Position): Position;
   /** How much of `want` is not in `have`: bytes of WAL (PostgreSQL) or transactions (MySQL, MariaDB); 0 when covered. */

@@ -53,8 +53,12 @@ export type Outcome =
       readonly kind: 'answered';
       readonly transaction: TransactionStatus;
       readonly error: ServerError | null;
-      /** MySQL, MariaDB: the position that the reply carried. */
+      /** MySQL, MariaDB: what the unit has committed, as its reply told; null: nothing was told. */
       readonly position: Position | null;
+      /** It may have shown what others have written: there was more to it than a count. Meant where `position` is told. */
+      readonly returnedRows: boolean;
+      /** With a gate: what the node had when the unit began there; else null. */
+      readonly gatedAt: Position | null;
       /** For how long it was at the head of its server connection. */
       readonly serviceMs: number;
       /** Forwarded to the client. */
@@ -64,6 +68,8 @@ export type Outcome =
     }
   /** The node answered with an error worth another try; not a byte of it was forwarded. */
   | { readonly kind: 'withheld'; readonly error: ServerError; readonly retryOn: 'elsewhere' | 'primary' }
+  /** The node did not have what the unit's gate asks for; nothing was forwarded, and nothing will be. `have`: null: not told. */
+  | { readonly kind: 'refused'; readonly have: Position | null }
   /** It waited behind a unit that takes long, on a shared server connection; nothing was forwarded, and nothing will be. */
   | { readonly kind: 'moved' }
   /** The server connection broke; the client has had no final reply. */
@@ -76,6 +82,11 @@ export interface ExecuteOptions {
   readonly onReplica: boolean;
   /** Other clients' units are under way on the server connection. */
   readonly isShared: boolean;
+  /**
+   * The node is asked for its position together with the unit: the answer counts only when it covers this. Null: no need.
+   * Only for what may be repeated, and not with `after`.
+   */
+  readonly gate: Position | null;
   /** It asks about this unit, which the client has had its reply to from elsewhere: run that first, for nobody to see. */
   readonly after: Unit | null;
   /** Statements that recur may run prepared; null: as the cluster. */
@@ -88,3 +99,6 @@ export interface ExecuteOptions {
   /** Set when the unit is cancelled at its deadline: the error that the client gets in place of the node's word for that. */
   late: ProxyError | null;
 }
+
+export type Answered = Outcome & { readonly kind: 'answered' };
+export type Withheld = Outcome & { readonly kind: 'withheld' };

@@ -10,16 +10,18 @@ import { NodePool, type PoolLimits } from '../pool/node-pool.js';
 import type { LoginCallback } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { StoredVerifier } from '../protocol/node-control.js';
-import type { PositionFunctions } from '../protocol/position.js';
+import type { Position, PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 import type { Balancer } from '../routing/balance.js';
 import { type ConsistencyLevel, type Decision, decide, type SessionView } from '../routing/decide.js';
+import { GateOdds } from '../routing/gate-odds.js';
 import { takesUnits } from '../routing/node-mode.js';
 import type { StatementClass } from '../sql/statement.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
 import { Statements } from '../telemetry/statements.js';
+import { Applied } from './applied.js';
 import { Balancing } from './balancing.js';
 import { Borrow } from './borrow.js';
 import { boundedPatternTest } from './bounded-pattern.js';
@@ -28,6 +30,7 @@ import { Deadlines } from './deadlines.js';
 import { HoldQueue } from './hold.js';
 import { KnownLogins } from './known-logins.js';
 import { Policies } from './policies.js';
+import { ReadWaits } from './read-waits.js';
 import { RuleLog } from './rule-log.js';
 import type { Session } from './session.js';
 import { Users } from './users.js';
@@ -40,8 +43,11 @@ export interface ClusterMonitorPort {
   onSnapshot(listener: (snapshot: ClusterSnapshot) => void): void;
   /** Something failed on the data path: the node is avoided until a probe has answered. */
   reportFailure(node: string, error: Error): void;
-  /** A position of the primary that is asked for after `afterMs` is wanted soon. */
-  requestPosition(afterMs: number): void;
+  /**
+   * A position of the primary that is asked for after `afterMs` is wanted soon: `came` is called once, also at once, when it is
+   * among the samples; with null when it cannot be had.
+   */
+  requestPosition(afterMs: number, came: (position: Position | null) => void): void;
   /** A user's stored password, from the primary or, while there is none, from a node that has its users by replication. */
   verifier(user: string): Promise<StoredVerifier | null>;
   /** Opens control connections to single databases of the primary; null while there is none. */
@@ -63,6 +69,8 @@ const RESUME_INTERVAL_MS = 100;
 export interface ClusterSettings {
   readonly consistency: ConsistencyLevel;
   readonly maxLagMs: number;
+  /** Replicas may be asked for their position together with a read. */
+  readonly gate: boolean;
   readonly sharing: ClusterConfig['sharing'];
 }
 
@@ -79,6 +87,10 @@ export class ClusterRuntime {
     this.log.error({ error: describeError(cause) }, 'a unit could not be ended at its deadline'),
   );
   readonly ruleLog: RuleLog;
+  readonly waits = new ReadWaits((cause) =>
+    this.log.error({ error: describeError(cause) }, 'a read that waited could not be placed'),
+  );
+  readonly gateOdds = new GateOdds();
   readonly sessions = new Set<Session>();
   readonly statements = new Statements();
   readonly users: Users;
@@ -97,6 +109,7 @@ export class ClusterRuntime {
   #closed = false;
   #resumedAtMs = Number.NEGATIVE_INFINITY;
   readonly #generations = new Map<string, number>();
+  readonly #applied: Applied;
 
   constructor(parts: {
     config: ClusterConfig;
@@ -117,6 +130,7 @@ export class ClusterRuntime {
     this.#allowance = parts.allowance ?? null;
     this.#snapshot = parts.monitor.snapshot;
     this.users = new Users(parts.config.users, (user) => parts.monitor.verifier(user));
+    this.#applied = new Applied(parts.positions);
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
     this.#limits = poolLimits(parts.config);
     this.#settings = settingsOf(parts.config);
@@ -198,10 +212,35 @@ export class ClusterRuntime {
     this.#monitor.reportFailure(node, error);
   }
 
+  /** For the reads of a session that may come. */
   requestPosition(afterMs: number): void {
     // A cluster without replicas has nowhere else to read.
     if (this.#config.nodes.length > 1 && this.#settings.consistency === 'session')
-      this.#monitor.requestPosition(afterMs);
+      this.#monitor.requestPosition(afterMs, this.#positionCame);
+  }
+
+  /** For a read that waits. */
+  awaitPosition(afterMs: number): void {
+    this.#monitor.requestPosition(afterMs, (position) => {
+      if (position === null) this.waits.noPosition(afterMs);
+      else this.#positionCame();
+    });
+  }
+
+  readonly #positionCame = (): void => {
+    if (this.waits.size > 0)
+      this.waits.positionCame((afterMs) => this.samples.firstSampleAfter(afterMs) !== null);
+  };
+
+  /** A gate was answered: `have` is what the node has applied, `ageMs` how old what was asked for. */
+  gateAnswered(node: string, have: Position | null, passed: boolean, ageMs: number): void {
+    const now = monotonicMs();
+    if (passed) this.gateOdds.passed(node, ageMs, now);
+    else this.gateOdds.refused(node, ageMs, now);
+    const next = have === null ? null : this.#applied.learn(this.#snapshot, node, have, now);
+    if (next === null) return;
+    this.#snapshot = next;
+    this.waits.wake();
   }
 
   /** DDL has passed through: what was concluded from the catalog may be wrong until it has been read again. */
@@ -283,9 +322,11 @@ export class ClusterRuntime {
     return this.#allowance?.limits(node, this.#limits) ?? this.#limits;
   }
 
-  #onSnapshot(snapshot: ClusterSnapshot): void {
+  #onSnapshot(reported: ClusterSnapshot): void {
     if (this.#closed) return;
     const before = this.#snapshot;
+    if (reported.epoch !== before.epoch) this.#applied.forgetAll();
+    const snapshot = this.#applied.over(reported);
     this.#snapshot = snapshot;
     // A connection to a replaced primary that thaws would take writes that are lost: none may live on.
     const replaced = before.lastPrimary;
@@ -307,6 +348,7 @@ export class ClusterRuntime {
     }
     if (snapshot.primary !== null && snapshot.primary !== before.primary) this.#onNewPrimary(snapshot);
     this.#catalog.tick(monotonicMs());
+    this.waits.wake();
     this.#resumeHeld(snapshot.primary !== before.primary || snapshot.epoch !== before.epoch);
   }
 
@@ -340,5 +382,11 @@ function poolLimits(config: ClusterConfig): PoolLimits {
 
 function settingsOf(config: ClusterConfig): ClusterSettings {
   const { consistency, sharing } = config;
-  return { consistency: consistency.level, maxLagMs: consistency.maxLagMs, sharing };
+  const isBounded = consistency.level === 'bounded';
+  return {
+    consistency: consistency.level,
+    maxLagMs: isBounded ? consistency.boundMs : consistency.maxLagMs,
+    gate: consistency.gate,
+    sharing,
+  };
 }

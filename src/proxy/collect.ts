@@ -27,7 +27,7 @@ function collectCluster(runtime: ClusterRuntime): void {
   counters.cacheBytes = stats.bytes;
   counters.lexedBytes = stats.lexedBytes;
   Object.assign(counters.autoPrepare, protocol.autoPrepareStats);
-  counters.holding = runtime.hold.size;
+  counters.holding = runtime.hold.size + runtime.waits.size;
   collectSnapshot(counters, runtime);
   for (const node of snapshot.nodes) {
     const numbers = nodeCounters(counters, node.name);

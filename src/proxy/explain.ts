@@ -99,6 +99,7 @@ function newcomersView({ consistency, maxLagMs, splitReads, target, fallback }: 
     lastReplica: null,
     moveFloor: null,
     excluded: NO_NODES,
+    effort: null,
   };
 }
 
@@ -190,13 +191,18 @@ function decisionOf(
   const together = facts !== null && view.lastReplica !== null && unit.shareable;
   const peeking: Pick<Balancer, 'choose'> = { choose: (nodes) => cluster.balancer(together).peek(nodes) };
   const decision: Decision = decide(statement, view, cluster.snapshot, cluster.positions, peeking);
-  const why = WHY[decision.reason] ?? decision.reason;
   if (decision.kind !== 'node')
     return {
-      decision: { kind: 'hold', ...nowhere, reason: decision.reason, why: WHY['no-primary']! },
+      decision: {
+        kind: 'hold',
+        ...nowhere,
+        reason: decision.kind === 'hold' ? decision.reason : 'no-primary',
+        why: WHY['no-primary']!,
+      },
       chosen: null,
     };
   const { node, onReplica, reason } = decision;
+  const why = WHY[reason] ?? reason;
   return { decision: { kind: 'node', node, onReplica, reason, why }, chosen: node };
 }
 

@@ -61,7 +61,7 @@ export class LocalMonitoring implements Monitoring {
       samples: monitor.resolver,
       onSnapshot: (listener) => void monitor.onSnapshot(listener),
       reportFailure: (node, error) => monitor.reportFailure(node, error),
-      requestPosition: (afterMs) => monitor.resolver.request(afterMs, ignore),
+      requestPosition: (afterMs, came) => monitor.resolver.request(afterMs, came),
       verifier: (user) => readVerifier(monitor, user),
       openOnPrimary: () => openOnPrimary(protocol, config, monitor.snapshot),
       schemaChanged: () => {},
@@ -116,9 +116,6 @@ function openControl(
   const options = { user, password, database: database || usual, applicationName: APPLICATION_NAME };
   return protocol.createControl(address, options);
 }
-
-/** The resolver keeps its answers as samples; sessions look there. */
-function ignore(): void {}
 
 function countFailovers(counters: ClusterCounters, snapshot: ClusterSnapshot, before: ClusterSnapshot): void {
   if (snapshot.epoch > before.epoch && before.lastPrimary !== null) counters.failovers.done++;

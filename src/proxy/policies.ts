@@ -53,7 +53,8 @@ export class Policies {
     this.cluster = clusterPolicy({
       consistency: config.consistency.level,
       maxLagMs: config.consistency.maxLagMs,
-      waitMs: 0,
+      boundMs: config.consistency.boundMs,
+      waitMs: config.consistency.waitMs,
       splitReads: config.routing.splitReads,
     });
     this.rules = new RuleSet(config.rules, test);

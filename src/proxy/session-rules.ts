@@ -3,8 +3,9 @@
 
 import { ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
+import type { Position } from '../protocol/position.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
-import type { Unit } from '../protocol/unit.js';
+import type { Answered, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
 import type { PinReason } from '../sql/statement.js';
@@ -90,7 +91,7 @@ export function lossOf(unit: Unit, node: string, detail: string, isRolledBack: b
 }
 
 export function holdReason(decision: Decision | null): 'no-primary' | 'no-target' {
-  return decision?.reason === 'no-target' ? 'no-target' : 'no-primary';
+  return decision?.kind === 'hold' && decision.reason === 'no-target' ? 'no-target' : 'no-primary';
 }
 
 export function heldTooLong(
@@ -107,18 +108,48 @@ export function heldTooLong(
   });
 }
 
-/** `decision`: null where the session held its server connection already. */
+/** What a read has waited for so far; `in vain`: it waits no more; `gate-failed`: a replica turned out to be behind. */
+export type Waited = 'position' | 'replica' | 'in vain' | 'gate-failed' | null;
+
+/** Its reply is a count. */
+const BLIND_WRITES: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'REPLACE']);
+
+/**
+ * What a unit on the primary has shown its session. `own-write`: what it wrote, whose position its reply told, and no
+ * more; `nothing`: neither, or what it wrote is not committed yet, and the end of the transaction will tell.
+ */
+export function shownByPrimary(
+  unit: Unit,
+  outcome: Answered,
+  wasInTransaction: boolean,
+): 'nothing' | 'own-write' | 'anything' {
+  const { statements, verb, transaction } = unit.statement;
+  if (outcome.error !== null || statements !== 1 || unit.open) return 'anything';
+  if (outcome.position !== null)
+    return !outcome.returnedRows && (BLIND_WRITES.has(verb) || transaction?.kind === 'commit')
+      ? 'own-write'
+      : 'anything';
+  if (outcome.transaction === 'idle') return 'anything';
+  if (transaction?.kind === 'begin') return wasInTransaction ? 'anything' : 'nothing';
+  return wasInTransaction && !outcome.returnedRows && BLIND_WRITES.has(verb) ? 'nothing' : 'anything';
+}
+
+/** `decision`: null where the session held its server connection already. One that is gated counts when it has passed. */
 export function countRoute(
   cluster: ClusterRuntime,
   unit: Unit,
   node: string,
   decision: Decision | null,
+  waited: Waited,
 ): void {
   const { route } = unit.statement;
   if (route !== 'proxy') cluster.nodeCounters(node).units[route]++;
   if (route !== 'replica') return;
   const reads = cluster.counters.reads;
   if (decision?.kind !== 'node') reads['in-transaction']++;
+  else if (waited === 'gate-failed' && !decision.onReplica) reads['gate-failed']++;
+  else if (decision.gate !== null) return;
+  else if (decision.onReplica && waited !== null) reads.waited++;
   else if (
     decision.reason !== 'write' &&
     decision.reason !== 'session-state' &&
@@ -126,6 +157,21 @@ export function countRoute(
     decision.reason !== 'no-target'
   )
     reads[decision.reason]++;
+}
+
+/** The answer of a unit that was gated counts (`passed`), or does not. `have`: what the node had when it began, as far as it told. */
+export function noteGate(
+  cluster: ClusterRuntime,
+  decision: Decision | null,
+  have: Position | null,
+  passed: boolean,
+  waited: Waited,
+): void {
+  if (decision?.kind !== 'node' || decision.gate === null || (passed && have === null)) return;
+  const { node, gate } = decision;
+  if (passed) cluster.counters.reads[waited === null ? 'fresh-by-gate' : 'waited']++;
+  else cluster.nodeCounters(node).retries['gate-failed']++;
+  cluster.gateAnswered(node, have, passed, gate.ageMs);
 }
 
 /** The pool may have left the configuration meanwhile. */

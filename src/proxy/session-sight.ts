@@ -3,14 +3,34 @@
 
 import { Watermark } from '../consistency/watermark.js';
 import { monotonicMs } from '../lib/clock.js';
-import type { Unit } from '../protocol/unit.js';
-import { isReplicaRead, type SessionView } from '../routing/decide.js';
+import type { Position } from '../protocol/position.js';
+import type { RoutingNode, SessionView } from '../routing/decide.js';
+import type { Effort } from '../routing/gating.js';
 import type { UnitPolicy } from '../routing/policy.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
 const NO_NODES: readonly string[] = [];
+/** An answer to a position query that takes longer is not worth waiting for, where the primary can be read instead. */
+const MAX_POSITION_WAIT_MS = 50;
 
 /** Only looked at until the next session asks for its own. */
+const effort: { -readonly [K in keyof Effort]: Effort[K] } & {
+  cluster: ClusterRuntime | null;
+  nowMs: number;
+} = {
+  mayGate: false,
+  watermarkAgeMs: 0,
+  moveAgeMs: 0,
+  mayAwaitPosition: false,
+  mayAwaitReplica: false,
+  isWorthGating(node: RoutingNode, ageMs: number): boolean {
+    return this.cluster!.gateOdds.isWorth(node.name, ageMs, node.lagMs ?? 0, this.nowMs);
+  },
+  cluster: null,
+  nowMs: 0,
+};
+
+/** The same. */
 const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
   consistency: 'session',
   maxLagMs: 0,
@@ -22,6 +42,7 @@ const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
   lastReplica: null,
   moveFloor: null,
   excluded: NO_NODES,
+  effort,
 };
 
 export class SessionSight {
@@ -31,44 +52,110 @@ export class SessionSight {
   #splits = false;
   /** The last unit's reads went where everything seen before is. */
   #isChecked = true;
+  /** When a place was first looked for the unit; 0: not yet. */
+  #arrivedMs = 0;
+  /** What the unit's reads wait for, if they do. */
+  #awaitedMs = 0;
+  #waitMs = 0;
 
   constructor(cluster: ClusterRuntime) {
     this.#cluster = cluster;
     this.#watermark = new Watermark(cluster.positions);
   }
 
-  /** For the decision about one unit; the same object for all sessions at each call. */
-  viewFor(policy: UnitPolicy, excluded: readonly string[]): SessionView {
+  /** Another unit. */
+  arrived(): void {
+    this.#arrivedMs = 0;
+  }
+
+  /** After a gate that has failed. */
+  get mayAwaitReplica(): boolean {
+    return this.#waitMs > 0 && monotonicMs() < this.deadlineMs('replica');
+  }
+
+  /** A position asked for after this time is what the unit waits for. */
+  get awaitedMs(): number {
+    return this.#awaitedMs;
+  }
+
+  /** Until then a read may wait. */
+  deadlineMs(what: 'position' | 'replica'): number {
+    return (
+      this.#arrivedMs + (what === 'replica' ? this.#waitMs : Math.max(this.#waitMs, MAX_POSITION_WAIT_MS))
+    );
+  }
+
+  /**
+   * For the decision about one unit; the same object for all sessions at each call. `mayGate`: it may be run twice;
+   * `mayWait`: nobody waits too long already.
+   */
+  viewFor(policy: UnitPolicy, excluded: readonly string[], mayGate: boolean, mayWait: boolean): SessionView {
     const { samples, snapshot } = this.#cluster;
-    this.#watermark.settle(samples, snapshot.epoch, monotonicMs());
+    const now = monotonicMs();
+    if (this.#arrivedMs === 0) this.#arrivedMs = now;
+    this.#watermark.settle(samples, snapshot.epoch, now);
     view.consistency = policy.consistency;
-    this.#isChecked = policy.consistency !== 'eventual';
+    // Neither asks for what the session has seen.
+    this.#isChecked = policy.consistency !== 'eventual' && policy.consistency !== 'bounded';
     view.maxLagMs = policy.maxLagMs;
     view.splitReads = policy.splitReads;
     view.target = policy.target;
     view.fallback = policy.fallback;
     view.excluded = excluded;
+    view.lastReplica = null;
+    view.moveFloor = null;
+    switch (policy.consistency) {
+      case 'strong':
+        this.#seeFrom(this.#arrivedMs);
+        break;
+      case 'bounded':
+        this.#seeFrom(this.#arrivedMs - policy.maxLagMs);
+        break;
+      default:
+        this.#seeOwn();
+    }
+    const { waitMs } = policy;
+    const { gate } = this.#cluster.settings;
+    this.#waitMs = waitMs;
+    effort.cluster = this.#cluster;
+    effort.nowMs = now;
+    effort.mayGate = mayGate && gate;
+    effort.watermarkAgeMs = now - effort.watermarkAgeMs;
+    effort.moveAgeMs = now - this.#watermark.replicaUsedAtMs;
+    // A position is of no use by itself: no probe is newer.
+    const helps = effort.mayGate || waitMs > 0;
+    effort.mayAwaitPosition = mayWait && helps && now < this.deadlineMs('position');
+    effort.mayAwaitReplica = mayWait && waitMs > 0 && now < this.deadlineMs('replica');
+    return view;
+  }
+
+  /** Everything that the primary had at that time, whoever wrote it. */
+  #seeFrom(sinceMs: number): void {
+    view.watermark = this.#cluster.samples.firstSampleAfter(sinceMs);
+    view.watermarkPending = view.watermark === null;
+    this.#awaitedMs = sinceMs;
+    effort.watermarkAgeMs = sinceMs;
+  }
+
+  /** What the session has written and seen. */
+  #seeOwn(): void {
     view.watermark = this.#watermark.known;
     view.watermarkPending = this.#watermark.pending;
     view.lastReplica = this.#watermark.lastReplica(this.#cluster.generationOf);
-    view.moveFloor = view.lastReplica === null ? null : this.#watermark.floorForMove(samples);
-    return view;
+    if (view.lastReplica !== null) view.moveFloor = this.#watermark.floorForMove(this.#cluster.samples);
+    this.#awaitedMs = this.#watermark.owedSinceMs;
+    effort.watermarkAgeMs = this.#watermark.sinceMs;
   }
 
   /** The same for an operator: the session goes on as if nobody had looked. */
   peekFor(policy: UnitPolicy): SessionView {
     const isChecked = this.#isChecked;
-    const seen = { ...this.viewFor(policy, NO_NODES) };
+    const arrivedMs = this.#arrivedMs;
+    // What a gate would find is not known before it is asked.
+    const seen = { ...this.viewFor(policy, NO_NODES, false, false), effort: null };
     this.#isChecked = isChecked;
+    this.#arrivedMs = arrivedMs;
     return seen;
-  }
-
-  /** What the session has now seen, and where. */
-  ran({ statement }: Unit, node: string, onReplica: boolean, inTransaction: boolean): void {
-    if (!inTransaction && isReplicaRead(statement)) this.splits();
-    if (statement.route === 'session' || statement.route === 'proxy') return;
-    if (onReplica) this.ranOnReplica(node);
-    else this.ranOnPrimary(inTransaction);
   }
 
   /** It reads outside transactions. */
@@ -78,6 +165,11 @@ export class SessionSight {
 
   ranOnReplica(node: string): void {
     this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), this.#isChecked);
+  }
+
+  /** A write of its own whose position was told with its reply: nothing has to be asked. */
+  wrote(position: Position): void {
+    this.#watermark.wrote(position, monotonicMs());
   }
 
   /** `inTransaction`: the next units go to the same place anyway, so nothing is asked yet. */

@@ -13,14 +13,16 @@ import type {
   UserLookup,
 } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
+import type { Position } from '../protocol/position.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type {
+  Answered,
   ExecuteOptions,
   Outcome,
   RuledStatement,
-  ServerError,
   TransactionStatus,
   Unit,
+  Withheld,
 } from '../protocol/unit.js';
 import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
 import type { UnitPolicy } from '../routing/policy.js';
@@ -32,43 +34,26 @@ import { LastStatement } from './last-statement.js';
 import type { SessionFacts } from './session-facts.js';
 import { mayMove, type Phase } from './session-phase.js';
 import { SessionPolicy } from './session-policy.js';
-import {
-  counted,
-  countRoute,
-  endsTransactionThenWrites,
-  heldTooLong,
-  holdReason,
-  isRepeatable,
-  lossOf,
-  MAX_ATTEMPTS,
-  mayShare,
-  NO_CREDENTIAL,
-  NO_NODES,
-  NO_PINS,
-  pinnedStateLost,
-  type SessionListener,
-  surelyCommitsNothing,
-  without,
-} from './session-rules.js';
+import * as rules from './session-rules.js';
 import { SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
 import { bookAnswered, bookFailed, type Delays, delayed } from './unit-account.js';
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
-  readonly #listener: SessionListener;
+  readonly #listener: rules.SessionListener;
   readonly #client: ClientConnection;
   readonly #sight: SessionSight;
   readonly #policies: SessionPolicy;
   #phase: Phase = 'login';
   #key: PoolKey | null = null;
-  #credential: Credential = NO_CREDENTIAL;
+  #credential: Credential = rules.NO_CREDENTIAL;
 
   readonly #tenure: Tenure;
   /** Its node was chosen as a replica. */
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
-  #pins: ReadonlySet<PinReason> = NO_PINS;
+  #pins: ReadonlySet<PinReason> = rules.NO_PINS;
   readonly #last = new LastStatement();
   readonly leavesAsked: boolean;
 
@@ -77,19 +62,20 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #running: ExecuteOptions | null = null;
   #decision: Decision | null = null;
   #attempts = 0;
-  #excluded: readonly string[] = NO_NODES;
+  #excluded: readonly string[] = rules.NO_NODES;
   #heldSinceMs = 0;
   #submittedMs = 0;
   #delays: Delays | null = null;
+  #waited: rules.Waited = null;
   /** The node of which a server connection is awaited. */
   #waitingFor: string | null = null;
-  /** The promotions counted when the unit was given its place. */
+  /** The promotions rules.counted when the unit was given its place. */
   #decidedEpoch = 0;
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
 
   /** `address`: of the client. */
-  constructor(cluster: ClusterRuntime, listener: SessionListener, client: ClientConnection, address: string) {
+  constructor(cluster: ClusterRuntime, listener: rules.SessionListener, client: ClientConnection, address: string) {
     this.#cluster = cluster;
     this.#listener = listener;
     this.#client = client;
@@ -185,10 +171,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#unit = unit;
     this.#policies.begin(unit);
     this.#attempts = 0;
-    this.#excluded = NO_NODES;
+    this.#excluded = rules.NO_NODES;
     this.#heldSinceMs = 0;
     this.#submittedMs = monotonicMs();
     this.#delays = null;
+    this.#waited = null;
+    this.#sight.arrived();
     const { denial } = this.#policies;
     if (denial === null) this.#place(unit);
     else this.#deny(unit, denial);
@@ -202,7 +190,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#fail(unit, denial, 'idle');
       return;
     }
-    const options = this.#options(unit, counted(this.#cluster, denial));
+    const options = this.#options(unit, rules.counted(this.#cluster, denial), null);
     this.#client.execute(unit, server, options, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
@@ -222,13 +210,16 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const shares = this.#mayShare(unit);
     const read = this.#last.repeatedFor(unit) ?? unit;
-    const decision = this.#cluster.decide(
-      read.statement,
-      this.#sight.viewFor(this.#policies.current, this.#excluded),
-      shares,
-    );
+    const mayGate = read === unit && rules.isRepeatable(unit) && this.#attempts + 1 < rules.MAX_ATTEMPTS;
+    const mayWait = this.#waited !== 'in vain' && !this.#cluster.waits.isFull;
+    const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, mayWait);
+    const decision = this.#cluster.decide(read.statement, view, shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
+    if (decision.kind === 'wait') {
+      this.#await(decision.for);
+      return;
+    }
     if (decision.kind === 'hold') {
       this.#hold();
       return;
@@ -270,7 +261,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** A READ ONLY transaction has nothing to commit: where the unit ends it and then may write, the replica is left first. */
   #leaveReplicaFor(unit: Unit): void {
     if (this.#transaction === 'idle' || !this.#onReplica || this.#tenure.server === null) return;
-    if (!endsTransactionThenWrites(unit, this.#cluster.protocol.beginCommits)) return;
+    if (!rules.endsTransactionThenWrites(unit, this.#cluster.protocol.beginCommits)) return;
     this.#transaction = 'idle';
     this.#tenure.discard('its READ ONLY transaction has ended');
   }
@@ -286,9 +277,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return true;
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
-    const error = pinnedStateLost(this.#pins, server.node, 'it is a replica');
+    const error = rules.pinnedStateLost(this.#pins, server.node, 'it is a replica');
     this.#endUnit();
-    this.#client.terminate(counted(this.#cluster, error));
+    this.#client.terminate(rules.counted(this.#cluster, error));
     return true;
   }
 
@@ -311,7 +302,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #mayShare(unit: Unit): boolean {
     if (this.#attempts > 0 || this.#client.asksBack) return false;
-    return mayShare(unit, this.#cluster, this.#policies.current.sharing);
+    return rules.mayShare(unit, this.#cluster, this.#policies.current.sharing);
   }
 
   /** A read that can be repeated needs nothing to be left alone. */
@@ -350,7 +341,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (error.code === 'connect-failed' || error.code === 'node-full') {
       if (error.code === 'connect-failed') this.#cluster.reportFailure(node, error);
       // Nothing was sent: any unit may be placed again, a read elsewhere, a write when there is a primary.
-      if (isReplicaRead(unit.statement) && this.#onReplica && this.#attempts < MAX_ATTEMPTS) {
+      if (isReplicaRead(unit.statement) && this.#onReplica && this.#attempts < rules.MAX_ATTEMPTS) {
         this.#attempts++;
         this.#excluded = [...this.#excluded, node];
         this.#place(unit);
@@ -366,17 +357,18 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('running');
     this.#attempts++;
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
-    countRoute(this.#cluster, unit, server.node, ownDecision);
+    rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#waited);
     if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);
-    this.#running = this.#options(unit, null);
+    this.#running = this.#options(unit, null, ownDecision);
     this.#client.execute(unit, server, this.#running, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
-  #options(unit: Unit, denial: ProxyError | null): ExecuteOptions {
+  #options(unit: Unit, denial: ProxyError | null, ownDecision: Decision | null): ExecuteOptions {
     return {
-      withholdRetryable: denial === null && this.#mayRunAgain(unit) && this.#attempts < MAX_ATTEMPTS,
+      withholdRetryable: denial === null && this.#mayRunAgain(unit) && this.#attempts < rules.MAX_ATTEMPTS,
       onReplica: this.#onReplica,
       isShared: this.#tenure.isShared,
+      gate: ownDecision?.kind === 'node' ? (ownDecision.gate?.want ?? null) : null,
       after: this.#last.repeatedFor(unit),
       autoPrepare: this.#policies.current.autoPrepare,
       denial,
@@ -385,7 +377,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #mayRunAgain(unit: Unit): boolean {
-    if (!isRepeatable(unit) && this.#last.repeatedFor(unit) === null) return false;
+    if (!rules.isRepeatable(unit) && this.#last.repeatedFor(unit) === null) return false;
     return this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
@@ -407,7 +399,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
           this.#delays,
           outcome,
         );
-        this.#onAnswered(unit, server, outcome.transaction, outcome.error);
+        rules.noteGate(this.#cluster, this.#decision, outcome.gatedAt, true, this.#waited);
+        this.#onAnswered(unit, server, outcome);
+        return;
+      case 'refused':
+        this.#onRefused(unit, server, outcome.have);
         return;
       case 'moved':
         this.#tenure.leave();
@@ -416,25 +412,22 @@ export class Session implements SessionHost, PoolWaiter, Held {
         this.#place(unit);
         return;
       case 'withheld':
-        this.#onWithheld(unit, server, outcome.error, outcome.retryOn);
+        this.#onWithheld(unit, server, outcome);
         return;
       case 'lost':
         this.#onLost(unit, server, outcome.reason, outcome.forwarded);
     }
   }
 
-  #onAnswered(
-    unit: Unit,
-    server: ServerConnection,
-    transaction: TransactionStatus,
-    error: ServerError | null,
-  ): void {
+  #onAnswered(unit: Unit, server: ServerConnection, outcome: Answered): void {
+    const { transaction, error } = outcome;
+    const wasInTransaction = this.#transaction !== 'idle';
     this.#transaction = transaction;
     const pin = this.#policies.current.deny === null ? unit.statement.pin : null;
     // A statement that failed by itself outside a transaction has left nothing behind.
     const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
     if (pin !== null && !leftNothing) this.pin(pin);
-    this.#sight.ran(unit, server.node, this.#onReplica, transaction !== 'idle');
+    this.#noteUse(unit, server, outcome, wasInTransaction);
     if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;
     if (this.#sawDdl && transaction === 'idle') {
       this.#sawDdl = false;
@@ -446,12 +439,35 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#finish();
   }
 
-  #onWithheld(
-    unit: Unit,
-    server: ServerConnection,
-    error: ServerError,
-    retryOn: 'elsewhere' | 'primary',
-  ): void {
+  /** What the session has now seen, and where. */
+  #noteUse(unit: Unit, server: ServerConnection, outcome: Answered, wasInTransaction: boolean): void {
+    const inTransaction = this.#transaction !== 'idle';
+    if (!inTransaction && isReplicaRead(unit.statement)) this.#sight.splits();
+    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
+    if (this.#onReplica) {
+      this.#sight.ranOnReplica(server.node);
+      return;
+    }
+    const shown = rules.shownByPrimary(unit, outcome, wasInTransaction);
+    if (shown === 'own-write') this.#sight.wrote(outcome.position!);
+    else if (shown === 'anything') this.#sight.ranOnPrimary(inTransaction);
+  }
+
+  /** The replica had not what the session needs: the read waits for one that has, or goes to the primary. */
+  #onRefused(unit: Unit, server: ServerConnection, have: Position | null): void {
+    rules.noteGate(this.#cluster, this.#decision, have, false, this.#waited);
+    if (this.#tenure.setAside(server)) this.#fail(unit, new ProxyError('cancelled'), 'idle');
+    else if (this.#sight.mayAwaitReplica && !this.#cluster.waits.isFull) {
+      this.#attempts--;
+      this.#await('replica');
+    } else {
+      this.#waited = 'gate-failed';
+      this.#excluded = this.#cluster.snapshot.nodes.map((node) => node.name);
+      this.#place(unit);
+    }
+  }
+
+  #onWithheld(unit: Unit, server: ServerConnection, { error, retryOn }: Withheld): void {
     this.#cluster.log.debug(
       { node: server.node, code: error.code, error: error.message },
       'a read is run again after an error that the client does not see',
@@ -471,9 +487,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.pool(node)?.discard(server, reason);
     this.#tenure.leave();
     const wasInTransaction = this.#transaction !== 'idle' || unit.startsTransaction;
-    const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < MAX_ATTEMPTS;
+    const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < rules.MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
-    this.#pins = NO_PINS;
+    this.#pins = rules.NO_PINS;
     this.#transaction = 'idle';
     if (mayRunAgain) {
       this.#excluded = [...this.#excluded, node];
@@ -484,14 +500,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
     // A write of unknown outcome: whatever the primary has from now on must be seen.
     if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     if (hadPins.length > 0) {
-      const error = pinnedStateLost(hadPins, node, reason);
+      const error = rules.pinnedStateLost(hadPins, node, reason);
       this.#endUnit();
-      this.#client.terminate(counted(this.#cluster, error));
+      this.#client.terminate(rules.counted(this.#cluster, error));
       return;
     }
     if (this.#onReplica && forwarded) this.#sight.ranOnReplica(node);
-    const isRolledBack = wasInTransaction && (this.#onReplica || surelyCommitsNothing(unit));
-    this.#fail(unit, lossOf(unit, node, reason, isRolledBack), isRolledBack ? 'failed' : 'idle');
+    const isRolledBack = wasInTransaction && (this.#onReplica || rules.surelyCommitsNothing(unit));
+    this.#fail(unit, rules.lossOf(unit, node, reason, isRolledBack), isRolledBack ? 'failed' : 'idle');
   }
 
   #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
@@ -500,7 +516,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('idle');
     this.#endUnit();
     if (!unit.asksLast) this.#last.lost();
-    this.#client.fail(unit, counted(this.#cluster, error), transaction);
+    this.#client.fail(unit, rules.counted(this.#cluster, error), transaction);
     if (this.#phase === 'idle') this.#client.next();
   }
 
@@ -522,26 +538,46 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const now = monotonicMs();
     if (this.#heldSinceMs === 0) {
       this.#heldSinceMs = now;
-      this.#cluster.counters.holds[holdReason(this.#decision)]++;
+      this.#cluster.counters.holds[rules.holdReason(this.#decision)]++;
     }
     this.#transition('held');
     if (now - this.#heldSinceMs >= this.#cluster.holdMs) this.expired();
     else this.#cluster.hold.add(this, this.#heldSinceMs + this.#cluster.holdMs);
   }
 
+  /** A read that may find a replica soon. */
+  #await(what: 'position' | 'replica'): void {
+    if (this.#waited === null) this.#cluster.counters.holds['watermark-pending']++;
+    this.#waited = what;
+    this.#heldSinceMs = 0;
+    this.#transition('held');
+    const afterMs = what === 'position' ? this.#sight.awaitedMs : null;
+    this.#cluster.waits.add(this, { afterMs, deadlineMs: this.#sight.deadlineMs(what) });
+    if (afterMs !== null) this.#cluster.awaitPosition(afterMs);
+  }
+
   /** A new snapshot: try again. */
   resume(): void {
     if (this.#phase !== 'held') return;
+    if (this.#heldSinceMs === 0) {
+      this.#place(this.#unit!);
+      return;
+    }
     this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
-    this.#excluded = NO_NODES;
+    this.#excluded = rules.NO_NODES;
     this.#place(this.#unit!);
   }
 
   expired(): void {
     if (this.#phase !== 'held' || this.#unit === null) return;
+    if (this.#heldSinceMs === 0) {
+      this.#waited = 'in vain';
+      this.#place(this.#unit);
+      return;
+    }
     this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
     const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
-    this.#fail(this.#unit, heldTooLong(this.#cluster, waitedMs, holdReason(this.#decision)), 'idle');
+    this.#fail(this.#unit, rules.heldTooLong(this.#cluster, waitedMs, rules.holdReason(this.#decision)), 'idle');
   }
 
   pin(reason: PinReason): void {
@@ -551,7 +587,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   unpin(reason: PinReason | 'all'): void {
-    this.#pins = without(this.#pins, reason);
+    this.#pins = rules.without(this.#pins, reason);
   }
 
   answeredLocally(): void {
@@ -585,16 +621,18 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.reportFailure(server.node, new Error(reason));
     if (this.#phase === 'closed') return;
     const hadPins = [...this.#pins];
-    this.#pins = NO_PINS;
+    this.#pins = rules.NO_PINS;
     const lostTransaction = this.#transaction !== 'idle';
     this.#transaction = 'idle';
     // A write of unknown outcome: whatever the primary has from now on must be seen.
     if (!this.#onReplica) this.#sight.ranOnPrimary(false);
     if (hadPins.length > 0) {
-      this.#client.terminate(counted(this.#cluster, pinnedStateLost(hadPins, server.node, reason)));
+      this.#client.terminate(
+        rules.counted(this.#cluster, rules.pinnedStateLost(hadPins, server.node, reason)),
+      );
     } else if (lostTransaction) {
       const error = new ProxyError('transaction-lost', { node: server.node, detail: reason });
-      this.#client.transactionLost(counted(this.#cluster, error));
+      this.#client.transactionLost(rules.counted(this.#cluster, error));
     }
   }
 
@@ -616,7 +654,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#tenure.abandonShared(this.#client);
       return;
     }
-    // An autocommitted write is left to end as it would have without us; anything else is stopped.
+    // An autocommitted write is left to end as it would have rules.without us; anything else is stopped.
     const unit = this.#unit!;
     const isInside = this.#transaction !== 'idle' || unit.startsTransaction;
     const isWrite = !isInside && !unit.open && !isReplicaRead(unit.statement);
@@ -628,6 +666,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#waitingFor !== null) this.#cluster.pool(this.#waitingFor)?.withdraw(this);
     this.#waitingFor = null;
     this.#cluster.hold.remove(this);
+    this.#cluster.waits.remove(this);
   }
 
   #transition(to: Phase): void {

@@ -111,5 +111,6 @@ export function freshSession(runtime: Pick<ClusterFacts, 'settings'>): SessionVi
     lastReplica: null,
     moveFloor: null,
     excluded: [],
+    effort: null,
   };
 }

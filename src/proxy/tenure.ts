@@ -72,6 +72,19 @@ export class Tenure {
     pool.release(server);
   }
 
+  /** What runs on it is of no interest any more, and is cancelled only if it runs for long. True: a cancel is on its way. */
+  setAside(server: ServerConnection): boolean {
+    const cancelling = this.#cancelling;
+    const wasShared = this.#isShared;
+    this.leave();
+    const pool = this.#cluster.pool(server.node);
+    if (wasShared) return false;
+    if (pool === null) server.close('its node is no longer configured');
+    else if (cancelling === null) pool.setAside(server);
+    else void cancelling.finally(() => discard(pool, server, 'a cancel was sent to it'));
+    return cancelling !== null;
+  }
+
   giveBackAfterClient(server: ServerConnection, isPinned: boolean): void {
     if (this.#server !== server) return;
     const isDirty = isPinned || !server.reusable || this.#cancelling !== null;

@@ -5,6 +5,7 @@ import type { Position, PositionFunctions } from '../protocol/position.js';
 import type { StatementClass } from '../sql/statement.js';
 import type { ReadReason } from '../telemetry/counters.js';
 import type { Balancer } from './balance.js';
+import { type Effort, type GateAsked, recourse } from './gating.js';
 import { type NodeMode, takesUnits } from './node-mode.js';
 import type { Fallback, Target } from './policy.js';
 
@@ -28,7 +29,7 @@ export interface RoutingSnapshot {
   readonly nodes: readonly RoutingNode[];
 }
 
-export const LEVELS = ['eventual', 'session', 'primary'] as const;
+export const LEVELS = ['eventual', 'bounded', 'session', 'strong', 'primary'] as const;
 export type ConsistencyLevel = (typeof LEVELS)[number];
 
 /** What a decision needs of a session. */
@@ -49,6 +50,8 @@ export interface SessionView {
   readonly moveFloor: Position | 'unknown' | null;
   /** Nodes that have already failed this unit. */
   readonly excluded: readonly string[];
+  /** What is done when no replica is known to be fresh enough; null: nothing. */
+  readonly effort: Effort | null;
 }
 
 /** Why a unit went where it went: for a read the label of its metric, else what it is. */
@@ -60,7 +63,11 @@ export type Decision =
       readonly node: string;
       readonly onReplica: boolean;
       readonly reason: RouteReason;
+      /** Null: what is known of the node is enough. */
+      readonly gate: GateAsked | null;
     }
+  /** A read that may find a replica soon. */
+  | { readonly kind: 'wait'; readonly for: 'position' | 'replica' }
   /** No node may take it now; it waits for another snapshot. */
   | { readonly kind: 'hold'; readonly reason: RouteReason };
 
@@ -101,7 +108,8 @@ export function passedOver(
   if (node.errant) return ERRANT;
   if (session.excluded.includes(node.name)) return FAILED_ALREADY;
   if (node.lagMs === null) return LAG_UNKNOWN;
-  if (node.lagMs > session.maxLagMs)
+  // Where the bound is what matters, it is a position that tells, and exactly.
+  if (node.lagMs > session.maxLagMs && session.consistency !== 'bounded')
     return {
       label: 'replicas-lag',
       why: `lags ${Math.round(node.lagMs)} ms, more than ${session.maxLagMs} ms`,
@@ -171,7 +179,7 @@ export function decide(
   statement: StatementClass,
   session: SessionView,
   snapshot: RoutingSnapshot,
-  positions: Pick<PositionFunctions, 'covers'>,
+  positions: Pick<PositionFunctions, 'covers' | 'related' | 'union'>,
   balancer: Pick<Balancer, 'choose'>,
 ): Decision {
   if (!isReplicaRead(statement)) {
@@ -179,7 +187,13 @@ export function decide(
     // What only sets session state touches no data: any node will do while there is no primary.
     const standIn = primaryForUnits(snapshot) ?? snapshot.nodes.find(isUsable)?.name;
     if (standIn === undefined) return { kind: 'hold', reason: 'no-primary' };
-    return { kind: 'node', node: standIn, onReplica: standIn !== snapshot.primary, reason: 'session-state' };
+    return {
+      kind: 'node',
+      node: standIn,
+      onReplica: standIn !== snapshot.primary,
+      reason: 'session-state',
+      gate: null,
+    };
   }
   if (asksForPrimary(session, snapshot)) return toPrimary(snapshot, 'primary-asked');
 
@@ -191,12 +205,16 @@ export function decide(
     else if (over.label !== 'no-replica') fallback = over.label;
   }
   if (eligible.length === 0) {
+    const other = recourse(snapshot.nodes, session, positions, balancer, passedOver);
+    if (other?.kind === 'wait') return other;
+    if (other?.kind === 'gate')
+      return { kind: 'node', node: other.node, onReplica: true, reason: 'fresh-by-gate', gate: other.gate };
     if (session.target === null) return toPrimary(snapshot, fallback);
     if (session.fallback === 'hold') return { kind: 'hold', reason: 'no-target' };
     return toPrimary(snapshot, 'target-unavailable');
   }
   const reason = session.watermark === null ? 'no-watermark' : 'fresh-by-probe';
-  return { kind: 'node', node: balancer.choose(eligible).name, onReplica: true, reason };
+  return { kind: 'node', node: balancer.choose(eligible).name, onReplica: true, reason, gate: null };
 }
 
 /** While there is no primary: a node that follows it. */
@@ -207,7 +225,7 @@ export function isUsable(node: RoutingNode): boolean {
 function toPrimary(snapshot: RoutingSnapshot, reason: RouteReason): Decision {
   const primary = primaryForUnits(snapshot);
   if (primary === null) return { kind: 'hold', reason: 'no-primary' };
-  return { kind: 'node', node: primary, onReplica: false, reason };
+  return { kind: 'node', node: primary, onReplica: false, reason, gate: null };
 }
 
 /** Null: there is none, or its mode keeps units away from it. */

@@ -17,7 +17,10 @@ export type RuleLogLevel = 'debug' | 'info' | 'warn';
 
 export interface UnitPolicy {
   readonly consistency: ConsistencyLevel;
+  /** Of level `bounded` the bound. */
   readonly maxLagMs: number;
+  /** What `maxLagMs` is for whoever asks for `bounded` and names no bound. */
+  readonly boundMs: number;
   /** How long a read waits for a replica to be fresh enough. */
   readonly waitMs: number;
   readonly splitReads: boolean;
@@ -73,14 +76,16 @@ export const TO_REPLICA: Target = Object.freeze({ kind: 'replica' });
 export interface ClusterPolicy {
   readonly consistency: ConsistencyLevel;
   readonly maxLagMs: number;
+  readonly boundMs: number;
   readonly waitMs: number;
   readonly splitReads: boolean;
 }
 
-export function clusterPolicy({ consistency, maxLagMs, waitMs, splitReads }: ClusterPolicy): UnitPolicy {
+export function clusterPolicy({ consistency, maxLagMs, boundMs, waitMs, splitReads }: ClusterPolicy): UnitPolicy {
   return {
     consistency,
-    maxLagMs,
+    maxLagMs: consistency === 'bounded' ? boundMs : maxLagMs,
+    boundMs,
     waitMs,
     splitReads,
     target: null,
@@ -106,10 +111,11 @@ export function overlay(policy: UnitPolicy, layer: PolicyLayer): UnitPolicy {
   if (layer.consistency === 'primary' && target !== null) target = TO_PRIMARY;
   else if (consistency === 'primary' && layer.target !== null && layer.target.kind !== 'primary')
     consistency = 'session';
+  const becomesBounded = consistency === 'bounded' && policy.consistency !== 'bounded';
   return {
     ...policy,
     consistency,
-    maxLagMs: layer.maxLagMs ?? policy.maxLagMs,
+    maxLagMs: layer.maxLagMs ?? (becomesBounded ? policy.boundMs : policy.maxLagMs),
     waitMs: layer.waitMs ?? policy.waitMs,
     target,
     fallback: layer.fallback ?? policy.fallback,

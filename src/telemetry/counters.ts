@@ -11,6 +11,8 @@ export const READ_REASONS = [
   'fresh-by-probe',
   /** Replica: its position query, sent with the read, shows that it is fresh enough. */
   'fresh-by-gate',
+  /** Replica: it waited until one was fresh enough. */
+  'waited',
   /** Replica: the session had no watermark, or the level asks for none. */
   'no-watermark',
   /** Primary: the level, a hint or splitReads says so. */

@@ -204,18 +204,10 @@ const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
   [
     'a level that does not exist',
     minimal({ consistency: { level: 'linearizable' } }),
-    ['clusters[0].consistency.level: expected one of "session", "eventual", "primary", not "linearizable"'],
+    [
+      'clusters[0].consistency.level: expected one of "session", "eventual", "bounded", "strong", "primary", not "linearizable"',
+    ],
   ],
-  ...['bounded', 'strong'].map(
-    (level) =>
-      [
-        `the level ${level}`,
-        minimal({ consistency: { level } }),
-        [
-          `clusters[0].consistency.level: consistency level "${level}" is not built yet; use one of "session", "eventual", "primary"`,
-        ],
-      ] as const,
-  ),
   // Between fields.
   [
     'two clusters of one name',

@@ -56,7 +56,7 @@ test('a listener and one node are enough', async (t) => {
         },
         sharing: { enabled: true, maxConnections: 4, growAtDepth: 16, maxDepth: 256, maxHeadMs: 10 },
         autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
-        consistency: { level: 'session', maxLagMs: 10_000 },
+        consistency: { level: 'session', maxLagMs: 10_000, boundMs: 1_000, gate: true, waitMs: 0 },
         failover: {
           mode: 'off',
           probes: 3,

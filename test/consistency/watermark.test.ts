@@ -11,6 +11,7 @@ interface At extends Position {
 const at = (value: number): At => ({ text: String(value), at: value });
 const positions: PositionFunctions = {
   parse: (text) => at(Number(text)),
+  related: () => true,
   covers: (have, want) => (have as At).at >= (want as At).at,
   union: (a, b) => ((a as At).at >= (b as At).at ? a : b),
   distance: (have, want) => Math.max(0, (want as At).at - (have as At).at),
@@ -120,4 +121,41 @@ test('what an unchecked read on another replica leaves behind is owed', () => {
   assert.equal(watermark.pending, true);
   watermark.settle(samples([101, 8]), 1, 202);
   assert.equal(watermark.known?.text, '8');
+});
+
+test('a write that tells its position leaves nothing owed, and what was owed before stays', () => {
+  const watermark = new Watermark(positions);
+  watermark.settle(none, 1, 1);
+  watermark.wrote(at(7), 50);
+  watermark.settle(none, 1, 60);
+  assert.equal(watermark.pending, false);
+  assert.equal(watermark.known?.text, '7');
+  watermark.ranOnPrimary(100);
+  watermark.wrote(at(9), 110);
+  assert.equal(watermark.pending, true, 'what was seen at 100 may be more than was written');
+  watermark.settle(samples([101, 8]), 1, 120);
+  assert.equal(watermark.pending, false);
+  assert.equal(watermark.known?.text, '9');
+});
+
+test('its age is that of the newest thing in it', () => {
+  const watermark = new Watermark(positions);
+  watermark.settle(none, 1, 1);
+  watermark.wrote(at(7), 50);
+  assert.equal(watermark.sinceMs, 50);
+  watermark.ranOnPrimary(100);
+  assert.equal(watermark.sinceMs, 100, 'what is owed is from then');
+  watermark.settle(samples([101, 7]), 1, 120);
+  assert.equal(watermark.sinceMs, 50, 'nothing had been written meanwhile');
+  watermark.ranOnPrimary(200);
+  watermark.settle(samples([201, 8]), 1, 220);
+  assert.equal(watermark.sinceMs, 200);
+});
+
+test('a position that was told by a primary that has been replaced is dropped', () => {
+  const watermark = new Watermark(positions);
+  watermark.settle(none, 1, 1);
+  watermark.wrote(at(1000), 50);
+  watermark.settle(none, 2, 100);
+  assert.equal(watermark.pending, true);
 });

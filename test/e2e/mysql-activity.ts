@@ -3,10 +3,10 @@
 import type { Row, TestNode } from '../servers/cluster.js';
 import type { Stage } from './stage.js';
 
-/** Statements of the application with `text` in them that run now, on all nodes. */
-export async function running(stage: Stage, text: string): Promise<number> {
+/** Statements of the application with `text` in them that run now, on these nodes. */
+export async function running(stage: Stage, text: string, nodes = stage.cluster.nodes): Promise<number> {
   const found = await Promise.all(
-    stage.cluster.nodes.filter((node) => node.pid !== undefined).map((node) => threads(node)),
+    nodes.filter((node) => node.pid !== undefined).map((node) => threads(node)),
   );
   return found.flat().filter((row) => String(row.info ?? '').includes(text)).length;
 }

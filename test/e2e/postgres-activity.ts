@@ -3,10 +3,10 @@
 import type { Row, TestNode } from '../servers/cluster.js';
 import type { Stage } from './stage.js';
 
-/** Statements with `text` in them that run now, on all nodes. */
-export async function running(stage: Stage, text: string): Promise<number> {
+/** Statements with `text` in them that run now, on these nodes. */
+export async function running(stage: Stage, text: string, nodes = stage.cluster.nodes): Promise<number> {
   const found = await Promise.all(
-    stage.cluster.nodes.filter((node) => node.pid !== undefined).map((node) => backends(node, text)),
+    nodes.filter((node) => node.pid !== undefined).map((node) => backends(node, text)),
   );
   return found.flat().filter((row) => row.state === 'active').length;
 }

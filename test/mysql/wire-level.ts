@@ -173,6 +173,53 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       );
     });
 
+    it('what the proxy tracks is not to be seen: byte by byte as without it', async () => {
+      await f.cluster.waitCaughtUp();
+      const through = await f.raw(NO_EOFS | CAPABILITY.SESSION_TRACK);
+      const direct = await f.raw(NO_EOFS | CAPABILITY.SESSION_TRACK, f.cluster.primary.port);
+      const own = f.kind === 'mysql' ? '@@session_track_gtids, ' : '';
+      // The two have logged in with different collations.
+      for (const raw of [through, direct]) await raw.query('SET NAMES utf8mb4 COLLATE utf8mb4_general_ci');
+      const showing = [
+        `SELECT ${own}@@session_track_schema, @@session_track_system_variables, @@session.session_track_state_change`,
+        "SHOW VARIABLES LIKE 'session_track%'",
+        'SHOW WARNINGS',
+        'UPDATE t SET v = CONCAT(v, 1) WHERE id = 1',
+        'COMMIT',
+      ];
+      const same = async (sql: string) => {
+        const [a, b] = [await through.query(sql), await direct.query(sql)];
+        assert.deepEqual(
+          a.packets.map((packet) => packet.toString('latin1')),
+          b.packets.map((packet) => packet.toString('latin1')),
+          sql,
+        );
+      };
+      for (const sql of showing) await same(sql);
+      for (const raw of [through, direct]) {
+        await raw.query("SET SESSION session_track_system_variables = 'sql_mode'");
+        await raw.query('SET SESSION session_track_state_change = ON');
+      }
+      for (const sql of showing.slice(0, 3)) await same(sql);
+      // A client that asks for the same is told.
+      const sql =
+        f.kind === 'mysql'
+          ? 'session_track_gtids = OWN_GTID'
+          : "session_track_system_variables = 'last_gtid'";
+      const told = [through, direct].map(async (raw) => {
+        await raw.query(`SET SESSION ${sql}`);
+        const { packets } = await raw.query('UPDATE t SET v = CONCAT(v, 2) WHERE id = 2');
+        const { changes } = parseOk(payloadOf(packets[0]!), raw.capabilities);
+        return parseSessionChanges(changes!).map((change) =>
+          change.kind === 'variable' ? change.name : change.kind,
+        );
+      });
+      assert.deepEqual(await told[0], await told[1]);
+      // And the proxy has what it needs again.
+      for (let i = 0; i < 5; i++)
+        await same('UPDATE t SET v = LEFT(CONCAT(v, 3), 5) WHERE id = 3 AND v IS NULL');
+    });
+
     it('odd commands are answered', async () => {
       const raw = await f.raw();
       raw.send(buildCommand(COM.PING));

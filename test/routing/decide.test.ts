@@ -12,7 +12,11 @@ interface At extends Position {
   readonly at: number;
 }
 const at = (value: number): At => ({ text: String(value), at: value });
-const positions = { covers: (have: Position, want: Position) => (have as At).at >= (want as At).at };
+const positions = {
+  covers: (have: Position, want: Position) => (have as At).at >= (want as At).at,
+  related: () => true,
+  union: (a: Position, b: Position) => ((a as At).at >= (b as At).at ? a : b),
+};
 
 const read: StatementClass = { ...emptyStatement, route: 'replica', statements: 1, verb: 'SELECT' };
 const write: StatementClass = { ...read, route: 'primary', verb: 'INSERT' };
@@ -48,6 +52,7 @@ const session: SessionView = {
   lastReplica: null,
   moveFloor: null,
   excluded: [],
+  effort: null,
 };
 const p = node('p', 'primary');
 const primaryOnly = { primary: 'p', nodes: [p] };
@@ -63,6 +68,7 @@ const onNode = (name: string, onReplica: boolean, reason: string) => ({
   node: name,
   onReplica,
   reason,
+  gate: null,
 });
 const hold = { kind: 'hold', reason: 'no-primary' };
 

@@ -61,7 +61,7 @@ export class RemoteMonitoring implements Monitoring {
       samples: this.#resolver,
       onSnapshot: (listener) => void this.#listeners.push(listener),
       reportFailure: (node, error) => this.#report(node, error),
-      requestPosition: (afterMs) => this.#resolver.request(afterMs, () => {}),
+      requestPosition: (afterMs, came) => this.#resolver.request(afterMs, came),
       verifier: (user) =>
         this.#link.ask({ kind: 'verifier', cluster: this.#cluster, user }) as Promise<VerifierAnswer>,
       openOnPrimary: () => openOnPrimary(this.#protocol, this.#config, this.#snapshot),

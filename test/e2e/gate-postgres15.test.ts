@@ -1,0 +1,5 @@
+// The gate on PostgreSQL 15; it owns nothing but the choice of the servers.
+
+import { gateSuite } from './gate-suite.js';
+
+gateSuite('postgres', 15);
