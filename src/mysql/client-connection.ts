@@ -10,6 +10,7 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
+import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
 import { type CommandContext, readCommand } from './commands.js';
@@ -32,16 +33,6 @@ import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
 import { buildErr, buildPlainOk, buildProxyError, type ErrPacket, errFromProxyError } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
-
-/**
- * - `startup`: before the login is complete
- * - `ready`: reads the next command
- * - `waiting`: a unit is with the session
- * - `infile`: the running unit takes a file from the client
- * - `proving`: COM_CHANGE_USER, until the new user is in
- * - `closed`
- */
-type Phase = 'startup' | 'ready' | 'waiting' | 'infile' | 'proving' | 'closed';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;

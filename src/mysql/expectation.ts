@@ -182,6 +182,12 @@ export class ExpectationQueue {
     return this.#queue.find(({ run }) => run !== null)?.run ?? null;
   }
 
+  /** A cancel has been sent: its error is the client's. */
+  cancelled(): void {
+    const { first } = this;
+    if (first !== null) first.cancelled = true;
+  }
+
   /** The connection has ended, perhaps in the middle of a packet: everybody is told. */
   endAll(reason: string, isCut: boolean): void {
     const { head, first } = this;

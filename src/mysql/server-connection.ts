@@ -580,8 +580,7 @@ export class MysqlServerConnection implements ServerConnection {
     const { head } = this.#expectations;
     if (this.closed || head === undefined) return;
     this.#cancelled = true;
-    const { first } = this.#expectations;
-    if (first !== null) first.cancelled = true;
+    this.#expectations.cancelled();
     await this.#kill(this.greeting.connectionId);
   }
 

@@ -1,6 +1,11 @@
 // Which errors of a replica a client need not see, because the same read may succeed elsewhere.
 // It decides about the code alone; that nothing was forwarded and no transaction is open is checked by others.
 
+/** invalid_sql_statement_name: a Bind to a statement that is not there. */
+export const INVALID_STATEMENT_NAME = '26000';
+/** duplicate_prepared_statement: another unit's error has made us believe that it is not there (a skipped Close). */
+export const DUPLICATE_STATEMENT = '42P05';
+
 /** `elsewhere`: another replica or the primary; `primary`: the primary only; null: it is the client's. */
 export function retryOf(code: string, message: string): 'elsewhere' | 'primary' | null {
   switch (code) {

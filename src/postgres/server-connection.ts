@@ -14,7 +14,7 @@ import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectati
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
-import { isStalePlan, retryOf } from './replica-errors.js';
+import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
 import { TrackedState } from './tracked-state.js';
 import {
@@ -34,10 +34,6 @@ import { buildCancelRequest } from './wire/startup.js';
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
-/** invalid_sql_statement_name: a Bind to a statement that is not there. */
-const INVALID_STATEMENT_NAME = '26000';
-/** duplicate_prepared_statement: another unit's error has made us believe that it is not there (a skipped Close). */
-const DUPLICATE_STATEMENT = '42P05';
 /** query_canceled: also what a client is told of a deadline, in other words. */
 const QUERY_CANCELED = '57014';
 const CANCEL_TIMEOUT_MS = 5000;
@@ -477,9 +473,8 @@ export class PostgresServerConnection implements ServerConnection {
     // However slowly this client reads what has been handed over: the next run may be another's.
     this.resumeReading();
     const { error, replyBytes, rows, tag } = head;
-    const transaction = this.#transaction;
-    const told = { position: null, returnedRows: true, gatedAt: run.gate?.query.have ?? null };
-    run.done({ kind: 'answered', transaction, error, ...told, serviceMs, replyBytes, rows }, tag);
+    const told = { error, position: null, returnedRows: true, gatedAt: run.gate?.query.have ?? null };
+    run.done({ kind: 'answered', transaction: this.#transaction, ...told, serviceMs, replyBytes, rows }, tag);
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------

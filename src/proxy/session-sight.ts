@@ -3,11 +3,12 @@
 
 import { Watermark } from '../consistency/watermark.js';
 import { monotonicMs } from '../lib/clock.js';
-import type { Position } from '../protocol/position.js';
-import type { RoutingNode, SessionView } from '../routing/decide.js';
+import type { Answered, Unit } from '../protocol/unit.js';
+import { isReplicaRead, type RoutingNode, type SessionView } from '../routing/decide.js';
 import type { Effort } from '../routing/gating.js';
 import type { UnitPolicy } from '../routing/policy.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+import { shownByPrimary } from './session-rules.js';
 
 const NO_NODES: readonly string[] = [];
 /** An answer to a position query that takes longer is not worth waiting for, where the primary can be read instead. */
@@ -158,18 +159,22 @@ export class SessionSight {
     return seen;
   }
 
-  /** It reads outside transactions. */
-  splits(): void {
-    this.#splits = true;
+  /** A unit has been answered. `replica`: where; null: on the primary. */
+  used(unit: Unit, outcome: Answered, replica: string | null, wasInTransaction: boolean): void {
+    const inTransaction = outcome.transaction !== 'idle';
+    if (!inTransaction && isReplicaRead(unit.statement)) this.#splits = true;
+    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
+    if (replica !== null) {
+      this.ranOnReplica(replica);
+      return;
+    }
+    const shown = shownByPrimary(unit, outcome, wasInTransaction);
+    if (shown === 'own-write') this.#watermark.wrote(outcome.position!, monotonicMs());
+    else if (shown === 'anything') this.ranOnPrimary(inTransaction);
   }
 
   ranOnReplica(node: string): void {
     this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), this.#isChecked);
-  }
-
-  /** A write of its own whose position was told with its reply: nothing has to be asked. */
-  wrote(position: Position): void {
-    this.#watermark.wrote(position, monotonicMs());
   }
 
   /** `inTransaction`: the next units go to the same place anyway, so nothing is asked yet. */

@@ -216,12 +216,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const decision = this.#cluster.decide(read.statement, view, shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
-    if (decision.kind === 'wait') {
-      this.#await(decision.for);
-      return;
-    }
-    if (decision.kind === 'hold') {
-      this.#hold();
+    if (decision.kind !== 'node') {
+      if (decision.kind === 'wait') this.#await(decision.for);
+      else this.#hold();
       return;
     }
     const previous = unit.statement.route === 'last' ? this.#last.takeBack(this.#cluster, this) : null;
@@ -427,7 +424,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     // A statement that failed by itself outside a transaction has left nothing behind.
     const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
     if (pin !== null && !leftNothing) this.pin(pin);
-    this.#noteUse(unit, server, outcome, wasInTransaction);
+    this.#sight.used(unit, outcome, this.#onReplica ? server.node : null, wasInTransaction);
     if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;
     if (this.#sawDdl && transaction === 'idle') {
       this.#sawDdl = false;
@@ -437,20 +434,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#last.ran(unit, isFree && unit.shareable);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#finish();
-  }
-
-  /** What the session has now seen, and where. */
-  #noteUse(unit: Unit, server: ServerConnection, outcome: Answered, wasInTransaction: boolean): void {
-    const inTransaction = this.#transaction !== 'idle';
-    if (!inTransaction && isReplicaRead(unit.statement)) this.#sight.splits();
-    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
-    if (this.#onReplica) {
-      this.#sight.ranOnReplica(server.node);
-      return;
-    }
-    const shown = rules.shownByPrimary(unit, outcome, wasInTransaction);
-    if (shown === 'own-write') this.#sight.wrote(outcome.position!);
-    else if (shown === 'anything') this.#sight.ranOnPrimary(inTransaction);
   }
 
   /** The replica had not what the session needs: the read waits for one that has, or goes to the primary. */
@@ -559,11 +542,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** A new snapshot: try again. */
   resume(): void {
     if (this.#phase !== 'held') return;
-    if (this.#heldSinceMs === 0) {
-      this.#place(this.#unit!);
-      return;
-    }
-    this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
+    if (this.#heldSinceMs > 0) this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
     this.#excluded = rules.NO_NODES;
     this.#place(this.#unit!);
   }
