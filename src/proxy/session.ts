@@ -75,7 +75,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #sawDdl = false;
 
   /** `address`: of the client. */
-  constructor(cluster: ClusterRuntime, listener: rules.SessionListener, client: ClientConnection, address: string) {
+  constructor(
+    cluster: ClusterRuntime,
+    listener: rules.SessionListener,
+    client: ClientConnection,
+    address: string,
+  ) {
     this.#cluster = cluster;
     this.#listener = listener;
     this.#client = client;
@@ -556,7 +561,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
     const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
-    this.#fail(this.#unit, rules.heldTooLong(this.#cluster, waitedMs, rules.holdReason(this.#decision)), 'idle');
+    this.#fail(
+      this.#unit,
+      rules.heldTooLong(this.#cluster, waitedMs, rules.holdReason(this.#decision)),
+      'idle',
+    );
   }
 
   pin(reason: PinReason): void {

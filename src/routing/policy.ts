@@ -81,7 +81,13 @@ export interface ClusterPolicy {
   readonly splitReads: boolean;
 }
 
-export function clusterPolicy({ consistency, maxLagMs, boundMs, waitMs, splitReads }: ClusterPolicy): UnitPolicy {
+export function clusterPolicy({
+  consistency,
+  maxLagMs,
+  boundMs,
+  waitMs,
+  splitReads,
+}: ClusterPolicy): UnitPolicy {
   return {
     consistency,
     maxLagMs: consistency === 'bounded' ? boundMs : maxLagMs,

@@ -23,7 +23,17 @@ const positions = {
 };
 const read: StatementClass = { ...emptyStatement, route: 'replica', statements: 1, verb: 'SELECT' };
 const node = (name: string, role: RoutingNode['role'], changes: Partial<RoutingNode> = {}): RoutingNode => ({
-  ...{ name, role, health: 'up', mode: 'online', applied: at(10), lagMs: 0, weight: 1, tags: {}, errant: false },
+  ...{
+    name,
+    role,
+    health: 'up',
+    mode: 'online',
+    applied: at(10),
+    lagMs: 0,
+    weight: 1,
+    tags: {},
+    errant: false,
+  },
   ...changes,
 });
 const effort: Effort = {

@@ -20,7 +20,13 @@ const scope: HintScope = {
     { name: 'b', tags: { zone: 'x' } },
   ],
 };
-const base = clusterPolicy({ consistency: 'session', maxLagMs: 10_000, boundMs: 1_000, waitMs: 0, splitReads: true });
+const base = clusterPolicy({
+  consistency: 'session',
+  maxLagMs: 10_000,
+  boundMs: 1_000,
+  waitMs: 0,
+  splitReads: true,
+});
 const primary = { kind: 'primary' } as const;
 const replica = { kind: 'replica' } as const;
 
@@ -153,7 +159,13 @@ test('policy: nothing said makes nothing, and what is said is made once', () => 
 });
 
 test('policy: whether reads are split is for the cluster to say', () => {
-  const whole = clusterPolicy({ consistency: 'session', maxLagMs: 1, boundMs: 1_000, waitMs: 0, splitReads: false });
+  const whole = clusterPolicy({
+    consistency: 'session',
+    maxLagMs: 1,
+    boundMs: 1_000,
+    waitMs: 0,
+    splitReads: false,
+  });
   for (const [comment] of CASES) {
     const { layer } = readHint(parseHint(comment)!, scope);
     assert.equal(overlay(whole, layer).splitReads, false);
