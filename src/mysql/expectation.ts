@@ -12,6 +12,8 @@ import type { Run } from './run.js';
 import { PacketReader } from './wire/bytes.js';
 import type { PrepareOk } from './wire/result-set.js';
 
+export const GONE = 'the server connection is gone';
+
 /** An error of the node, with what a client would need to be told of it. */
 export interface MysqlServerError extends ServerError {
   readonly sqlState: string;

@@ -1,6 +1,8 @@
 // Which errors of a replica a client need not see, because the same read may succeed elsewhere.
 // It decides about the number alone; that nothing was forwarded and no transaction is open is checked by others.
 
+export const ER_QUERY_INTERRUPTED = 1317;
+
 /** `elsewhere`: another replica or the primary; `primary`: the primary only; null: it is the client's. */
 export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
   switch (errno) {
@@ -13,7 +15,7 @@ export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
     case 1049: // ER_BAD_DB_ERROR
       return 'primary';
     case 1053: // ER_SERVER_SHUTDOWN
-    case 1317: // ER_QUERY_INTERRUPTED, by somebody else: whoever is cancelled himself is not asked here
+    case ER_QUERY_INTERRUPTED: // by somebody else: whoever is cancelled himself is not asked here
     case 1927: // MariaDB ER_CONNECTION_KILLED
     case 2006:
     case 2013:

@@ -12,6 +12,7 @@ import {
   changedRowsOf,
   Expectation,
   ExpectationQueue,
+  GONE,
   insertIdOf,
   lostError,
   type MysqlServerError,
@@ -22,7 +23,7 @@ import {
 } from './expectation.js';
 import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
-import { retryOf } from './replica-errors.js';
+import { ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
 import { learnChanges, stateFrame } from './state-changes.js';
@@ -37,7 +38,6 @@ import { buildErr, buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, S
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
-const ER_QUERY_INTERRUPTED = 1317;
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
 const COM_PING_PACKET = buildCommand(COM.PING);
 let nextId = 1;
@@ -599,5 +599,3 @@ export class MysqlServerConnection implements ServerConnection {
     onClosed?.(reason);
   }
 }
-
-const GONE = 'the server connection is gone';

@@ -2,13 +2,13 @@
 // It knows neither pool nor session; every end carries a reason.
 
 import type { Socket } from 'node:net';
-import { connect as connectSocket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
+import { requestCancel } from './cancel-request.js';
 import type { Established } from './established.js';
 import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectation.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
@@ -30,13 +30,11 @@ import {
 import { proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
-import { buildCancelRequest } from './wire/startup.js';
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
 /** query_canceled: also what a client is told of a deadline, in other words. */
 const QUERY_CANCELED = '57014';
-const CANCEL_TIMEOUT_MS = 5000;
 let nextId = 1;
 
 export class PostgresServerConnection implements ServerConnection {
@@ -568,15 +566,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#cancelled = true;
     const key = this.#backendKey;
     if (key === null || this.closed) return Promise.resolve();
-    return new Promise((resolve) => {
-      const socket = connectSocket({ host: this.#host, port: this.#port });
-      // The node closes this connection when the signal has been sent: then nothing is on its way any more.
-      socket.on('connect', () => socket.write(buildCancelRequest(key.processId, key.secretKey)));
-      socket.on('data', () => {});
-      socket.on('error', () => resolve());
-      socket.on('close', () => resolve());
-      socket.setTimeout(CANCEL_TIMEOUT_MS, () => socket.destroy());
-    });
+    return requestCancel({ host: this.#host, port: this.#port }, key);
   }
 
   close(reason: string): void {

@@ -2,7 +2,6 @@
 // It knows no bytes and no protocol; the client connection reads and writes, this decides, waits, runs again and gives back.
 
 import { assert } from '../lib/assert.js';
-import { monotonicMs } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
 import type { PoolWaiter } from '../pool/node-pool.js';
 import type {
@@ -37,7 +36,7 @@ import { SessionPolicy } from './session-policy.js';
 import * as rules from './session-rules.js';
 import { SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
-import { bookAnswered, bookFailed, type Delays, delayed } from './unit-account.js';
+import { UnitDelay } from './unit-delay.js';
 
 export class Session implements SessionHost, PoolWaiter, Held {
   readonly #cluster: ClusterRuntime;
@@ -63,10 +62,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #decision: Decision | null = null;
   #attempts = 0;
   #excluded: readonly string[] = rules.NO_NODES;
-  #heldSinceMs = 0;
-  #submittedMs = 0;
-  #delays: Delays | null = null;
-  #waited: rules.Waited = null;
+  readonly #delay: UnitDelay;
   /** The node of which a server connection is awaited. */
   #waitingFor: string | null = null;
   /** The promotions rules.counted when the unit was given its place. */
@@ -88,6 +84,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#sight = new SessionSight(cluster);
     this.#policies = new SessionPolicy(cluster, listener, address, this);
     this.#tenure = new Tenure(cluster);
+    this.#delay = new UnitDelay(cluster);
     cluster.sessions.add(this);
   }
 
@@ -177,10 +174,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#policies.begin(unit);
     this.#attempts = 0;
     this.#excluded = rules.NO_NODES;
-    this.#heldSinceMs = 0;
-    this.#submittedMs = monotonicMs();
-    this.#delays = null;
-    this.#waited = null;
+    this.#delay.begin();
     this.#sight.arrived();
     const { denial } = this.#policies;
     if (denial === null) this.#place(unit);
@@ -216,8 +210,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const shares = this.#mayShare(unit);
     const read = this.#last.repeatedFor(unit) ?? unit;
     const mayGate = read === unit && rules.isRepeatable(unit) && this.#attempts + 1 < rules.MAX_ATTEMPTS;
-    const mayWait = this.#waited !== 'in vain' && !this.#cluster.waits.isFull;
-    const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, mayWait);
+    const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, this.#delay.mayWait);
     const decision = this.#cluster.decide(read.statement, view, shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
@@ -359,7 +352,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('running');
     this.#attempts++;
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
-    rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#waited);
+    rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#delay.waited);
     if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);
     this.#running = this.#options(unit, null, ownDecision);
     this.#client.execute(unit, server, this.#running, (outcome) => this.#onOutcome(unit, server, outcome));
@@ -394,14 +387,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     );
     switch (outcome.kind) {
       case 'answered':
-        bookAnswered(
-          this.#cluster,
-          unit,
-          { node: server.node, onReplica: this.#onReplica, submittedMs: this.#submittedMs },
-          this.#delays,
-          outcome,
-        );
-        rules.noteGate(this.#cluster, this.#decision, outcome.gatedAt, true, this.#waited);
+        this.#delay.answered(unit, server.node, this.#onReplica, outcome);
+        rules.noteGate(this.#cluster, this.#decision, outcome.gatedAt, true, this.#delay.waited);
         this.#onAnswered(unit, server, outcome);
         return;
       case 'refused':
@@ -443,13 +430,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** The replica had not what the session needs: the read waits for one that has, or goes to the primary. */
   #onRefused(unit: Unit, server: ServerConnection, have: Position | null): void {
-    rules.noteGate(this.#cluster, this.#decision, have, false, this.#waited);
+    rules.noteGate(this.#cluster, this.#decision, have, false, this.#delay.waited);
     if (this.#tenure.setAside(server)) this.#fail(unit, new ProxyError('cancelled'), 'idle');
     else if (this.#sight.mayAwaitReplica && !this.#cluster.waits.isFull) {
       this.#attempts--;
       this.#await('replica');
     } else {
-      this.#waited = 'gate-failed';
+      this.#delay.waited = 'gate-failed';
       this.#excluded = this.#cluster.snapshot.nodes.map((node) => node.name);
       this.#place(unit);
     }
@@ -500,7 +487,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
     const transaction = unit.startsTransaction && error.code !== 'outcome-unknown' ? 'failed' : state;
-    bookFailed(this.#cluster, unit, this.#submittedMs, this.#delays, this.#phase);
+    this.#delay.failed(unit, this.#phase);
     this.#transition('idle');
     this.#endUnit();
     if (!unit.asksLast) this.#last.lost();
@@ -523,49 +510,29 @@ export class Session implements SessionHost, PoolWaiter, Held {
   // --- holding ----------------------------------------------------------------------------------------------
 
   #hold(): void {
-    const now = monotonicMs();
-    if (this.#heldSinceMs === 0) {
-      this.#heldSinceMs = now;
-      this.#cluster.counters.holds[rules.holdReason(this.#decision)]++;
-    }
     this.#transition('held');
-    if (now - this.#heldSinceMs >= this.#cluster.holdMs) this.expired();
-    else this.#cluster.hold.add(this, this.#heldSinceMs + this.#cluster.holdMs);
+    this.#delay.hold(this, this.#decision);
   }
 
   /** A read that may find a replica soon. */
   #await(what: 'position' | 'replica'): void {
-    if (this.#waited === null) this.#cluster.counters.holds['watermark-pending']++;
-    this.#waited = what;
-    this.#heldSinceMs = 0;
     this.#transition('held');
-    const afterMs = what === 'position' ? this.#sight.awaitedMs : null;
-    this.#cluster.waits.add(this, { afterMs, deadlineMs: this.#sight.deadlineMs(what) });
-    if (afterMs !== null) this.#cluster.awaitPosition(afterMs);
+    this.#delay.await(this, what, this.#sight);
   }
 
   /** A new snapshot: try again. */
   resume(): void {
     if (this.#phase !== 'held') return;
-    if (this.#heldSinceMs > 0) this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
+    this.#delay.resumed();
     this.#excluded = rules.NO_NODES;
     this.#place(this.#unit!);
   }
 
   expired(): void {
     if (this.#phase !== 'held' || this.#unit === null) return;
-    if (this.#heldSinceMs === 0) {
-      this.#waited = 'in vain';
-      this.#place(this.#unit);
-      return;
-    }
-    this.#cluster.counters.holdMs += monotonicMs() - this.#heldSinceMs;
-    const waitedMs = Math.round(monotonicMs() - this.#heldSinceMs);
-    this.#fail(
-      this.#unit,
-      rules.heldTooLong(this.#cluster, waitedMs, rules.holdReason(this.#decision)),
-      'idle',
-    );
+    const error = this.#delay.expired(this.#decision);
+    if (error === null) this.#place(this.#unit);
+    else this.#fail(this.#unit, error, 'idle');
   }
 
   pin(reason: PinReason): void {
@@ -642,7 +609,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#tenure.abandonShared(this.#client);
       return;
     }
-    // An autocommitted write is left to end as it would have rules.without us; anything else is stopped.
+    // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
     const isInside = this.#transaction !== 'idle' || unit.startsTransaction;
     const isWrite = !isInside && !unit.open && !isReplicaRead(unit.statement);
@@ -653,14 +620,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #withdraw(): void {
     if (this.#waitingFor !== null) this.#cluster.pool(this.#waitingFor)?.withdraw(this);
     this.#waitingFor = null;
-    this.#cluster.hold.remove(this);
-    this.#cluster.waits.remove(this);
+    this.#delay.withdraw(this);
   }
 
   #transition(to: Phase): void {
     assert(mayMove(this.#phase, to), `a session cannot go from ${this.#phase} to ${to}`);
-    const isDelay = to === 'waiting' || to === 'held';
-    if (isDelay || this.#delays !== null) this.#delays = delayed(this.#delays, this.#phase, to);
+    this.#delay.moves(this.#phase, to);
     this.#phase = to;
   }
 }

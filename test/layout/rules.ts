@@ -64,6 +64,11 @@ const CLOCKS: readonly (readonly [RegExp, string])[] = [
 ];
 
 const MAX_LINES = 600;
+/** Longer ones, each with its reason. */
+const LONGER: ReadonlyMap<string, number> = new Map([
+  // The life of one unit, in order; what it waits for, holds, has seen and may do are files of their own.
+  ['src/proxy/session.ts', 700],
+]);
 
 export interface Violation {
   readonly rule: string;
@@ -127,7 +132,8 @@ function fileRules(source: Source): Violation[] {
     found.push({ rule, path: source.path, line, message });
   const lines = source.text.split('\n');
   const count = lines.at(-1) === '' ? lines.length - 1 : lines.length;
-  if (count > MAX_LINES) report('size', MAX_LINES + 1, `${count} lines; the limit is ${MAX_LINES}`);
+  const limit = LONGER.get(source.path) ?? MAX_LINES;
+  if (count > limit) report('size', limit + 1, `${count} lines; the limit is ${limit}`);
 
   const first = lines[0]?.startsWith('#!') ? 1 : 0;
   let last = first;
