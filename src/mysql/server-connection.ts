@@ -39,7 +39,6 @@ import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
-const COM_PING_PACKET = buildCommand(COM.PING);
 let nextId = 1;
 
 export class MysqlServerConnection implements ServerConnection {
@@ -498,7 +497,7 @@ export class MysqlServerConnection implements ServerConnection {
     if (head.error !== null && run.verifyAfterError) {
       // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not.
       open++;
-      this.own(COM_PING_PACKET, 'results', settle);
+      this.own(buildCommand(COM.PING), 'results', settle);
     }
     settle();
   }
