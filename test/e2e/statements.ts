@@ -48,8 +48,8 @@ async function countTest(t: TestContext, stage: Stage): Promise<void> {
     );
     assert.equal(rows.length, i % 2 === 0 ? 1 : 2);
   }
-  await client.query("INSERT INTO notes VALUES (500, 'a'), (501, 'b'), (502, 'c')");
-  await client.query("UPDATE notes SET note = 'd' WHERE id >= 500 AND id <= 502");
+  await client.query("INSERT INTO notes VALUES (5500, 'a'), (5501, 'b'), (5502, 'c')");
+  await client.query("UPDATE notes SET note = 'd' WHERE id >= 5500 AND id <= 5502");
   for (let i = 0; i < 3; i++) await client.query(`SELECT id FROM nowhere WHERE id = ${i}`).catch(() => {});
   for (let i = 1; i <= 4; i++) await client.execute('SELECT name FROM items WHERE id = ?', [i]);
   await client.query('SELECT pause(0.2) AS one');
@@ -84,7 +84,7 @@ async function countTest(t: TestContext, stage: Stage): Promise<void> {
   await one!.query('BEGIN');
   // PostgreSQL: a transaction takes its server connection with its first statement.
   await one!.query('SELECT id FROM items WHERE id = 1');
-  const waits = two!.query("UPDATE notes SET note = 'e' WHERE id = 500");
+  const waits = two!.query("UPDATE notes SET note = 'e' WHERE id = 5500");
   await one!.query('SELECT pause(0.3) AS one');
   await one!.query('COMMIT');
   await waits;

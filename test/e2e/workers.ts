@@ -91,7 +91,7 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
       const [here, there] = [0, 1].map((worker) => clients.find((client) => client.worker === worker)!);
       const define = (volatility: string) =>
         here!.query(
-          `CREATE OR REPLACE FUNCTION where_am_i() RETURNS int ${volatility} LANGUAGE sql AS 'SELECT inet_server_port()'`,
+          `CREATE OR REPLACE FUNCTION where_am_i() RETURNS int ${volatility} LANGUAGE sql AS $$SELECT current_setting('port')::int$$`,
         );
       const place = async () =>
         stage.nodeAt((await there!.query('SELECT where_am_i() AS port'))[0]?.port) === cluster.primary.name;
@@ -385,13 +385,18 @@ async function frozenWorker(t: TestContext, stage: Stage, primary: string): Prom
   await nodes.find(({ name }) => name === primary)!.kill('SIGKILL');
   const mine = clients.filter(({ worker }) => worker === 0);
   for (const client of mine) await client.query(`INSERT INTO ledger VALUES (300, ${client.id})`);
+  await until('the promotion is told', () => promotionIn(front.server.log()) >= 0);
   const log = front.server.log();
   const killed = log.findIndex(({ msg }) => msg === 'a worker does not follow a change of roles: killed');
-  const promoted = log.findIndex(({ msg, epoch }) => msg === 'cluster is normal' && epoch === 2);
+  const promoted = promotionIn(log);
   assert.ok(killed >= 0 && killed < promoted, `killed: line ${killed}, promoted: line ${promoted}`);
   assert.ok(!isAlive(pid));
   await front.allRun();
   for (const client of mine) assert.equal(client.broken(), false);
+}
+
+function promotionIn(log: readonly { msg?: unknown; epoch?: unknown }[]): number {
+  return log.findIndex(({ msg, epoch }) => msg === 'cluster is normal' && epoch === 2);
 }
 
 async function ledgerOf(node: TestNode): Promise<Set<string>> {
