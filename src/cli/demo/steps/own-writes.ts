@@ -39,9 +39,7 @@ export const ownWrites: Step = {
     });
     narrator.fact(`who answered: ${shares.join(', ')}`);
     // A gate: the read is sent behind the question, and what the replica answers to it is dropped when it is behind.
-    narrator.fact(
-      `${delayed.name} was asked ${ran} times, together with a read, whether it had caught up: it had not`,
-    );
+    narrator.fact(`${delayed.name} was asked ${ran} times, with a read behind it: it had not caught up`);
     narrator.fact(`meanwhile the newest on ${delayed.name} itself: ${has} of ${application.lastEntry}`);
 
     await othersMayReadThere(stage, delayed.name, old);
