@@ -320,7 +320,7 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
   const create = (): PreparedText => ({
     // A copy: a few bytes must not keep the whole chunk alive.
     sql: Buffer.from(sql),
-    state: client.session.state,
+    state: client.session.state.forPreparing,
     classified: trackedClass(classify(client, sql, lexSettings(client))),
     catalogVersion: client.runtime.catalogVersion,
     parameters: 0,
@@ -332,7 +332,7 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
   return client.runtime.texts.intern(
     `${user}\0${loginDatabase}\0${variant}`,
     sql,
-    client.session.state,
+    client.session.state.forPreparing,
     create,
   );
 }
@@ -364,7 +364,9 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   unit.text = text.classified;
   unit.execute = execute;
   unit.needsOwnStatement =
-    usesCursor || statement.longData.length > 0 || text.state.digest !== client.session.state.digest;
+    usesCursor ||
+    statement.longData.length > 0 ||
+    text.state.digest !== client.session.state.forPreparing.digest;
   unit.bulk = bulk;
   client.submit(unit);
 }

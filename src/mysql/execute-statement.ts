@@ -40,7 +40,8 @@ export function holdStatement(
       else if (server.bringTo(state, (back) => (back === null ? done(statement, null) : fail(back))))
         done(statement, null);
     });
-  if (server.bringTo(text.state, (error) => (error === null ? prepare() : fail(error)))) prepare();
+  const asPrepared = state.preparing(text.state);
+  if (server.bringTo(asPrepared, (error) => (error === null ? prepare() : fail(error)))) prepare();
   return null;
 }
 

@@ -7,7 +7,7 @@ import type { TrackedState } from './tracked-state.js';
 /** One text that was prepared in one state. */
 export interface PreparedText {
   readonly sql: Buffer;
-  /** What the session had when it prepared it: sql_mode, character sets and database are part of its meaning. */
+  /** What the session had when it prepared it (`forPreparing`): sql_mode, character sets and database are part of its meaning. */
   readonly state: TrackedState;
   classified: Classified;
   /** The catalog by which it was classified. */

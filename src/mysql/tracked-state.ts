@@ -16,6 +16,7 @@ export class TrackedState {
   static readonly empty = new TrackedState(new Map());
 
   readonly #values: ReadonlyMap<string, string>;
+  #forPreparing: TrackedState | null = null;
   readonly digest: string;
 
   private constructor(values: ReadonlyMap<string, string>) {
@@ -38,6 +39,27 @@ export class TrackedState {
   /** Null: the one of the login. */
   get database(): string | null {
     return this.#values.get(DATABASE) ?? null;
+  }
+
+  /** What a statement's preparation depends on: all but what only says how transactions begin, end and are logged. */
+  get forPreparing(): TrackedState {
+    this.#forPreparing ??= this.only((name) => !isOfTransactions(name));
+    return this.#forPreparing;
+  }
+
+  /**
+   * This state, with what preparations depend on as it is in `text`. What belongs to transactions stays: autocommit=1 on
+   * the way to another state would commit the transaction that is open.
+   */
+  preparing(text: TrackedState): TrackedState {
+    const own = this.only(isOfTransactions);
+    if (own.#values.size === 0) return text.forPreparing;
+    return TrackedState.of(new Map([...text.forPreparing.#values, ...own.#values]));
+  }
+
+  private only(isKept: (name: string) => boolean): TrackedState {
+    const kept = [...this.#values].filter(([name]) => isKept(name));
+    return kept.length === this.#values.size ? this : TrackedState.of(new Map(kept));
   }
 
   /** Of variables. */
@@ -154,6 +176,20 @@ const NOT_STATE = new Set([
   'warning_count',
   'error_count',
 ]);
+
+/**
+ * How transactions begin, end and are logged: of no meaning to a preparation, and not to be touched while one is open
+ * (some commit it, others cannot be set then).
+ */
+function isOfTransactions(name: string): boolean {
+  return (
+    name === 'autocommit' ||
+    name === 'completion_type' ||
+    name === 'skip_replication' ||
+    name === MULTI_STATEMENTS ||
+    /^(?:transaction|tx|binlog|gtid|wsrep|innodb|lock_wait)_/.test(name)
+  );
+}
 
 export function isState(variable: string): boolean {
   return !NOT_STATE.has(variable) && !variable.startsWith('session_track_');
