@@ -259,7 +259,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       if (options.after === null) start();
       else repeatLast(this, options.after as MysqlUnit, unit as MysqlUnit, server, start, refused);
     };
-    const ready = server.bringTo(this.session.state, (error) => (error === null ? begin() : refused(error)));
+    const brought = (error: MysqlServerError | null): void => (error === null ? begin() : refused(error));
+    const ready = server.bringTo(this.session.state, brought, unit.asksLast);
     if (ready) begin();
   }
 

@@ -4,10 +4,11 @@
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
+import { NextTransaction } from './next-transaction.js';
 import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
-import type { MysqlUnit } from './unit.js';
+import type { MysqlUnit, UnitKind } from './unit.js';
 import { isTrackingSetting, VisibleTracking } from './visible-tracking.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { STATUS } from './wire/ok.js';
@@ -19,6 +20,9 @@ const LASTING_STATUS =
   STATUS.NO_BACKSLASH_ESCAPES |
   STATUS.IN_TRANS_READONLY |
   STATUS.ANSI_QUOTES;
+
+/** What may be, or end, a transaction. */
+const RUNS: ReadonlySet<UnitKind> = new Set(['query', 'execute', 'bulk-execute']);
 
 const NO_VALUES: ReadonlyMap<string, string> = new Map();
 const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
@@ -37,13 +41,13 @@ export class ClientSession {
   /** LAST_INSERT_ID(). */
   insertId = '0';
   readonly #host: SessionHost;
-  /** SET TRANSACTION: its server connection is kept for the transaction that begins next. */
-  #holdsNextTransaction = false;
+  readonly #next: NextTransaction;
   /** Of PREPARE by text. */
   #textStatements: Set<string> | null = null;
 
   constructor(host: SessionHost) {
     this.#host = host;
+    this.#next = new NextTransaction(host);
   }
 
   get isInTransaction(): boolean {
@@ -71,7 +75,7 @@ export class ClientSession {
     this.statements.clear();
     this.#textStatements = null;
     this.insertId = '0';
-    this.#holdsNextTransaction = false;
+    this.#next.forget();
     this.transactionEnded();
     this.status |= STATUS.AUTOCOMMIT;
   }
@@ -120,12 +124,18 @@ export class ClientSession {
     }
     if (!failed) this.#learnText(unit, server);
     this.state = server.state;
+    if (this.loginDatabase === '' && server.key.database !== '') {
+      // Nothing leads back from a database to none: both are as if they had logged in with it.
+      this.loginDatabase = server.key.database;
+      this.#host.movedTo(this.loginDatabase);
+    }
     if (run.unnamedChange && unit.statement.pin === null && !isNamedByText(unit)) {
       // A temporary table or a user variable out of a procedure, for instance.
       if (onReplica || run.isShared) server.tainted = true;
-      else this.#host.pin('untracked-setting');
+      else this.#pinForGood();
     }
-    this.#learnNextTransaction(unit, server);
+    if (RUNS.has(unit.kind) && this.#next.learn(unit, server.transaction, failed, run.sawTransaction))
+      server.lingering = true;
   }
 
   #learnText(unit: MysqlUnit, server: MysqlServerConnection): void {
@@ -137,7 +147,7 @@ export class ClientSession {
         server.trackingLost = true;
       } else if (effect.name === 'role') {
         // MariaDB has no way back to the role of the login.
-        if (server.isMariadb) this.#host.pin('untracked-setting');
+        if (server.isMariadb) this.#pinForGood();
         else server.state = server.state.withRole(effect.sql);
       }
     }
@@ -150,6 +160,11 @@ export class ClientSession {
       if ((this.#textStatements?.size ?? 0) === 0) this.#host.unpin('sql-prepare');
     }
     if (statement.verb === 'UNLOCK') this.#host.unpin('lock-tables');
+  }
+
+  #pinForGood(): void {
+    this.#host.pin('untracked-setting');
+    this.#next.pinnedForGood();
   }
 
   #learnOption(unit: MysqlUnit, server: MysqlServerConnection): void {
@@ -166,14 +181,6 @@ export class ClientSession {
     if ((run.status & STATUS.LAST_ROW_SENT) !== 0) statement.cursorIsOpen = false;
     if (statement.cursorIsOpen) this.#host.pin('open-cursor');
     else if (wasOpen) this.cursorClosed();
-  }
-
-  #learnNextTransaction(unit: MysqlUnit, server: MysqlServerConnection): void {
-    if (unit.statement.transaction?.kind === 'set-transaction') this.#holdsNextTransaction = true;
-    else if (this.#holdsNextTransaction && server.transaction === 'idle') {
-      this.#holdsNextTransaction = false;
-      this.#host.unpin('untracked-setting');
-    }
   }
 }
 

@@ -10,6 +10,7 @@ import type { PreparedText, ServerStatement } from './prepared-statements.js';
 import type { Reply } from './reply.js';
 import type { Run } from './run.js';
 import { PacketReader } from './wire/bytes.js';
+import { STATUS } from './wire/ok.js';
 import type { PrepareOk } from './wire/result-set.js';
 
 export const GONE = 'the server connection is gone';
@@ -98,6 +99,10 @@ export class Expectation {
   serviceMs = 0;
   position: string | null = null;
   asksCollation = false;
+  /** Status flags of the server connection before it. */
+  statusBefore: number | null = null;
+  /** Our own: asked for what this run has changed, which an error does not tell. */
+  learnsFor: Run | null = null;
 
   constructor(
     reply: Reply,
@@ -111,6 +116,12 @@ export class Expectation {
     this.ownDone = ownDone;
     this.rows = keepsRows ? [] : null;
     this.preparation = preparation;
+  }
+
+  /** Before each packet of the answer: the status as it has been so far. */
+  sees(status: number): void {
+    this.statusBefore ??= status;
+    if (this.run !== null && (status & STATUS.IN_TRANS) !== 0) this.run.sawTransaction = true;
   }
 
   /** Sent or changed. */

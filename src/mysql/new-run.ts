@@ -2,6 +2,7 @@
 // It knows neither socket nor server connection.
 
 import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
+import type { StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
@@ -30,6 +31,7 @@ export function newRun(
     tracking: showsTracking(unit.statement, unit.shape) ? session.tracking : null,
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
+    runsProgram: runsProgram(unit.statement),
     drop,
     text: unit.kind === 'prepare' ? unit.prepared!.text : null,
     prepared: ({ parameters }) => {
@@ -42,8 +44,24 @@ export function newRun(
     sequence: sequenceAfter(unit.frame),
     cut: false,
     status,
+    sawTransaction: false,
     insertId: null,
     unnamedChange: false,
     done,
   };
+}
+
+const PROGRAMS: ReadonlySet<string> = new Set([
+  'CALL',
+  'EXECUTE',
+  'UNKNOWN',
+  'IF',
+  'DECLARE',
+  'FOR',
+  'LOOP',
+  'WHILE',
+]);
+
+function runsProgram({ verb, statements, transaction }: StatementClass): boolean {
+  return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
 }

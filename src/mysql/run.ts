@@ -37,6 +37,8 @@ export interface Run {
   readonly gate: Gate | null;
   /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */
   readonly verifyAfterError: boolean;
+  /** A program of the node's runs in it (CALL, a block): it may have changed session state before it failed. */
+  readonly runsProgram: boolean;
   /** The reply is the proxy's business only. */
   readonly drop: boolean;
   /** COM_STMT_PREPARE: the text. */
@@ -53,6 +55,8 @@ export interface Run {
   cut: boolean;
   /** Of the last OK or EOF. */
   status: number;
+  /** A transaction was open before it, or at any time in it. */
+  sawTransaction: boolean;
   /** The last id that an INSERT made, in decimal; null: none. */
   insertId: string | null;
   /** The server reported a change of session state that it did not name. */

@@ -7,6 +7,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
+import { endTransaction, settle } from './aftermath.js';
 import type { Established } from './established.js';
 import {
   changedRowsOf,
@@ -26,10 +27,9 @@ import { PreparedOnServer, type PreparedText, type ServerStatement } from './pre
 import { ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
-import { learnChanges, stateFrame } from './state-changes.js';
+import { learnChanges, settleDatabase, stateFrame } from './state-changes.js';
 import { statementTimeout } from './statement-timeout.js';
 import { TrackedState } from './tracked-state.js';
-import { PacketReader } from './wire/bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
@@ -44,7 +44,7 @@ let nextId = 1;
 export class MysqlServerConnection implements ServerConnection {
   readonly id = nextId++;
   readonly node: string;
-  readonly key: PoolKey;
+  key: PoolKey;
   readonly openedAtMs = monotonicMs();
   readonly greeting: Greeting;
   readonly capabilities: Capabilities;
@@ -56,6 +56,8 @@ export class MysqlServerConnection implements ServerConnection {
   /** The SET that makes the server report what we track; run again when somebody has changed it. */
   trackingSql = '';
   trackingLost = false;
+  /** A transaction may have left its characteristics to the next one. */
+  lingering = false;
   /** Something is left here that nothing leads back from. */
   tainted = false;
   /** Who ran here last: what the last statement left is his. */
@@ -138,7 +140,7 @@ export class MysqlServerConnection implements ServerConnection {
 
   get stateDigest(): string {
     // No client's state: whoever uses it has to set it right first.
-    return this.trackingLost ? `${this.#state.digest}\0tracking-lost` : this.#state.digest;
+    return this.trackingLost || this.lingering ? `${this.#state.digest}\0not-as-told` : this.#state.digest;
   }
 
   get status(): number {
@@ -171,9 +173,10 @@ export class MysqlServerConnection implements ServerConnection {
 
   /**
    * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error,
-   * after which nobody else can have the connection.
+   * after which nobody else can have the connection. `leavesLast`: the answers about the last statement are asked for next.
    */
-  bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void): boolean {
+  bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void, leavesLast = false): boolean {
+    if (this.lingering && !leavesLast) endTransaction(this);
     const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
     if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.trackingSql });
     if (commands.length === 0) {
@@ -202,7 +205,11 @@ export class MysqlServerConnection implements ServerConnection {
       done({ error: lostError(GONE), rows: [], prepared: null });
       return;
     }
-    this.#expectations.push(new Expectation(new Reply(kind, this.capabilities), null, done, keepRows, null));
+    this.expect(new Expectation(new Reply(kind, this.capabilities), null, done, keepRows, null), frame);
+  }
+
+  expect(expectation: Expectation, frame: Buffer): void {
+    this.#expectations.push(expectation);
     this.write(frame);
   }
 
@@ -360,6 +367,7 @@ export class MysqlServerConnection implements ServerConnection {
   /** A packet that has to be looked at. `peeked`: it still waits in the framer. */
   #onWhole(head: Expectation, frame: Buffer, peeked: boolean): void {
     const wasAtFirst = head.reply.isAtFirst;
+    head.sees(this.#status);
     const event = head.reply.see(payloadOf(frame));
     const { run } = head;
     const visible = head.visibleRun;
@@ -420,14 +428,17 @@ export class MysqlServerConnection implements ServerConnection {
       if (run === null || tracks || ok.info.length === 0) return frame;
       return buildOk(ok, run.capabilities, frame[3]!);
     }
-    if (run === null) return frame;
+    const changer = run ?? head.learnsFor;
+    if (changer === null) return frame;
     const changes = parseSessionChanges(ok.changes);
     const before = this.#state;
     const learnt = learnChanges(changes, before, this.loginValues, this.key.database);
     this.#state = learnt.state;
+    if (run?.isShared !== true) [this.key, this.#state] = settleDatabase(this.key, this.#state);
     head.position = learnt.position ?? head.position;
     if (learnt.asksCollation) head.asksCollation = true;
-    if (learnt.isUnnamed) run.unnamedChange = true;
+    if (learnt.isUnnamed) changer.unnamedChange = true;
+    if (run === null) return frame;
     if (run.isShared && (run.unnamedChange || this.#state.digest !== before.digest)) {
       // A read that was no read: whoever is queued here with the state of before goes, and nobody else comes.
       this.tainted = true;
@@ -480,26 +491,7 @@ export class MysqlServerConnection implements ServerConnection {
       return;
     }
     if (head.muted) return;
-    let open = 1;
-    const settle = (): void => {
-      open--;
-      if (open === 0) this.#conclude(head, run);
-    };
-    if (head.asksCollation) {
-      open++;
-      this.query('SELECT @@collation_connection', ({ rows }) => {
-        const value = rows[0] === undefined ? '' : new PacketReader(rows[0]).lenencText();
-        const atLogin = this.loginValues.get('collation_connection');
-        if (value !== '') this.#state = this.#state.withVariable('collation_connection', value, atLogin);
-        settle();
-      });
-    }
-    if (head.error !== null && run.verifyAfterError) {
-      // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not.
-      open++;
-      this.own(buildCommand(COM.PING), 'results', settle);
-    }
-    settle();
+    settle(this, head, () => this.#conclude(head, run));
   }
 
   #conclude(head: Expectation, run: Run): void {

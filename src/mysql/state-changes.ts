@@ -1,6 +1,7 @@
 // How a tracked state is told to a server connection, and what a server's report of changes makes of one.
 // It owns no connection.
 
+import type { PoolKey } from '../protocol/server-connection.js';
 import { isState, type StateCommand, type TrackedState } from './tracked-state.js';
 import type { Capabilities } from './wire/capabilities.js';
 import { buildCommand, buildInitDb, buildQuery, COM } from './wire/command.js';
@@ -62,4 +63,11 @@ export function learnChanges(
     }
   }
   return { state, position, asksCollation, isUnnamed: unnamed && !named };
+}
+
+/** Nothing leads back from a database to none: a connection that has been given one is as if it had logged in with it. */
+export function settleDatabase(key: PoolKey, state: TrackedState): [PoolKey, TrackedState] {
+  const { database } = state;
+  if (key.database !== '' || database === null || database === '') return [key, state];
+  return [{ ...key, database }, state.withDatabase(database, database)];
 }

@@ -26,7 +26,6 @@ export class NodePool {
   readonly #shared: SharedConnections;
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
   readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
-  readonly #keyTexts = new WeakMap<ServerConnection, string>();
   #waits: Wait[] = [];
   #connecting = 0;
   readonly #attempts = new Map<string, number>();
@@ -263,7 +262,7 @@ export class NodePool {
   setAside(server: ServerConnection): void {
     if (!this.#leased.delete(server) || server.closed) return;
     this.#lastHolders.delete(server);
-    this.#shared.addAbandoned(server, this.#keyTexts.get(server)!);
+    this.#shared.addAbandoned(server, keyTextOf(server.key));
   }
 
   /** Closes a leased connection instead of giving it back. */
@@ -348,7 +347,7 @@ export class NodePool {
 
   /** A free connection goes to whoever has waited longest and can use it, else on the idle list. */
   #offer(server: ServerConnection): void {
-    const keyText = this.#keyTexts.get(server)!;
+    const keyText = keyTextOf(server.key);
     const head = this.#waits[0];
     if (head !== undefined) {
       const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
@@ -518,7 +517,6 @@ export class NodePool {
       (server) => {
         this.#attemptEnded(wait.keyText);
         this.counts.opened++;
-        this.#keyTexts.set(server, wait.keyText);
         server.onClosed = (reason) => this.#onServerClosed(server, reason);
         if (this.#closed || server.closed) server.close('the pool is closed');
         else if (this.#isSurplus(server)) server.close('over the limit');

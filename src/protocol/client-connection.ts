@@ -92,6 +92,8 @@ export interface SessionHost {
   pin(reason: PinReason): void;
   /** What pinned is gone; `all`: everything but the open transaction. Before the outcome is given. */
   unpin(reason: PinReason | 'all'): void;
+  /** Logged in without a database it has one now: its server connections are those of this one from here on. */
+  movedTo(database: string): void;
   /** The protocol answered a unit by itself; nothing ran. */
   answeredLocally(): void;
   /** The client asked to cancel what it runs (the key has been checked). */

@@ -15,6 +15,7 @@ export interface ServerConnection {
   /** Unique in the process. */
   readonly id: number;
   readonly node: string;
+  /** Another one once a connection without a database (MySQL) has been given one. */
   readonly key: PoolKey;
   /** Digest of the tracked session state that it carries; `` is the state after login. */
   readonly stateDigest: string;

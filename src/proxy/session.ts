@@ -545,6 +545,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#pins = rules.without(this.#pins, reason);
   }
 
+  movedTo(database: string): void {
+    this.#key = this.#cluster.logins.intern({ ...this.#key!, database }, this.#credential).key;
+  }
+
   answeredLocally(): void {
     this.#cluster.counters.unitsOwn++;
   }

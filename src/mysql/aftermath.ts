@@ -1,0 +1,78 @@
+// What a server connection is asked behind a run before the outcome is told, and what may linger in it of a transaction.
+// It reads no packet and knows no client.
+
+import type { TransactionStatus } from '../protocol/unit.js';
+import { Expectation, type OwnResult } from './expectation.js';
+import { Reply } from './reply.js';
+import type { TrackedState } from './tracked-state.js';
+import { PacketReader } from './wire/bytes.js';
+import type { Capabilities } from './wire/capabilities.js';
+import { buildCommand, COM } from './wire/command.js';
+import { STATUS } from './wire/ok.js';
+
+const PING = buildCommand(COM.PING);
+
+/**
+ * Of a transaction that did not end by COMMIT or ROLLBACK, READ ONLY and the isolation level of SET TRANSACTION go on to
+ * hold: the servers take them back in these two, and when a statement of its own ends. Whatever completion_type says, it
+ * begins no other transaction and closes nothing.
+ */
+const END_OF_TRANSACTION = 'ROLLBACK AND NO CHAIN NO RELEASE';
+
+/** The server connection, as it is asked. */
+interface Asked {
+  state: TrackedState;
+  lingering: boolean;
+  tainted: boolean;
+  readonly isMariadb: boolean;
+  readonly status: number;
+  readonly transaction: TransactionStatus;
+  readonly capabilities: Capabilities;
+  readonly loginValues: ReadonlyMap<string, string>;
+  query(sql: string, done: (result: OwnResult) => void): void;
+  expect(expectation: Expectation, frame: Buffer): void;
+}
+
+/** Calls `done` once everything is known that a reply to `head` should have told; at once, if it has. */
+export function settle(server: Asked, head: Expectation, done: () => void): void {
+  let open = 1;
+  const answered = (): void => {
+    open--;
+    if (open > 0) return;
+    if (mayLinger(server, head)) server.lingering = true;
+    done();
+  };
+  if (head.asksCollation) {
+    open++;
+    server.query('SELECT @@collation_connection', ({ rows }) => {
+      const value = rows[0] === undefined ? '' : new PacketReader(rows[0]).lenencText();
+      const atLogin = server.loginValues.get('collation_connection');
+      if (value !== '') server.state = server.state.withVariable('collation_connection', value, atLogin);
+      answered();
+    });
+  }
+  if (head.error !== null && head.run?.verifyAfterError === true) {
+    // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not. Nor does it have what a
+    // procedure changed before it failed: MySQL tells that with its next OK, MariaDB never.
+    open++;
+    const ping = new Expectation(new Reply('results', server.capabilities), null, answered, false, null);
+    ping.learnsFor = head.run;
+    if (server.isMariadb && head.run.runsProgram) server.tainted = true;
+    server.expect(ping, PING);
+  }
+  answered();
+}
+
+/** SET autocommit=1 and errors that end a transaction leave its characteristics to the next one. */
+function mayLinger(server: Asked, { run, statusBefore, error }: Expectation): boolean {
+  if (run?.sawTransaction !== true || server.transaction !== 'idle') return false;
+  return error !== null || (server.status & ~(statusBefore ?? 0) & STATUS.AUTOCOMMIT) !== 0;
+}
+
+/** What comes next is written behind it: it need not be waited for. */
+export function endTransaction(server: Asked): void {
+  server.lingering = false;
+  server.query(END_OF_TRANSACTION, ({ error }) => {
+    if (error !== null) server.tainted = true;
+  });
+}
