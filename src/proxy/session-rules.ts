@@ -74,12 +74,13 @@ export function surelyCommitsNothing(unit: Unit): boolean {
 }
 
 /**
- * The unit begins by ending the transaction that is open, and what follows may write: COMMIT; INSERT in one text, or a BEGIN
- * that commits. Of a text that ends it further on nothing is known but that it is for where the transaction is.
+ * The unit begins by ending the transaction that is open, and what follows may write: COMMIT; INSERT in one text, or, where a
+ * BEGIN commits, that and DDL. Of a text that ends it further on nothing is known but that it is for where the transaction is.
  */
 export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
-  const { verb, statements, transaction, route } = unit.statement;
-  if (route !== 'primary' || transaction === null) return false;
+  const { verb, statements, transaction, route, ddl, pin } = unit.statement;
+  if (route !== 'primary') return false;
+  if (transaction === null) return beginCommits && ddl && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   return statements > 1 && (verb === 'COMMIT' || verb === 'ROLLBACK') && transaction.kind !== 'rollback-to';
 }
