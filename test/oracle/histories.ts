@@ -8,8 +8,6 @@ import { lineOf, playHistories } from './histories/run.js';
 export function shortHistories(kind: Kind): void {
   test(`${kind}: no history sends a write to a replica or splits a transaction`, {
     skip: skipWithout(available(kind)),
-    // MySQL and MariaDB: what a READ ONLY transaction leaves in a server connection reaches the next client (1792).
-    todo: kind === 'postgres' ? false : 'a server connection keeps READ ONLY from its last client',
   }, async (t) => {
     const report = await playHistories({ kind, seed: Date.now() % 1_000_000, histories: 60, seconds: 8 });
     t.diagnostic(lineOf(report));

@@ -188,9 +188,6 @@ export class SessionModel {
           this.#autocommit = false;
         });
       case 'autocommit-on':
-        // The servers end a READ ONLY transaction so, and go on refusing writes until a COMMIT: who gets that server
-        // connection next suffers from it. Known, and not mended yet.
-        if (this.#transaction?.readOnly) return this.#read(step);
         return this.#free('SET autocommit = 1', () => {
           // Only the change commits.
           if (!this.#autocommit) this.#transaction = null;

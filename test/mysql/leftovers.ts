@@ -1,0 +1,235 @@
+// Nothing that a client did stays on a server connection that another client gets: run by leftovers-mysql.test.ts and
+// leftovers-mariadb.test.ts, on one node and with so few server connections that everybody gets everybody else's.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { until } from '../servers/poll.js';
+import { type Fixture, startFixture } from './harness.js';
+
+type Rows = RowDataPacket[];
+
+async function errnoOf(work: Promise<unknown>): Promise<number> {
+  try {
+    await work;
+  } catch (error) {
+    return (error as { errno?: number }).errno ?? -1;
+  }
+  return 0;
+}
+
+async function one(connection: Connection, sql: string): Promise<unknown> {
+  const [rows] = await connection.query<Rows>(sql);
+  return Object.values(rows[0] ?? {})[0];
+}
+
+const READ_ONLY = 1792;
+const DEADLOCK = 1213;
+
+/** Of this size nobody else's session is. */
+const OWN_SIZE = 333_824;
+
+export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
+  describe(`what a client leaves behind on ${kind}`, () => {
+    let f: Fixture;
+    let next = 1;
+    const insert = (c: Connection): Promise<unknown> => c.query(`INSERT INTO t VALUES (${next++}, 0)`);
+    before(async () => {
+      f = await startFixture(kind, 0, { pool: { maxServerConnections: 2 } });
+      const { primary } = f.cluster;
+      await primary.admin('SET GLOBAL log_bin_trust_function_creators = ON');
+      await primary.admin('CREATE TABLE t (id INT PRIMARY KEY, v INT)');
+      await primary.admin('CREATE TABLE d (id INT PRIMARY KEY, v INT)');
+      await primary.admin('INSERT INTO d VALUES (1, 0), (2, 0)');
+      await primary.admin(
+        `CREATE PROCEDURE app.sets_and_fails() BEGIN SET SESSION sort_buffer_size = ${OWN_SIZE}; SIGNAL SQLSTATE '45000'; END`,
+      );
+    });
+    after(() => f.stop());
+
+    /** Every server connection that there is takes a write of somebody else. */
+    async function everybodyWrites(): Promise<void> {
+      const others = await Promise.all(Array.from({ length: 2 }, () => f.connect()));
+      for (const other of others) await other.query('SET @held = 1');
+      for (const other of others) await insert(other);
+      await Promise.all(others.map((other) => other.end()));
+    }
+
+    it('READ ONLY of a transaction that SET autocommit=1 ended', async () => {
+      const c = await f.connect();
+      await c.query('SET autocommit = 0');
+      await c.query('START TRANSACTION READ ONLY');
+      assert.equal(await one(c, 'SELECT COUNT(*) FROM d'), 2);
+      assert.equal(await errnoOf(insert(c)), READ_ONLY);
+      await c.query('SET autocommit = 1');
+      await insert(c);
+      await c.query('SET autocommit = 0');
+      await c.query('START TRANSACTION READ ONLY');
+      await c.query('SET autocommit = 1');
+      await everybodyWrites();
+      await c.end();
+    });
+
+    it('READ ONLY of a transaction that a deadlock ended, whose warnings can be asked for', async () => {
+      const [reader, writer] = await Promise.all([f.connect(), f.connect()]);
+      await reader.query('START TRANSACTION READ ONLY');
+      await writer.query('BEGIN');
+      await reader.query('SELECT * FROM d WHERE id = 1 LOCK IN SHARE MODE');
+      await writer.query('UPDATE d SET v = v + 1 WHERE id = 2');
+      // Whoever has written more is not the victim.
+      await insert(writer);
+      const waits = errnoOf(reader.query('SELECT * FROM d WHERE id = 2 LOCK IN SHARE MODE'));
+      await until(
+        'the reader to wait for the writer',
+        async () => (await f.count(f.cluster.primary, 'Innodb_row_lock_current_waits')) > 0,
+      );
+      await writer.query('UPDATE d SET v = v + 1 WHERE id = 1');
+      assert.equal(await waits, DEADLOCK);
+      const [warnings] = await reader.query<Rows>('SHOW WARNINGS');
+      assert.equal(warnings[0]?.Code, DEADLOCK);
+      await writer.query('COMMIT');
+      await insert(reader);
+      await everybodyWrites();
+      await Promise.all([reader.end(), writer.end()]);
+    });
+
+    it('SET TRANSACTION, which is for its own next transaction and for nothing else', async () => {
+      const c = await f.connect();
+      await c.query('SET TRANSACTION READ ONLY');
+      await c.query('SELECT 1');
+      await c.query('SET @@sort_buffer_size = DEFAULT');
+      const other = await f.connect();
+      for (let i = 0; i < 4; i++) await insert(other);
+      await other.end();
+      assert.equal(await errnoOf(insert(c)), READ_ONLY);
+      assert.equal(await errnoOf(insert(c)), READ_ONLY);
+      assert.equal(await one(c, 'SELECT COUNT(*) FROM d'), 2);
+      await insert(c);
+      // A SELECT that touches no table, and looks as if it did.
+      await c.query('SET TRANSACTION READ ONLY');
+      await c.query('SELECT 1 FROM DUAL');
+      await everybodyWrites();
+      await c.query('SET TRANSACTION READ ONLY');
+      await c.query('BEGIN');
+      assert.equal(await errnoOf(insert(c)), READ_ONLY);
+      await c.query('COMMIT');
+      await everybodyWrites();
+      await c.end();
+    });
+
+    it('an isolation level that a SET autocommit=1 should have ended', async () => {
+      const c = await f.connect();
+      await c.query('SET autocommit = 0');
+      await c.query('SET TRANSACTION ISOLATION LEVEL SERIALIZABLE');
+      assert.equal(await one(c, 'SELECT COUNT(*) FROM d'), 2);
+      await c.query('SET autocommit = 1');
+      const others = await Promise.all([f.connect(), f.connect()]);
+      for (const other of others) {
+        await other.query('BEGIN');
+        await other.query('SELECT * FROM d');
+      }
+      // In a serializable transaction they would have locked what they read.
+      await f.cluster.primary.admin('UPDATE app.d SET v = v + 1');
+      for (const other of others) await other.query('ROLLBACK');
+      await Promise.all([c, ...others].map((each) => each.end()));
+    });
+
+    it('what a procedure set before it failed', async () => {
+      const c = await f.connect();
+      for (let i = 0; i < 3; i++) {
+        assert.equal(await errnoOf(c.query('CALL sets_and_fails()')), 1644);
+        const others = await Promise.all([f.connect(), f.connect()]);
+        for (const other of others) await other.query('BEGIN').catch(() => {});
+        await Promise.all(others.map((other) => other.query('COMMIT')));
+        for (const other of others)
+          assert.notEqual(Number(await one(other, 'SELECT @@sort_buffer_size')), OWN_SIZE);
+        await Promise.all(others.map((other) => other.end()));
+      }
+      await c.end();
+    });
+  });
+
+  describe(`what ends a transaction on ${kind}`, () => {
+    let f: Fixture;
+    before(async () => {
+      f = await startFixture(kind, 1, { pool: { maxServerConnections: 2 } });
+      await f.cluster.primary.admin('CREATE TABLE t (id INT PRIMARY KEY, v INT)');
+      await f.cluster.waitCaughtUp();
+    });
+    after(() => f.stop());
+
+    it('a statement is prepared again where it runs, and that commits nothing', async () => {
+      const c = await f.connect();
+      const sql = 'INSERT INTO t VALUES (?, 0)';
+      await c.execute(sql, [1]);
+      assert.equal(await one(c, 'SELECT COUNT(*) FROM t'), 1);
+      // The server connection that has the statement goes to somebody else, who keeps it.
+      const other = await f.connect();
+      await other.query('SET @held = 1');
+      await c.query('SET autocommit = 0, sort_buffer_size = 300000');
+      await c.query('INSERT INTO t VALUES (2, 0)');
+      await c.execute(sql, [3]);
+      await c.query('ROLLBACK');
+      assert.deepEqual(await one(c, 'SELECT GROUP_CONCAT(id) FROM t'), '1');
+      await c.query('START TRANSACTION READ ONLY');
+      assert.equal(await errnoOf(c.execute('INSERT INTO t VALUES (?, 1)', [4])), READ_ONLY);
+      await Promise.all([c.end(), other.end()]);
+    });
+
+    it('DDL in a READ ONLY transaction ends it, and runs on the primary', async () => {
+      const c = await f.connect();
+      await c.query('START TRANSACTION READ ONLY');
+      await c.query('SELECT COUNT(*) FROM t');
+      await c.query('CREATE TABLE made_in_read_only (x INT)');
+      await c.query('INSERT INTO made_in_read_only VALUES (1)');
+      assert.equal(await one(c, 'SELECT COUNT(*) FROM made_in_read_only'), 1);
+      await c.end();
+    });
+  });
+
+  describe(`a login without a database on ${kind}`, () => {
+    let f: Fixture;
+    before(async () => {
+      f = await startFixture(kind, 1, { pool: { maxServerConnections: 4 } });
+      await f.cluster.primary.admin('CREATE DATABASE other');
+      await f.cluster.primary.admin(`GRANT ALL ON other.* TO ${f.cluster.user.user}`);
+      await f.cluster.primary.admin('CREATE TABLE t (id INT PRIMARY KEY)');
+      await f.cluster.primary.admin('CREATE TABLE other.t (id INT PRIMARY KEY)');
+      await f.cluster.waitCaughtUp();
+    });
+    after(() => f.stop());
+
+    it('behind USE, its server connections are used again, by those who logged in with the database too', async () => {
+      const opened = async (): Promise<number> => {
+        const counts = await Promise.all(f.cluster.nodes.map((node) => f.count(node, 'Connections')));
+        return counts.reduce((sum, count) => sum + count, 0);
+      };
+      const c = await f.connect({ database: '' });
+      assert.equal(await one(c, 'SELECT DATABASE()'), null);
+      assert.equal(await errnoOf(c.query('SELECT * FROM t')), 1046);
+      await c.query(`USE ${f.cluster.user.database}`);
+      const other = await f.connect();
+      const start = await opened();
+      for (let i = 0; i < 20; i++) {
+        await c.query(`INSERT INTO t VALUES (${2 * i})`);
+        assert.equal(await one(c, 'SELECT COUNT(*) FROM t'), 2 * i + 1);
+        await other.query(`INSERT INTO t VALUES (${2 * i + 1})`);
+        await c.query('BEGIN');
+        assert.equal(await one(c, 'SELECT DATABASE()'), f.cluster.user.database);
+        await c.query('USE other');
+        await c.query(`INSERT INTO t VALUES (${i})`);
+        await c.query('COMMIT');
+        assert.equal(await one(c, 'SELECT COUNT(*) FROM t'), i + 1);
+        await c.query(`USE ${f.cluster.user.database}`);
+        assert.equal(await one(c, 'SELECT DATABASE()'), f.cluster.user.database);
+        const without = await f.connect({ database: '' });
+        assert.equal(await one(without, 'SELECT DATABASE()'), null);
+        await without.end();
+      }
+      // As many as the pools may have, and those by which the counts are asked for.
+      const count = (await opened()) - start;
+      assert.ok(count <= 24, `${count} server connections were opened`);
+      await Promise.all([c.end(), other.end()]);
+    });
+  });
+}
