@@ -134,7 +134,11 @@ export class ClientSession {
       if (onReplica || run.isShared) server.tainted = true;
       else this.#pinForGood();
     }
-    if (RUNS.has(unit.kind) && this.#next.learn(unit, server.transaction, failed, run.sawTransaction))
+    const autocommits = (server.status & STATUS.AUTOCOMMIT) !== 0;
+    if (
+      RUNS.has(unit.kind) &&
+      this.#next.learn(unit, server.transaction, failed, run.sawTransaction, autocommits)
+    )
       server.lingering = true;
   }
 

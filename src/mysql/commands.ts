@@ -199,8 +199,13 @@ function classify(client: TextContext, sql: Buffer, settings: MysqlLexSettings):
 
 /** Reads of a session that does not commit by itself are part of a transaction; serializable ones lock. */
 function effective(client: TextContext, classified: Classified): Classified {
-  if (classified.statement.route !== 'replica') return classified;
-  if ((client.session.status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
+  const { route, transaction } = classified.statement;
+  const { status } = client.session;
+  // A savepoint there is the beginning of a transaction, of which the server says nothing.
+  const isFirst = transaction?.kind === 'savepoint' && (status & (STATUS.AUTOCOMMIT | STATUS.IN_TRANS)) === 0;
+  if (isFirst) return onPrimary(classified);
+  if (route !== 'replica') return classified;
+  if ((status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
   const isolation =
     client.session.state.variable('transaction_isolation') ??
     client.session.state.variable('tx_isolation') ??

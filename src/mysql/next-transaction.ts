@@ -1,4 +1,5 @@
-// SET TRANSACTION, which holds for the transaction that begins next: for how long its client keeps the server connection.
+// What stands before a transaction and is for that one only, SET TRANSACTION and, with autocommit off, savepoints: for how long
+// its client keeps the server connection.
 // It knows no connection.
 
 import type { SessionHost } from '../protocol/client-connection.js';
@@ -6,12 +7,12 @@ import type { TransactionStatus, Unit } from '../protocol/unit.js';
 import type { StatementClass } from '../sql/statement.js';
 
 export class NextTransaction {
-  readonly #host: Pick<SessionHost, 'unpin'>;
+  readonly #host: Pick<SessionHost, 'pin' | 'unpin'>;
   #isSet = false;
   /** What else keeps the server connection goes by the same word. */
   #isPinnedForGood = false;
 
-  constructor(host: Pick<SessionHost, 'unpin'>) {
+  constructor(host: Pick<SessionHost, 'pin' | 'unpin'>) {
     this.#host = host;
   }
 
@@ -35,6 +36,7 @@ export class NextTransaction {
     now: TransactionStatus,
     failed: boolean,
     sawTransaction: boolean,
+    autocommits: boolean,
   ): boolean {
     const isSetting = statement.transaction?.kind === 'set-transaction';
     if (statement.pin === 'untracked-setting' && !(isSetting && statement.statements === 1))
@@ -43,17 +45,30 @@ export class NextTransaction {
       this.#isSet = true;
       return false;
     }
-    if (!this.#isSet || now !== 'idle') return false;
-    if (!sawTransaction && (failed || !isTransaction(statement, shape))) return false;
+    if (now !== 'idle') return false;
+    if (statement.transaction?.kind === 'savepoint' && !autocommits && !failed) {
+      // The servers keep it, and do not say that they are in a transaction.
+      this.#isSet = true;
+      this.#host.pin('untracked-setting');
+      return false;
+    }
+    if (!this.#isSet) return false;
+    const isOver = autocommits ? isTransaction(statement, shape) : endsTransaction(statement);
+    if (!sawTransaction && (failed || !isOver)) return false;
     this.#isSet = false;
     if (!this.#isPinnedForGood) this.#host.unpin('untracked-setting');
     return true;
   }
 }
 
+function endsTransaction({ transaction }: StatementClass): boolean {
+  return transaction?.kind === 'commit' || transaction?.kind === 'rollback';
+}
+
 /** A transaction of its own, as far as the text tells, or the end of one. */
-function isTransaction({ route, transaction, verb }: StatementClass, shape: string): boolean {
-  if (transaction !== null) return transaction.kind === 'commit' || transaction.kind === 'rollback';
-  if (route === 'session' || route === 'proxy' || route === 'last') return false;
-  return verb === 'SHOW' ? false : verb !== 'SELECT' || /\bfrom\b/i.test(shape);
+function isTransaction(statement: StatementClass, shape: string): boolean {
+  const { route, transaction, verb } = statement;
+  if (transaction !== null) return endsTransaction(statement);
+  if (route === 'session' || route === 'proxy' || route === 'last' || verb === 'SHOW') return false;
+  return verb !== 'SELECT' || /\bfrom\b/i.test(shape);
 }

@@ -117,6 +117,25 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       await c.end();
     });
 
+    it('a savepoint before a transaction that autocommit=0 has not begun', async () => {
+      const c = await f.connect();
+      await c.query('SET autocommit = 0');
+      await c.query('SAVEPOINT mine');
+      const other = await f.connect();
+      await other.query('SET autocommit = 0');
+      for (let i = 0; i < 3; i++) {
+        assert.equal(await errnoOf(other.query('ROLLBACK TO SAVEPOINT mine')), 1305);
+        await insert(other);
+        await other.query('COMMIT');
+      }
+      await insert(c);
+      await c.query('ROLLBACK TO SAVEPOINT mine');
+      await c.query('COMMIT');
+      assert.equal(await errnoOf(c.query('ROLLBACK TO SAVEPOINT mine')), 1305);
+      await everybodyWrites();
+      await Promise.all([c.end(), other.end()]);
+    });
+
     it('an isolation level that a SET autocommit=1 should have ended', async () => {
       const c = await f.connect();
       await c.query('SET autocommit = 0');
