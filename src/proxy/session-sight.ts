@@ -163,7 +163,9 @@ export class SessionSight {
   used(unit: Unit, outcome: Answered, replica: string | null, wasInTransaction: boolean): void {
     const inTransaction = outcome.transaction !== 'idle';
     if (!inTransaction && isReplicaRead(unit.statement)) this.#splits = true;
-    if (unit.statement.route === 'session' || unit.statement.route === 'proxy') return;
+    const { route } = unit.statement;
+    // In a transaction it may be what commits: SET autocommit=1.
+    if (route === 'proxy' || (route === 'session' && !wasInTransaction)) return;
     if (replica !== null) {
       this.ranOnReplica(replica);
       return;

@@ -85,6 +85,8 @@ export async function play(theatre: Theatre, id: number, steps: readonly Step[])
         if (errors.length === 0) wrong = check(rows);
       } catch (error) {
         code = driver.codeOf(error);
+        // InnoDB locks gaps, in which other histories insert: what it ends is not to be foretold.
+        if (dialect === 'mysql' && code === '1213') return { wrong: null, story, model };
         if (!errors.includes(code)) wrong = `error ${code}: ${(error as Error).message}`;
       }
       if (code === '' && errors.length > 0) wrong = `no error, but ${errors.join(' or ')} was due`;
