@@ -71,6 +71,8 @@ class Checker {
         this.fail(['listeners', i, 'port'], `port ${listener.port} is already that of listeners[${other}]`);
       }
       const cluster = config.clusters.find((each) => each.name === listener.cluster);
+      if (cluster !== undefined && listener.consistency !== undefined)
+        this.scope(listener.consistency.scope, cluster, ['listeners', i, 'consistency', 'scope']);
       if (cluster?.protocol === 'mysql' && listener.auth !== 'auto' && listener.auth !== 'trust') {
         const message = `"${listener.auth}" is for PostgreSQL; a mysql cluster takes "auto" or "trust"`;
         this.fail(['listeners', i, 'auth'], message);
@@ -113,6 +115,8 @@ class Checker {
       checkRule(rule, cluster, (at, message) => this.fail([...path, 'rules', i, ...at], message));
     });
     this.#failover(cluster, path);
+    this.scope(cluster.consistency.scope, cluster, [...path, 'consistency', 'scope']);
+    this.#redis(cluster, [...path, 'redis']);
     if (cluster.pool.idleTimeoutMs > cluster.pool.maxLifetimeMs) {
       this.warn(
         [...path, 'pool', 'idleTimeoutMs'],
@@ -138,6 +142,34 @@ class Checker {
         [...path, 'routing', 'locality'],
         `no node has the tag ${locality.tag} "${locality.value}": none is near`,
       );
+  }
+
+  scope(
+    scope: ClusterConfig['consistency']['scope'],
+    { protocol }: ClusterConfig,
+    path: readonly PropertyKey[],
+  ): void {
+    if (typeof scope === 'string') return;
+    const isStartup = 'startupParameter' in scope;
+    if (isStartup && protocol === 'mysql')
+      this.fail(path, 'startupParameter is for PostgreSQL; a mysql cluster takes connectionAttribute');
+    if (!isStartup && protocol === 'postgres')
+      this.fail(path, 'connectionAttribute is for MySQL; a postgres cluster takes startupParameter');
+  }
+
+  #redis({ redis }: ClusterConfig, path: readonly PropertyKey[]): void {
+    if (redis === null) return;
+    if ((redis.mode === 'sentinel') !== (redis.sentinel !== null))
+      this.fail([...path, 'sentinel'], 'belongs to the mode "sentinel", which needs it');
+    if (redis.mode === 'single' && redis.nodes.length > 1)
+      this.fail(
+        [...path, 'nodes'],
+        'the mode "single" takes one; for more there are "sentinel" and "cluster"',
+      );
+    if (redis.mode === 'cluster' && redis.database !== 0)
+      this.fail([...path, 'database'], 'a Redis Cluster has only the database 0');
+    if (redis.tls !== null && (redis.tls.cert === null) !== (redis.tls.key === null))
+      this.fail([...path, 'tls'], 'cert and key belong together');
   }
 
   #functions(cluster: ClusterConfig, path: readonly PropertyKey[]): void {

@@ -51,6 +51,7 @@ const LISTENER: Effects<Omit<ListenerConfig, 'name'>> = {
   hints: 'live',
   autoPrepare: 'live',
   sharing: 'live',
+  consistency: 'restart',
   auth: 'live',
 };
 const NODE: Effects<Omit<NodeConfig, 'name'>> = {
@@ -111,6 +112,10 @@ const CONSISTENCY: Effects<ClusterConfig['consistency']> = {
   boundMs: 'live',
   gate: 'live',
   waitMs: 'live',
+  // Sessions that share a key must agree on it, those that are there with those that come.
+  scope: 'restart',
+  maxKeys: 'live',
+  keyTtlMs: 'live',
 };
 const FAILOVER: Effects<ClusterConfig['failover']> = {
   mode: 'live',
@@ -130,7 +135,7 @@ const LIMITS: Effects<LimitsConfig> = {
   drainMs: 'live',
 };
 
-const SECRET_SETTINGS: readonly string[] = ['password', 'verifier', 'token'];
+const SECRET_SETTINGS: readonly string[] = ['password', 'verifier', 'token', 'redis'];
 
 export function diffConfig(before: Config, after: Config): Change[] {
   return [
@@ -173,6 +178,7 @@ function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string):
     ...of('consistency.', before.consistency, after.consistency, CONSISTENCY),
     ...of('failover.', before.failover, after.failover, FAILOVER),
     ...diffRules(before, after, name),
+    ...of('', { redis: before.redis }, { redis: after.redis }, { redis: 'restart' }),
     ...diffUsers(before, after, name),
   ];
 }

@@ -2,7 +2,8 @@
 // It knows the schema only as keys to suggest; no file and no environment.
 
 import { z } from 'zod';
-import { configSchema, secretSchema } from './schema.js';
+import { configSchema } from './schema.js';
+import { secretSchema } from './schema-secret.js';
 
 export interface Problem {
   /** As in `clusters[0].nodes[1].host`; "" is the whole file. */

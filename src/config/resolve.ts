@@ -65,7 +65,7 @@ export function parseStructure(input: unknown): Parsed {
 export function secretFilesOf(parsed: ParsedConfig, baseDir: string): string[] {
   const secrets: (Secret | undefined)[] = [parsed.admin.token];
   for (const cluster of parsed.clusters) {
-    secrets.push(cluster.monitor.password);
+    secrets.push(cluster.monitor.password, cluster.redis?.password, cluster.redis?.sentinel?.password);
     for (const user of cluster.users ?? []) secrets.push(user.password, user.verifier);
   }
   const paths = new Set<string>();
@@ -143,7 +143,7 @@ class Resolver {
   #cluster(cluster: ParsedConfig['clusters'][number], index: number): ClusterConfig {
     const path = ['clusters', index];
     const defaults = DEFAULTS_BY_PROTOCOL[cluster.protocol];
-    const { monitor, failover } = cluster;
+    const { monitor, failover, redis } = cluster;
     return {
       ...cluster,
       nodes: cluster.nodes.map((node): NodeConfig => {
@@ -167,6 +167,7 @@ class Resolver {
         );
         return resolveRule(rule, i, cluster.protocol);
       }),
+      redis: redis === undefined ? null : this.#redis(redis, [...path, 'redis']),
       users:
         cluster.users?.map((user, i) => ({
           name: user.name,
@@ -176,6 +177,33 @@ class Resolver {
           ...(user.sharing === undefined ? {} : { sharing: user.sharing }),
           ...(user.autoPrepare === undefined ? {} : { autoPrepare: user.autoPrepare }),
         })) ?? null,
+    };
+  }
+
+  #redis(redis: NonNullable<ParsedConfig['clusters'][number]['redis']>, path: readonly PropertyKey[]) {
+    const { tls, sentinel, ...rest } = redis;
+    return {
+      ...rest,
+      member: redis.member ?? null,
+      username: redis.username ?? null,
+      password: this.#secret(redis.password, [...path, 'password']),
+      sentinel:
+        sentinel === undefined
+          ? null
+          : {
+              name: sentinel.name,
+              username: sentinel.username ?? null,
+              password: this.#secret(sentinel.password, [...path, 'sentinel', 'password']),
+            },
+      tls:
+        tls === undefined
+          ? null
+          : {
+              ca: this.#file(tls.ca),
+              cert: this.#file(tls.cert),
+              key: this.#file(tls.key),
+              serverName: tls.serverName ?? null,
+            },
     };
   }
 

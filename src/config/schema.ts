@@ -4,6 +4,8 @@
 import { z } from 'zod';
 import type { RuleConfig } from './rules.js';
 import { ruleSchema } from './schema-rules.js';
+import { type ResolvedRedis, redisSchema, SCOPE_TEXT, scopeSchema } from './schema-scope.js';
+import { secretSchema } from './schema-secret.js';
 
 /** The highest delay that setTimeout takes. */
 const MAX_TIMER_MS = 2_147_483_647;
@@ -13,21 +15,6 @@ const count = (min: number, max = 1_000_000) => z.int().min(min).max(max);
 const bytes = (min: number, max: number) => z.int().min(min).max(max);
 const name = () => z.string().min(1).max(63);
 const port = (min: 0 | 1) => z.int().min(min).max(65_535);
-
-export const secretSchema = z.union([
-  z.string(),
-  z.strictObject({
-    env: z.string().min(1).describe('Name of the environment variable that holds the secret.'),
-  }),
-  z.strictObject({
-    file: z
-      .string()
-      .min(1)
-      .describe(
-        'File that holds the secret, relative to the configuration file; one trailing line break is dropped.',
-      ),
-  }),
-]);
 
 /** How a listener lets clients prove who they are. */
 export const AUTH_METHODS = ['auto', 'trust', 'password', 'md5', 'scram-sha-256'] as const;
@@ -65,6 +52,12 @@ export const listenerSchema = z.strictObject({
     })
     .optional()
     .describe('In place of the switch of the cluster. Default: as the cluster.'),
+  consistency: z
+    .strictObject({
+      scope: scopeSchema().describe('As the scope of the cluster, for the clients of this listener.'),
+    })
+    .optional()
+    .describe('In place of what the cluster says. Default: as the cluster.'),
   auth: z
     .enum(AUTH_METHODS)
     .default('auto')
@@ -253,6 +246,15 @@ export const consistencySchema = z.strictObject({
     .describe(
       'How long a read waits for a replica that has what it needs before it goes to the primary, in milliseconds. Default: 0.',
     ),
+  scope: scopeSchema().default('connection').describe(SCOPE_TEXT),
+  maxKeys: count(1, 10_000_000)
+    .default(100_000)
+    .describe(
+      'Keys that are remembered, in each process, where the scope is not the connection; beyond it the one that was not used for longest is forgotten, and is served by the primary once. Default: 100000.',
+    ),
+  keyTtlMs: duration(60_000)
+    .default(3_600_000)
+    .describe('A key that has not been used for so long is forgotten, in milliseconds. Default: 3600000.'),
 });
 
 export const failoverSchema = z.strictObject({
@@ -336,6 +338,11 @@ export const clusterSchema = z.strictObject({
     .describe(
       'What holds for some users, clients or statements only; tried in order, the first that matches decides. Default: none.',
     ),
+  redis: redisSchema
+    .optional()
+    .describe(
+      'Where several proxies share what the keys of their sessions have written and seen. Default: none, each proxy by itself.',
+    ),
   users: z
     .array(userSchema)
     .max(100_000)
@@ -411,7 +418,7 @@ export const configSchema = z
 export type ConfigInput = z.input<typeof configSchema>;
 /** The file after its defaults, before secrets, names and defaults by protocol are filled in. */
 export type ParsedConfig = z.output<typeof configSchema>;
-export type Secret = z.output<typeof secretSchema>;
+export type { Secret } from './schema-secret.js';
 
 type DeepReadonly<T> = T extends readonly (infer E)[]
   ? readonly DeepReadonly<E>[]
@@ -469,9 +476,13 @@ export interface ClusterConfig {
   readonly consistency: ConsistencyConfig;
   readonly failover: FailoverConfig;
   readonly rules: readonly RuleConfig[];
+  /** Null: nothing is shared with other proxies. */
+  readonly redis: RedisConfig | null;
   /** Null: verifiers are read from the primary. */
   readonly users: readonly UserConfig[] | null;
 }
+
+export type RedisConfig = ResolvedRedis;
 
 export type AdminConfig = DeepReadonly<Filled<z.output<typeof adminSchema>, 'token', string | null>>;
 export type LogConfig = DeepReadonly<z.output<typeof logSchema>>;

@@ -80,6 +80,16 @@ export class Watermark {
     this.#replica = null;
   }
 
+  /** All that the primary had acknowledged before `ms` must be seen, whoever wrote it. */
+  owe(ms: number): void {
+    this.#owedSinceMs = Math.max(this.#owedSinceMs, ms);
+  }
+
+  /** `position`, of the present epoch, must be seen too; it was told at `toldAtMs`. */
+  atLeast(position: Position, toldAtMs: number): void {
+    this.#learn(position, toldAtMs);
+  }
+
   /**
    * A unit ended on a replica. `checked`: the replica had all that the session had seen; where nobody asked (an
    * eventual read), what was seen elsewhere before is owed.

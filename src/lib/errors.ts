@@ -108,6 +108,12 @@ export const ERRORS = {
   }),
   'server-garbage': row('node {node} broke the protocol: {detail}', '08P01', 2027, { retryable: true }),
   'unsupported-feature': row('{feature} is not supported by the proxy', '0A000', 1235),
+  'unknown-setting': row('unrecognized configuration parameter "{name}"', '42704', 1193),
+  'invalid-setting': row(
+    'invalid value for parameter "{name}": "{value}"; use one of {values}',
+    '22023',
+    1231,
+  ),
   'unknown-prepared-statement': row('prepared statement "{name}" does not exist', '26000', 1243),
   'duplicate-prepared-statement': row('prepared statement "{name}" already exists', '42P05', 1295),
   'too-many-prepared-statements': row(

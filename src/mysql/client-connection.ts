@@ -2,8 +2,9 @@
 // keeps the client's state and prepared statements. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { hangUp, uncork, writeTogether } from '../lib/batched-writer.js';
+import { hangUp } from '../lib/batched-writer.js';
 import { asProxyError, describeError, ProxyError } from '../lib/errors.js';
+import { ReplyWriter } from '../lib/reply-writer.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -49,6 +50,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
+  readonly #out: ReplyWriter;
   readonly #host: SessionHost;
   /** Null behind the login. */
   #startup: ClientStartup | null;
@@ -74,6 +76,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   ) {
     this.#socket = socket;
     this.settings = settings;
+    this.#out = new ReplyWriter(socket, settings.maxClientBufferBytes);
     this.runtime = runtime;
     this.connectionId = runtime.ids.register(this);
     this.#host = createHost(this);
@@ -271,6 +274,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     this.#server = server;
+    if (options.holdReply) this.#out.hold();
     setInsertId(this, unit, server);
     const run = newRun(this, unit, server.status, options, unit.kind === 'clear', (outcome) =>
       this.#onDone(unit, server, run, outcome, options, done),
@@ -380,6 +384,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   next(): void {
     if (this.#phase === 'closed') return;
+    this.#out.release();
     const afterClear = this.#afterClear;
     if (afterClear !== null) {
       this.#afterClear = null;
@@ -434,6 +439,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       this.#startup!.fail(error);
       return;
     }
+    this.#out.drop();
     this.#write(buildProxyError(error, sequence));
     this.#close(error.message);
   }
@@ -477,7 +483,12 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const database = change.database ?? '';
     const variant = variantText({ keyed: keyedCapabilities(this.session.capabilities), collation });
     this.#host.login(
-      { key: { user: change.user, database, variant }, credential: step.credential, applicationName: '' },
+      {
+        key: { user: change.user, database, variant },
+        credential: step.credential,
+        applicationName: '',
+        attributes: change.attributes,
+      },
       (loan, error) => {
         if (this.#phase !== 'proving') {
           loan?.release();
@@ -505,6 +516,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   infileRequested(): void {
     if (this.#phase === 'closed') return;
+    this.#out.pass();
     this.#phase = 'infile';
     this.#infileIsOpen = true;
     this.#pump();
@@ -537,9 +549,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   writeAll(slices: readonly Buffer[]): boolean {
     if (this.#capture !== null) for (const slice of slices) this.#capture.push(Buffer.from(slice));
-    if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    writeTogether(this.#socket, slices);
-    return this.#socket.writableLength < this.settings.maxClientBufferBytes;
+    return this.#phase === 'closed' || this.#out.writeAll(slices);
   }
 
   sees(change: SessionChange): boolean {
@@ -547,13 +557,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   }
 
   #write(bytes: Buffer): boolean {
-    if (this.#phase === 'closed' || !this.#socket.writable) return true;
-    if (this.#socket.writableCorked === 0) {
-      this.#socket.cork();
-      process.nextTick(uncork, this.#socket);
-    }
-    this.#socket.write(bytes);
-    return this.#socket.writableLength < this.settings.maxClientBufferBytes;
+    return this.#phase === 'closed' || this.#out.write(bytes);
   }
 
   #close(reason: string): void {

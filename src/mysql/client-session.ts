@@ -1,6 +1,7 @@
 // What the proxy knows of one client's session: who it is, its tracked state, its statements, and what each answer teaches of them.
 // It owns no socket and routes nothing.
 
+import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
@@ -40,6 +41,8 @@ export class ClientSession {
   status: number = STATUS.AUTOCOMMIT;
   /** LAST_INSERT_ID(). */
   insertId = '0';
+  /** @scheelite_consistency. */
+  consistency: ConsistencyLevel | null = null;
   readonly #host: SessionHost;
   readonly #next: NextTransaction;
   /** Of PREPARE by text. */
@@ -75,9 +78,15 @@ export class ClientSession {
     this.statements.clear();
     this.#textStatements = null;
     this.insertId = '0';
+    this.setConsistency(null);
     this.#next.forget();
     this.transactionEnded();
     this.status |= STATUS.AUTOCOMMIT;
+  }
+
+  setConsistency(level: ConsistencyLevel | null): void {
+    this.consistency = level;
+    this.#host.level.setConsistency(level);
   }
 
   transactionEnded(): void {

@@ -130,6 +130,7 @@ export class ClientStartup {
         },
         credential,
         applicationName: response.attributes.get('program_name') ?? '',
+        attributes: response.attributes,
       },
       (loan, error) => {
         if (this.#phase !== 'login') {

@@ -9,6 +9,8 @@ import type { Classified, MysqlLexSettings } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { ClientStatement } from './client-statements.js';
 import type { Kill, KillResult } from './connection-ids.js';
+import { oneValue } from './own-result.js';
+import { answerOwnVariable, ownVariableStatement, parametersOf, prepareOwnVariable } from './own-variable.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
@@ -16,8 +18,7 @@ import type { TrackedState } from './tracked-state.js';
 import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
 import { isTrackingSetting } from './visible-tracking.js';
-import { PacketWriter } from './wire/bytes.js';
-import { CAPABILITY, hasCapability, keyedCapabilities } from './wire/capabilities.js';
+import { keyedCapabilities } from './wire/capabilities.js';
 import { characterSetOfCollation } from './wire/collations.js';
 import {
   bodyText,
@@ -30,8 +31,7 @@ import {
 } from './wire/command.js';
 import { parseBulkExecute, parseExecute } from './wire/execute.js';
 import { sequenceAfter } from './wire/framer.js';
-import { buildEof, buildErr, buildOk, buildPlainOk, buildProxyError, EOF_BYTE, STATUS } from './wire/ok.js';
-import { buildColumnDefinition } from './wire/result-set.js';
+import { buildErr, buildPlainOk, buildProxyError, STATUS } from './wire/ok.js';
 
 /** The client connection, as commands see it. */
 export interface CommandContext {
@@ -181,6 +181,11 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
     client.answer(ok(client, frame));
     return;
   }
+  const own = ownVariableStatement(classified, sql);
+  if (own !== null) {
+    client.answer(answerOwnVariable(client.session, own, null, sequenceAfter(frame)));
+    return;
+  }
   const unit = new MysqlUnit('query', 'query', classified, frame);
   unit.text = text;
   client.submit(unit);
@@ -250,7 +255,12 @@ function lexSettings(client: TextContext): MysqlLexSettings {
 function ownAnswer(client: CommandContext, frame: Buffer, sql: Buffer, { statement }: Classified): Buffer {
   if (statement.verb === 'SELECT') {
     const name = sql.toString('utf8').replace(/;\s*$/, '').trim().slice(6).trim();
-    return oneValue(client, frame, name, String(client.connectionId));
+    return oneValue(
+      client.session,
+      { name, type: 'integer' },
+      String(client.connectionId),
+      sequenceAfter(frame),
+    );
   }
   const names = statement.session.map((effect) => (effect.kind === 'set' ? effect.name : effect.kind));
   throw new ProxyError('unsupported-feature', { feature: `${statement.verb} ${names.join(', ')}` });
@@ -275,32 +285,6 @@ function kill(client: CommandContext, frame: Buffer, what: Kill['what'], id: num
   else client.answerLater(result.then(answerTo));
 }
 
-/** A result set of one row and one column. */
-function oneValue(client: CommandContext, frame: Buffer, name: string, value: string): Buffer {
-  const { capabilities, status } = client.session;
-  const withEof = !hasCapability(capabilities, CAPABILITY.DEPRECATE_EOF);
-  let sequence = sequenceAfter(frame);
-  const head = new PacketWriter(4);
-  if (hasCapability(capabilities, CAPABILITY.OPTIONAL_RESULTSET_METADATA)) head.u8(1);
-  const packets = [
-    head.lenenc(1).packet(sequence++),
-    buildColumnDefinition({ name, type: 'integer' }, capabilities, sequence++),
-  ];
-  if (withEof) packets.push(buildEof({ warnings: 0, status }, sequence++));
-  packets.push(new PacketWriter(16).lenencText(value).packet(sequence++));
-  const nothing = Buffer.alloc(0);
-  const end = {
-    header: EOF_BYTE,
-    counts: Buffer.from([0, 0]),
-    status,
-    warnings: 0,
-    info: nothing,
-    changes: null,
-  };
-  packets.push(withEof ? buildEof({ warnings: 0, status }, sequence) : buildOk(end, capabilities, sequence));
-  return Buffer.concat(packets);
-}
-
 // --- prepared statements --------------------------------------------------------------------------------------
 
 function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void {
@@ -312,6 +296,13 @@ function onPrepare(client: CommandContext, frame: Buffer, payload: Buffer): void
     const reply = Buffer.from(text.reply);
     reply.writeUInt32LE(client.session.statements.add(text).id, 5);
     client.answer(reply);
+    return;
+  }
+  const own = ownVariableStatement(text.classified, text.sql);
+  if (own !== null) {
+    text.parameters = parametersOf(own);
+    const { id } = client.session.statements.add(text);
+    client.answer(prepareOwnVariable(client.session, own, id, sequenceAfter(frame)));
     return;
   }
   const unit = new MysqlUnit('prepare', 'prepare', prepareClass(effective(client, text.classified)), frame);
@@ -361,6 +352,12 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const bulk = isBulk ? parseBulkExecute(payload, text.parameters) : null;
   const types = execute?.types ?? bulk?.types ?? null;
   if (types !== null) statement.types = Buffer.from(types);
+  const own = execute === null ? null : ownVariableStatement(text.classified, text.sql);
+  if (own !== null) {
+    const sent = { command: execute!, types: statement.types, longData: statement.longData.length > 0 };
+    client.answer(answerOwnVariable(client.session, own, sent, sequenceAfter(frame)));
+    return;
+  }
   // A cursor keeps its server connection, with everything that follows.
   const usesCursor = execute !== null && (execute.flags & 7) !== 0;
   const classified = usesCursor ? onPrimary(text.classified) : effective(client, text.classified);

@@ -21,7 +21,7 @@ import { copyVerb } from './copy-in.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
 import { failTransaction } from './fail-transaction.js';
-import type { HeldBegin } from './held-begin.js';
+import { beginWith, type HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
 import { newRun } from './new-run.js';
 import type { Parameters } from './parameters.js';
@@ -73,9 +73,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.terminate(new ProxyError('too-many-prepared-statements', { limit })),
   );
   readonly #transaction = new ClientTransaction();
-  readonly #session = new SessionSettings();
+  readonly #session: SessionSettings;
   readonly #auto: AutoPrepareSession;
   readonly #out: ClientOutput;
+  /** Of the running unit. */
+  #holdsReply = false;
   #lastServer: PostgresServerConnection | null = null;
 
   constructor(
@@ -89,6 +91,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#out = new ClientOutput(socket, settings.maxClientBufferBytes);
     this.#runtime = runtime;
     this.#host = createHost(this);
+    this.#session = new SessionSettings(this.#host.level);
     this.#auto = new AutoPrepareSession(runtime.autoPrepare, this.#host);
     this.#startup = new ClientStartup(socket, this.#framer, settings, runtime, this.#host, {
       loggedIn: (login) => this.#onLoggedIn(login),
@@ -114,7 +117,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   readonly cancel = (): void => this.#host.cancelRunning();
 
   #onLoggedIn(login: LoggedIn): void {
-    this.#session.start(login.base);
+    this.#session.start(login.base, login.consistency);
     this.#database = this.#runtime.classifierOf(login.database);
     this.#out.told = login.parameters;
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
@@ -218,6 +221,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         return;
       }
     }
+    const own = this.#session.own.answerQuery(classified, this.#transaction.status);
+    if (own !== null) {
+      this.#answerLocally(own);
+      return;
+    }
     // A simple query ends the unnamed statement (protocol-flow, extended query).
     this.#names.delete('');
     this.#submitSimple(classified, message);
@@ -225,8 +233,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   #submitSimple(classified: Classified, message: Buffer): void {
     const answers = this.#transaction.answer(classified, this.#host);
-    if (answers !== null) this.#answerLocally(answers);
-    else this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
+    if (answers !== null) {
+      if (!this.isInTransaction) this.#session.endedLocally(classified.statement);
+      this.#answerLocally(answers);
+    } else this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
@@ -249,6 +259,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         this.#answerLocally([this.#transaction.refuse()]);
         return;
       }
+      if (this.#answerOwn(this.#batch)) return;
       this.#submit(new BatchUnit(this.#batch, true, this.#transaction.takeBegin()));
     } else {
       this.#writeMore();
@@ -269,10 +280,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       // The end of an open batch: nothing more is read until its final reply.
       (this.#unit as BatchUnit).open = false;
       this.#run!.isOpen = false;
+      if (this.#holdsReply) this.#out.hold();
       this.#writeMore();
       return;
     }
     this.#batch = null;
+    if (!this.#transaction.isLost && this.#answerOwn(batch)) return;
     const answers = this.#transaction.answerBatch(batch);
     if (answers !== null) {
       this.#answerLocally(answers);
@@ -280,6 +293,17 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     this.#batch = batch;
     this.#submit(new BatchUnit(batch, false, this.#transaction.takeBegin()));
+  }
+
+  /** True: the batch, as far as it has come, was for the proxy. */
+  #answerOwn(batch: ExtendedBatch): boolean {
+    const { status } = this.#transaction;
+    const own = this.#session.own.answerBatch(batch, this.#names, this.#classify, status);
+    if (own === null) return false;
+    this.#batch = null;
+    this.#skipping = own.skips;
+    this.#answerLocally(own.replies);
+    return true;
   }
 
   #onCopyMessage(type: number, bytes: Buffer): void {
@@ -326,35 +350,20 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
+    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
     const { denial } = options;
     if (denial !== null) {
-      failTransaction(server, denial, (error) => this.#onRefused(unit, server, error, options, done));
+      failTransaction(server, denial, refused);
       return;
     }
-    const start = (): void => this.#begun(unit as PostgresUnit, server, options, done);
+    const begun = (begin: HeldBegin | null): void =>
+      this.#start(unit as PostgresUnit, server, options, done, begin);
+    const start = (): void => beginWith(unit as PostgresUnit, server, begun, refused);
     const ready = server.bringTo(this.#session.current, (error) => {
       if (error === null) start();
-      else this.#onRefused(unit, server, error, options, done);
+      else refused(error);
     });
     if (ready) start();
-  }
-
-  /** A BEGIN of which the server knows nothing goes with the unit, or, where that could be misunderstood, before it. */
-  #begun(
-    unit: PostgresUnit,
-    server: PostgresServerConnection,
-    options: ExecuteOptions,
-    done: (outcome: Outcome) => void,
-  ): void {
-    const begin = unit.begin;
-    if (begin === null || begin.joins(unit)) {
-      this.#start(unit, server, options, done, begin);
-      return;
-    }
-    server.own(begin.sql, (error) => {
-      if (error === null) this.#start(unit, server, options, done, null);
-      else this.#onRefused(unit, server, error, options, done);
-    });
   }
 
   #start(
@@ -366,6 +375,8 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     isAgain = false,
   ): void {
     this.#server = server;
+    this.#holdsReply = options.holdReply;
+    if (options.holdReply && !unit.open) this.#out.hold();
     const gate = isAgain ? null : server.gateFor(unit, options);
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
     // BEGIN takes the place of the unnamed statement.
@@ -484,6 +495,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   next(): void {
     if (this.#phase === 'closed') return;
+    this.#out.release();
     this.#phase = 'collecting';
     if (this.#socket.isPaused()) this.#socket.resume();
     if (this.#framer.pendingBytes > 0) this.#pump();
@@ -519,6 +531,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   terminate(error: ProxyError): void {
     if (this.#phase === 'closed') return;
+    this.#out.drop();
     this.write(proxyErrorResponse(error, 'FATAL'));
     this.#close(error.message);
   }
@@ -555,6 +568,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   copyInStarted(): void {
     if (this.#phase === 'closed') return;
+    this.#out.pass();
     this.#phase = 'copying';
     this.#copySync = this.#unit?.kind === 'batch';
     this.#socket.resume();

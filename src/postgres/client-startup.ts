@@ -2,12 +2,14 @@
 // It knows no unit; a cancel request ends here too.
 
 import type { Socket } from 'node:net';
+import type { ConsistencyLevel } from '../config/schema.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { ClientLogin, type ClientLoginMethod, type ClientLoginStep } from './auth/client-login.js';
 import { type CancelKey, secretBytes } from './cancel-keys.js';
+import { OWN_PREFIX, OwnSettings } from './own-settings.js';
 import type { Parameters } from './parameters.js';
 import type { PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
@@ -33,6 +35,8 @@ export interface LoggedIn {
   readonly database: string;
   /** The settings that the startup packet asks for. */
   readonly base: TrackedState;
+  /** Null: it asks for none. */
+  readonly consistency: ConsistencyLevel | null;
   readonly parameters: Parameters;
   /** 4 before protocol 3.2. */
   readonly cancelKeyBytes: number;
@@ -76,6 +80,8 @@ export class ClientStartup {
   #login: ClientLogin | null = null;
   #askAgain: NodeJS.Timeout | undefined;
   #askAgainAfterMs = ASK_AGAIN_AFTER_MS;
+  /** Settings for the proxy alone. */
+  readonly #own = new Map<string, string>();
 
   constructor(
     socket: Socket,
@@ -207,6 +213,7 @@ export class ClientStartup {
         key: { user: message.user, database: message.database, variant: '' },
         credential,
         applicationName: message.parameters.get('application_name') ?? '',
+        attributes: new Map([...message.parameters, ...this.#own]),
       },
       (loan, error) => {
         if (this.#phase !== 'login') loan?.release();
@@ -236,7 +243,15 @@ export class ClientStartup {
       const { minor, database } = this.#message!;
       this.stop();
       const cancelKeyBytes = minor >= PROTOCOL_MINOR_LATEST ? LONG_KEY_BYTES : SHORT_KEY_BYTES;
-      this.#guard(() => this.#events.loggedIn({ database, base, parameters, cancelKeyBytes }));
+      this.#guard(() =>
+        this.#events.loggedIn({
+          database,
+          base,
+          consistency: OwnSettings.levelOf(this.#own),
+          parameters,
+          cancelKeyBytes,
+        }),
+      );
     };
     const ready = server.bringTo(base, (error) => {
       if (error === null) {
@@ -258,12 +273,16 @@ export class ClientStartup {
 
   #settingsOf(message: StartupMessage): TrackedState {
     const settings = new Map<string, string>();
-    for (const [name, value] of parseStartupOptions(message.options))
-      settings.set(name, setStatement(name, value));
+    for (const [name, value] of parseStartupOptions(message.options)) {
+      if (name.startsWith(OWN_PREFIX)) this.#own.set(name, value);
+      else settings.set(name, setStatement(name, value));
+    }
     for (const [name, value] of message.parameters) {
       const folded = name.toLowerCase();
-      if (!NO_SETTINGS.has(folded)) settings.set(folded, setStatement(folded, value));
+      if (folded.startsWith(OWN_PREFIX)) this.#own.set(folded, value);
+      else if (!NO_SETTINGS.has(folded)) settings.set(folded, setStatement(folded, value));
     }
+    OwnSettings.levelOf(this.#own);
     return TrackedState.shared(settings);
   }
 

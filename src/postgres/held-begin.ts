@@ -1,6 +1,7 @@
 // A BEGIN that no server has been told of yet: the client is answered at once, and it leaves with the first statement.
 // It knows no connection.
 
+import type { ServerError } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { isPlannedUnit } from './auto-prepare-session.js';
 import type { Step } from './run.js';
@@ -92,4 +93,22 @@ export function tagOfEnd({ transaction, statements, verb }: StatementClass): str
   // PREPARE TRANSACTION is a kind of COMMIT too.
   const isPlain = isEnd && !transaction.chain && (verb === 'COMMIT' || verb === 'ROLLBACK');
   return isPlain && statements === 1 ? verb : null;
+}
+
+/** A BEGIN of which the server knows nothing goes with the unit, or, where that could be misunderstood, before it. */
+export function beginWith(
+  unit: PostgresUnit,
+  server: { own(sql: string, done: (error: ServerError | null) => void): void },
+  go: (begin: HeldBegin | null) => void,
+  refused: (error: ServerError) => void,
+): void {
+  const { begin } = unit;
+  if (begin === null || begin.joins(unit)) {
+    go(begin);
+    return;
+  }
+  server.own(begin.sql, (error) => {
+    if (error === null) go(null);
+    else refused(error);
+  });
 }

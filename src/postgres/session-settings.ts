@@ -1,8 +1,11 @@
 // A client's settings over its life: what it started with, what holds, and what will hold if its transaction commits.
 // It knows no message; what a statement does to settings comes from classification, how it ended from the server's replies.
 
+import type { ConsistencyLevel } from '../config/schema.js';
+import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { StatementClass } from '../sql/statement.js';
+import { OwnSettings } from './own-settings.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
 
@@ -27,7 +30,15 @@ export class SessionSettings {
   #committed = TrackedState.empty;
   #open: OpenTransaction | null = null;
 
-  start(base: TrackedState): void {
+  /** Those that are the proxy's. */
+  readonly own: OwnSettings;
+
+  constructor(level: SessionLevel) {
+    this.own = new OwnSettings(level);
+  }
+
+  start(base: TrackedState, level: ConsistencyLevel | null): void {
+    this.own.start(level);
     this.#base = base;
     this.#committed = base;
   }
@@ -40,6 +51,12 @@ export class SessionSettings {
   /** The transaction is gone, and its settings with it. */
   forgetTransaction(): void {
     this.#open = null;
+    this.own.transactionEnded(false);
+  }
+
+  /** The transaction has ended, and no server knew of it. */
+  endedLocally(statement: StatementClass): void {
+    this.own.transactionEnded(endingOf(statement) === 'commit');
   }
 
   /**
@@ -47,6 +64,7 @@ export class SessionSettings {
    * the server connection.
    */
   unitEnded(statement: StatementClass, server: PostgresServerConnection, end: UnitEnd): boolean {
+    this.own.unitEnded(end.failed ? null : statement, end.transaction, end.tag);
     const before = this.current;
     const serverBefore = this.#open?.serverBefore ?? server.state;
     let after = before;

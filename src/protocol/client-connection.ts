@@ -1,6 +1,7 @@
 // The two sides of a client connection: what a protocol gives to the session, and what the session gives to the protocol.
 // Types only.
 
+import type { ConsistencyLevel } from '../config/schema.js';
 import type { ProxyError } from '../lib/errors.js';
 import type { PinReason } from '../sql/statement.js';
 import type { Credential } from './credential.js';
@@ -23,7 +24,7 @@ export interface ClientConnection {
    * `failed`: the protocol itself answers until the client rolls back (PostgreSQL).
    */
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void;
-  /** The unit has been answered; read the next one. */
+  /** The unit has been answered; what was kept back of its reply goes out, and the next one is read. */
   next(): void;
   /**
    * What is still answered to the running unit, on a shared server connection, is of no interest any more: it is
@@ -58,6 +59,8 @@ export interface LoginRequest {
   readonly credential: Credential;
   /** application_name, or the connection attribute program_name; "" when unknown. */
   readonly applicationName: string;
+  /** Startup parameters; connection attributes. */
+  readonly attributes: ReadonlyMap<string, string>;
 }
 
 export type LoginCallback = (
@@ -73,6 +76,13 @@ export type UserLookup =
   | { readonly kind: 'verifier'; readonly verifier: StoredVerifier }
   /** No such user: the login must fail exactly like one with a wrong password. */
   | { readonly kind: 'unknown' };
+
+export interface SessionLevel {
+  /** What the client has set; null: nothing. */
+  setConsistency(level: ConsistencyLevel | null): void;
+  /** What holds for its units, but for what rules and hints say of one. */
+  readonly consistency: ConsistencyLevel;
+}
 
 /** The session's half: it routes units, holds server connections and remembers what the client has seen. */
 export interface SessionHost {
@@ -94,6 +104,8 @@ export interface SessionHost {
   unpin(reason: PinReason | 'all'): void;
   /** Logged in without a database it has one now: its server connections are those of this one from here on. */
   movedTo(database: string): void;
+  /** The consistency level of the session. */
+  readonly level: SessionLevel;
   /** The protocol answered a unit by itself; nothing ran. */
   answeredLocally(): void;
   /** The client asked to cancel what it runs (the key has been checked). */

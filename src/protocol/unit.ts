@@ -82,6 +82,8 @@ export interface ExecuteOptions {
   readonly onReplica: boolean;
   /** Other clients' units are under way on the server connection. */
   readonly isShared: boolean;
+  /** The end of the reply is kept back until `next`: what it tells must be known elsewhere first. */
+  readonly holdReply: boolean;
   /**
    * The node is asked for its position together with the unit: the answer counts only when it covers this. Null: no need.
    * Only for what may be repeated, and not with `after`.

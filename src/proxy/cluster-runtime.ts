@@ -3,7 +3,9 @@
 
 import type { ClusterSnapshot, NodeSnapshot } from '../cluster/snapshot.js';
 import type { ClusterConfig } from '../config/schema.js';
+import { type KeyedLimits, KeyedWatermarks } from '../consistency/keyed-watermarks.js';
 import type { PositionSamples } from '../consistency/watermark.js';
+import type { SharedPosition, WatermarkStore } from '../consistency/watermark-store.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
@@ -64,6 +66,9 @@ export interface PoolAllowance {
 }
 
 const RESUME_INTERVAL_MS = 100;
+const MAX_PARSED = 1000;
+/** Where no lease bounds it. */
+const POSITION_TIMEOUT_MS = 10_000;
 
 /** The cluster's own, before anybody else has a say (policies.ts). */
 export interface ClusterSettings {
@@ -95,6 +100,9 @@ export class ClusterRuntime {
   readonly statements = new Statements();
   readonly users: Users;
   readonly logins = new KnownLogins();
+  readonly keyed: KeyedWatermarks;
+  /** Null: nobody else serves the same keys. */
+  readonly store: WatermarkStore | null;
   readonly #monitor: ClusterMonitorPort;
   readonly #allowance: PoolAllowance | null;
   readonly #pools = new Map<string, NodePool>();
@@ -110,6 +118,7 @@ export class ClusterRuntime {
   #resumedAtMs = Number.NEGATIVE_INFINITY;
   readonly #generations = new Map<string, number>();
   readonly #applied: Applied;
+  readonly #parsed = new Map<string, Position>();
 
   constructor(parts: {
     config: ClusterConfig;
@@ -119,6 +128,7 @@ export class ClusterRuntime {
     counters: ClusterCounters;
     log: Log;
     allowance?: PoolAllowance | null;
+    store?: WatermarkStore | null;
   }) {
     this.name = parts.config.name;
     this.protocol = parts.protocol;
@@ -127,6 +137,8 @@ export class ClusterRuntime {
     this.log = parts.log;
     this.#config = parts.config;
     this.#monitor = parts.monitor;
+    this.keyed = new KeyedWatermarks(parts.positions, keyedLimits(parts.config));
+    this.store = parts.store ?? null;
     this.#allowance = parts.allowance ?? null;
     this.#snapshot = parts.monitor.snapshot;
     this.users = new Users(parts.config.users, (user) => parts.monitor.verifier(user));
@@ -243,6 +255,42 @@ export class ClusterRuntime {
     this.waits.wake();
   }
 
+  /** What the primary has now, in the words of a store; null: it has not told it. */
+  sharedPosition(callback: (position: SharedPosition | null) => void): void {
+    this.positionAfter(monotonicMs(), (position) => {
+      const { primary } = this.#snapshot;
+      callback(position === null || primary === null ? null : { primary, text: position.text });
+    });
+  }
+
+  /** Calls back within a bound; null: the primary has not told it. */
+  positionAfter(afterMs: number, callback: (position: Position | null) => void): void {
+    let isDone = false;
+    let late: NodeJS.Timeout | null = null;
+    const answer = (position: Position | null): void => {
+      if (isDone) return;
+      isDone = true;
+      if (late !== null) clearTimeout(late);
+      callback(position);
+    };
+    this.#monitor.requestPosition(afterMs, answer);
+    if (!isDone) late = setTimeout(() => answer(null), this.#positionTimeoutMs);
+  }
+
+  get #positionTimeoutMs(): number {
+    return (this.#config.redis?.leaseMs ?? POSITION_TIMEOUT_MS) / 10;
+  }
+
+  /** What others have written stands in many keys at a time. */
+  parsePosition(text: string): Position {
+    const known = this.#parsed.get(text);
+    if (known !== undefined) return known;
+    if (this.#parsed.size >= MAX_PARSED) this.#parsed.clear();
+    const position = this.positions.parse(text);
+    this.#parsed.set(text, position);
+    return position;
+  }
+
   /** DDL has passed through: what was concluded from the catalog may be wrong until it has been read again. */
   schemaChanged(): void {
     this.#monitor.schemaChanged();
@@ -267,6 +315,7 @@ export class ClusterRuntime {
     this.#limits = poolLimits(config);
     this.#settings = settingsOf(config);
     this.#policies = this.#createPolicies();
+    this.keyed.limits = keyedLimits(config);
     this.users.configure(config.users);
     this.protocol.reconfigure(config.routing, config.autoPrepare);
     this.#balancing.configure(config.routing);
@@ -378,6 +427,10 @@ export class ClusterRuntime {
 
 function poolLimits(config: ClusterConfig): PoolLimits {
   return { ...config.pool, sharing: config.sharing, maxByUser: limitsByUser(config) };
+}
+
+function keyedLimits({ consistency: { maxKeys, keyTtlMs } }: ClusterConfig): KeyedLimits {
+  return { maxKeys, ttlMs: keyTtlMs };
 }
 
 function settingsOf(config: ClusterConfig): ClusterSettings {

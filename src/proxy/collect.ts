@@ -28,6 +28,8 @@ function collectCluster(runtime: ClusterRuntime): void {
   counters.lexedBytes = stats.lexedBytes;
   Object.assign(counters.autoPrepare, protocol.autoPrepareStats);
   counters.holding = runtime.hold.size + runtime.waits.size;
+  counters.keys = runtime.keyed.size;
+  counters.keyEvictions = runtime.keyed.evictions;
   collectSnapshot(counters, runtime);
   for (const node of snapshot.nodes) {
     const numbers = nodeCounters(counters, node.name);

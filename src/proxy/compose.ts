@@ -7,6 +7,7 @@ import { compileWasmLean } from '../lib/lean-wasm.js';
 import { DataPath, type Protocols } from './data-path.js';
 import { LocalMonitoring } from './monitoring.js';
 import type { RunningProxy, StartOptions } from './running-proxy.js';
+import { redisWatermarks } from './shared-watermarks.js';
 import { Supervisor } from './workers/supervisor.js';
 
 /** Loaded when needed: what no cluster speaks would cost memory for nothing, PostgreSQL's grammar 15 MiB of it. */
@@ -35,6 +36,7 @@ export async function startProxy(options: StartOptions): Promise<RunningProxy> {
           protocols,
           monitoring: (config, protocol, counters) =>
             new LocalMonitoring({ config, protocol, counters, log }),
+          watermarks: (parts) => redisWatermarks({ ...parts, worker: null }),
           sharing: null,
         });
   try {

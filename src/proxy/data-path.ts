@@ -29,6 +29,7 @@ import { explainOn, sessionsOf } from './explain.js';
 import { Listener, type Places } from './listener.js';
 import type { Monitoring } from './monitoring.js';
 import type { ReloadResult, RunningProxy } from './running-proxy.js';
+import type { SharedWatermarks, SharedWatermarksParts } from './shared-watermarks.js';
 import { clusterStatus } from './status.js';
 
 /** Those that the configuration's clusters speak. */
@@ -43,6 +44,8 @@ export interface DataPathOptions {
   readonly protocols: Protocols;
   readonly monitoring: (config: ClusterConfig, protocol: Protocol, counters: ClusterCounters) => Monitoring;
   /** Null: this process is the only one. */
+  /** Null: nobody else serves the same keys. */
+  readonly watermarks: (parts: Omit<SharedWatermarksParts, 'worker'>) => SharedWatermarks | null;
   readonly sharing: {
     peers(cluster: string): Peers;
     pools(cluster: string): PoolAllowance;
@@ -53,6 +56,7 @@ export interface DataPathOptions {
 interface RunningCluster {
   readonly monitoring: Monitoring;
   readonly runtime: ClusterRuntime;
+  readonly watermarks: SharedWatermarks | null;
 }
 
 export class DataPath implements RunningProxy {
@@ -139,6 +143,7 @@ export class DataPath implements RunningProxy {
 
   async open(): Promise<void> {
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.start()));
+    await Promise.all([...this.#clusters.values()].map(({ watermarks }) => watermarks?.start()));
     for (const listener of this.#listeners.values()) await listener.open();
     this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
   }
@@ -177,6 +182,7 @@ export class DataPath implements RunningProxy {
     const error = new ProxyError('shutting-down');
     for (const listener of this.#listeners.values()) await listener.stopAccepting();
     for (const { runtime } of this.#clusters.values()) runtime.close(error);
+    await Promise.all([...this.#clusters.values()].map(({ watermarks }) => watermarks?.stop()));
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.stop()));
     for (const listener of this.#listeners.values()) listener.destroyAll();
   }
@@ -200,6 +206,14 @@ export class DataPath implements RunningProxy {
     const log = this.#options.log.child({ cluster: config.name });
     const counters = clusterCounters(this.#counters, config.name);
     const monitoring = this.#options.monitoring(config, protocol, counters);
+    const watermarks = this.#options.watermarks({
+      config: this.#options.config,
+      cluster: config,
+      counters,
+      log,
+      ttlMs: () => runtime.config.consistency.keyTtlMs,
+      positionNow: (callback) => runtime.sharedPosition(callback),
+    });
     const runtime: ClusterRuntime = new ClusterRuntime({
       config,
       protocol: protocol.createRuntime({
@@ -215,7 +229,8 @@ export class DataPath implements RunningProxy {
       counters,
       log,
       allowance: sharing?.pools(config.name) ?? null,
+      store: watermarks,
     });
-    return { monitoring, runtime };
+    return { monitoring, runtime, watermarks };
   }
 }

@@ -40,7 +40,7 @@ export class Listener {
   #config: ListenerConfig;
   /** One object for all clients of a configuration. */
   #welcome: ListenerSettings | null = null;
-  readonly #session: { readonly name: string; readonly counters: ListenerCounters; layer: PolicyLayer };
+  readonly #session: Omit<SessionListener, 'layer'> & { layer: PolicyLayer };
   #limits: LimitsConfig;
   /** Of clients that have left. */
   #endedBytesReceived = 0;
@@ -58,7 +58,8 @@ export class Listener {
     this.#config = config;
     this.#limits = limits;
     this.#counters = counters;
-    this.#session = { name: config.name, counters, layer: switchLayer(config) };
+    const scope = config.consistency?.scope ?? null;
+    this.#session = { name: config.name, counters, layer: switchLayer(config), scope };
     this.#places = places;
     places?.adopt({
       held: () => this.#placed.size,

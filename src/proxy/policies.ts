@@ -124,6 +124,11 @@ export class PolicyContext {
     this.#rules = rules;
   }
 
+  /** Before rules. */
+  get base(): UnitPolicy {
+    return this.#plain.policy;
+  }
+
   /** Statements that recur may be prepared for one unit or another. */
   mayAutoPrepare(cluster: boolean): boolean {
     return (this.#plain.policy.autoPrepare ?? cluster) || this.#rules.mayAutoPrepare;

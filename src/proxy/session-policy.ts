@@ -3,9 +3,11 @@
 
 import { monotonicMs } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
+import type { SessionLevel } from '../protocol/client-connection.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 import type { RuledStatement, Unit } from '../protocol/unit.js';
-import type { Overlay, UnitPolicy } from '../routing/policy.js';
+import { type ConsistencyLevel, LEVELS } from '../routing/decide.js';
+import { NO_LAYER, Overlay, type UnitPolicy } from '../routing/policy.js';
 import type { ConnectionFacts, RuleMatch } from '../routing/rules.js';
 import { NO_MATCH } from '../routing/rules.js';
 import { countOne } from '../telemetry/counters.js';
@@ -17,7 +19,12 @@ import type { SessionListener } from './session-rules.js';
 const CANCEL_AGAIN_MS = 1000;
 const NOBODY: ConnectionFacts = { user: '', database: '', application: '', clientAddress: '' };
 
-export class SessionPolicy {
+/** What a client can set for itself: the same layers for all. */
+const LAYERS_OF_LEVELS: ReadonlyMap<ConsistencyLevel, Overlay> = new Map(
+  LEVELS.map((consistency) => [consistency, new Overlay({ ...NO_LAYER, consistency })]),
+);
+
+export class SessionPolicy implements SessionLevel {
   readonly #cluster: ClusterRuntime;
   readonly #listener: SessionListener;
   readonly #address: string;
@@ -28,8 +35,8 @@ export class SessionPolicy {
   #context: PolicyContext | null = null;
   /** The rules of the last unit. */
   #match: RuleMatch = NO_MATCH;
-  /** What the session has set for itself; null: nothing. */
-  session: Overlay | null = null;
+  /** What the client has set for itself; null: nothing. */
+  #session: Overlay | null = null;
   /** Of the unit that is under way, or was last. */
   #current: UnitPolicy;
   readonly #late: Late;
@@ -59,7 +66,7 @@ export class SessionPolicy {
 
   /** For an operator: counts nothing. */
   peek(unit: Pick<Unit, 'ruled' | 'hint'>): UnitPolicy {
-    return this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.session).policy;
+    return this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.#session).policy;
   }
 
   ended(): void {
@@ -111,6 +118,14 @@ export class SessionPolicy {
     this.#context = null;
   }
 
+  setConsistency(level: ConsistencyLevel | null): void {
+    this.#session = level === null ? null : LAYERS_OF_LEVELS.get(level)!;
+  }
+
+  get consistency(): ConsistencyLevel {
+    return this.#session?.layer.consistency ?? this.#now().base.consistency;
+  }
+
   get facts(): ConnectionFacts {
     return this.#facts;
   }
@@ -128,7 +143,7 @@ export class SessionPolicy {
   for(unit: Unit): UnitPolicy {
     let { policy, match } = this.#now().ruled(unit);
     this.#count(match);
-    if (this.session !== null) policy = this.session.over(policy);
+    if (this.#session !== null) policy = this.#session.over(policy);
     if (unit.hint === null) return policy;
     const { overlay, isUnread } = this.#policies!.hint(unit.hint);
     if (isUnread) this.#cluster.counters.hintsUnread++;

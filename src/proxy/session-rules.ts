@@ -1,11 +1,12 @@
 // What holds for a unit by itself: whether it may run again, share a server connection, have committed; and how it is counted.
 // It knows no state of a session.
 
+import type { ConsistencyScope } from '../consistency/scope.js';
 import { ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Position } from '../protocol/position.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
-import type { Answered, Unit } from '../protocol/unit.js';
+import type { Answered, ServerError, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
 import type { PinReason } from '../sql/statement.js';
@@ -18,6 +19,8 @@ export interface SessionListener {
   readonly counters: ListenerCounters;
   /** What it says of all units of its clients; another object after a reload. */
   readonly layer: PolicyLayer;
+  /** Null: as the cluster. */
+  readonly scope: ConsistencyScope | null;
 }
 
 /** A read is run at most this often: once where it was sent first, then elsewhere. */
@@ -38,6 +41,11 @@ export function isRepeatable(unit: Unit): boolean {
     route === 'session' ||
     (transaction?.kind === 'begin' && statements === 1);
   return isHarmless && pin === null && !unit.open;
+}
+
+/** It may have shown, or changed, what is in the database. In a transaction SET may be what commits: autocommit=1. */
+export function isSeen({ statement: { route } }: Unit, inTransaction: boolean): boolean {
+  return route !== 'proxy' && (route !== 'session' || inTransaction);
 }
 
 /** A read that ends by itself and soon may stand in a pipeline with others'. `switched`: in place of the cluster's switch. */
@@ -220,4 +228,21 @@ export function pinnedStateLost(pins: Iterable<PinReason>, node: string, detail:
 export function without(pins: ReadonlySet<PinReason>, reason: PinReason | 'all'): ReadonlySet<PinReason> {
   const left = reason === 'all' ? [] : [...pins].filter((pin) => pin !== reason);
   return left.length === 0 ? NO_PINS : new Set(left);
+}
+
+export function logWithheld({ log }: ClusterRuntime, { node }: ServerConnection, error: ServerError): void {
+  log.debug(
+    { node, code: error.code, error: error.message },
+    'a read is run again after an error that the client does not see',
+  );
+}
+
+/** Where a read that was withheld is not tried again. */
+export function excludedBehind(
+  { snapshot }: ClusterRuntime,
+  { node }: ServerConnection,
+  retryOn: 'elsewhere' | 'primary',
+  excluded: readonly string[],
+): readonly string[] {
+  return retryOn === 'primary' ? snapshot.nodes.map(({ name }) => name) : [...excluded, node];
 }

@@ -1,16 +1,22 @@
-// What one session has seen, and where: it feeds the watermark and gives the decision its view of the session.
-// It knows no server connection and no client.
+// What one session has seen, and where: it feeds the watermarks and gives the decision its view of the session.
+// It knows no server connection and no client; how other processes hear of a key is the store's business.
 
+import type { KeyedWatermark } from '../consistency/keyed-watermarks.js';
+import { type ConsistencyScope, keyNamed, keyOfLogin, type ScopedLogin } from '../consistency/scope.js';
 import { Watermark } from '../consistency/watermark.js';
+import type { FloorAnswer } from '../consistency/watermark-store.js';
 import { monotonicMs } from '../lib/clock.js';
+import type { Position } from '../protocol/position.js';
 import type { Answered, Unit } from '../protocol/unit.js';
 import { isReplicaRead, type RoutingNode, type SessionView } from '../routing/decide.js';
 import type { Effort } from '../routing/gating.js';
 import type { UnitPolicy } from '../routing/policy.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
-import { shownByPrimary } from './session-rules.js';
+import { recordUse } from './record-use.js';
+import { isSeen, shownByPrimary } from './session-rules.js';
 
 const NO_NODES: readonly string[] = [];
+const NO_KEYS: readonly KeyedWatermark[] = [];
 /** An answer to a position query that takes longer is not worth waiting for, where the primary can be read instead. */
 const MAX_POSITION_WAIT_MS = 50;
 
@@ -48,7 +54,8 @@ const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
 
 export class SessionSight {
   readonly #cluster: ClusterRuntime;
-  readonly #watermark: Watermark;
+  /** Of what is under no key. */
+  readonly #own: Watermark;
   /** The session reads outside transactions, so its watermark is worth asking for. */
   #splits = false;
   /** The last unit's reads went where everything seen before is. */
@@ -59,14 +66,101 @@ export class SessionSight {
   #awaitedMs = 0;
   #waitMs = 0;
 
+  /** Of all units that name none themselves; null: the connection is a session of its own. */
+  #loginKey: string | null = null;
+  /** Of the running unit; null: none. */
+  #key: KeyedWatermark | null = null;
+  /** Keys of the running unit, and of those before it in its transaction. */
+  #keys: readonly KeyedWatermark[] = NO_KEYS;
+  /** Units of the running transaction, or the running unit, are under no key. */
+  #usesOwn = true;
+  /** Uses of the key that had been noted when the unit was given its place. */
+  #usesAtDecision = 0;
+  /** What the store said for the running unit; null: it has not been asked. */
+  #floor: FloorAnswer | null = null;
+  /** One more for each unit. */
+  #turn = 0;
+  /** The promotions counted when the unit began. */
+  #epoch = 0;
+
   constructor(cluster: ClusterRuntime) {
     this.#cluster = cluster;
-    this.#watermark = new Watermark(cluster.positions);
+    this.#own = new Watermark(cluster.positions);
   }
 
-  /** Another unit. */
-  arrived(): void {
+  /** `scope`: the listener's; null: as the cluster. */
+  loggedIn(scope: ConsistencyScope | null, login: ScopedLogin): void {
+    this.#loginKey = keyOfLogin(scope ?? this.#cluster.config.consistency.scope, login);
+  }
+
+  // --- one unit ---------------------------------------------------------------------------------------------
+
+  /** A unit begins; `inTransaction`: one that is open, to which it belongs. */
+  begins({ sessionKey }: UnitPolicy, inTransaction: boolean): void {
     this.#arrivedMs = 0;
+    this.#turn++;
+    this.#epoch = this.#cluster.snapshot.epoch;
+    this.#floor = null;
+    if (!inTransaction) this.#letGo();
+    const name = keyNamed(sessionKey) ?? this.#loginKey;
+    if (name === null) {
+      // In a transaction whose key was named at its beginning the rest is under it too.
+      this.#key = inTransaction ? (this.#keys[0] ?? null) : null;
+      if (this.#key === null) this.#usesOwn = true;
+      return;
+    }
+    this.#key = this.#cluster.keyed.obtain(name, monotonicMs());
+    if (this.#keys.includes(this.#key)) return;
+    if (!inTransaction) this.#usesOwn = false;
+    this.#key.holders++;
+    this.#keys = [...this.#keys, this.#key];
+  }
+
+  /** The client is gone. */
+  close(): void {
+    this.#letGo();
+  }
+
+  #letGo(): void {
+    for (const each of this.#keys) each.holders--;
+    this.#keys = NO_KEYS;
+  }
+
+  /** Whose writes the running unit must see. */
+  get #watermark(): Watermark {
+    return this.#key?.watermark ?? this.#own;
+  }
+
+  /** True: it calls `then` once it is known what other processes have let the unit's key see. `read`: what is to be placed. */
+  awaitsFloor(read: Unit, policy: UnitPolicy, then: () => void): boolean {
+    const { store } = this.#cluster;
+    const key = this.#key;
+    if (store === null || key === null || this.#floor !== null || !isReplicaRead(read.statement)) return false;
+    // The other levels need nothing that others have seen, or go to the primary.
+    if (policy.consistency !== 'session') return false;
+    if (policy.target === null ? !policy.splitReads : policy.target.kind === 'primary') return false;
+    const turn = this.#turn;
+    let isLate = false;
+    store.read(key.key, (answer) => {
+      if (this.#turn !== turn) return;
+      this.#floor = answer;
+      this.#take(key.watermark, answer);
+      if (isLate) then();
+    });
+    isLate = true;
+    return this.#floor === null;
+  }
+
+  #take(watermark: Watermark, answer: FloorAnswer): void {
+    const now = monotonicMs();
+    watermark.settle(this.#cluster.samples, this.#cluster.snapshot.epoch, now);
+    if (answer.kind === 'unknown') watermark.owe(now);
+    if (answer.kind !== 'floor') return;
+    for (const { primary, text } of answer.positions) {
+      // What another primary had may be lost; what this one has now is all that can still be seen of it.
+      if (primary !== this.#cluster.snapshot.primary) watermark.owe(now);
+      else watermark.atLeast(this.#cluster.parsePosition(text), now);
+    }
   }
 
   /** After a gate that has failed. */
@@ -93,9 +187,12 @@ export class SessionSight {
   viewFor(policy: UnitPolicy, excluded: readonly string[], mayGate: boolean, mayWait: boolean): SessionView {
     const { samples, snapshot } = this.#cluster;
     const now = monotonicMs();
+    const watermark = this.#watermark;
+    // What a strong read is checked against is as old as its arrival, wherever it is placed at last.
+    if (this.#arrivedMs === 0 || policy.consistency !== 'strong') this.#usesAtDecision = this.#key?.uses ?? 0;
     if (this.#arrivedMs === 0) this.#arrivedMs = now;
-    this.#watermark.settle(samples, snapshot.epoch, now);
-    view.consistency = policy.consistency;
+    watermark.settle(samples, snapshot.epoch, now);
+    view.consistency = this.#floor?.kind === 'doubt' ? 'primary' : policy.consistency;
     // Neither asks for what the session has seen.
     this.#isChecked = policy.consistency !== 'eventual' && policy.consistency !== 'bounded';
     view.maxLagMs = policy.maxLagMs;
@@ -113,7 +210,7 @@ export class SessionSight {
         this.#seeFrom(this.#arrivedMs - policy.maxLagMs);
         break;
       default:
-        this.#seeOwn();
+        this.#seeWatermark(watermark);
     }
     const { waitMs } = policy;
     const { gate } = this.#cluster.settings;
@@ -122,7 +219,7 @@ export class SessionSight {
     effort.nowMs = now;
     effort.mayGate = mayGate && gate;
     effort.watermarkAgeMs = now - effort.watermarkAgeMs;
-    effort.moveAgeMs = now - this.#watermark.replicaUsedAtMs;
+    effort.moveAgeMs = now - watermark.replicaUsedAtMs;
     // A position is of no use by itself: no probe is newer.
     const helps = effort.mayGate || waitMs > 0;
     effort.mayAwaitPosition = mayWait && helps && now < this.deadlineMs('position');
@@ -138,24 +235,30 @@ export class SessionSight {
     effort.watermarkAgeMs = sinceMs;
   }
 
-  /** What the session has written and seen. */
-  #seeOwn(): void {
-    view.watermark = this.#watermark.known;
-    view.watermarkPending = this.#watermark.pending;
-    view.lastReplica = this.#watermark.lastReplica(this.#cluster.generationOf);
-    if (view.lastReplica !== null) view.moveFloor = this.#watermark.floorForMove(this.#cluster.samples);
-    this.#awaitedMs = this.#watermark.owedSinceMs;
-    effort.watermarkAgeMs = this.#watermark.sinceMs;
+  /** What the session, or all sessions under its key, have written and seen. */
+  #seeWatermark(watermark: Watermark): void {
+    view.watermark = watermark.known;
+    view.watermarkPending = watermark.pending;
+    view.lastReplica = watermark.lastReplica(this.#cluster.generationOf);
+    if (view.lastReplica !== null) view.moveFloor = watermark.floorForMove(this.#cluster.samples);
+    this.#awaitedMs = watermark.owedSinceMs;
+    effort.watermarkAgeMs = watermark.sinceMs;
   }
 
   /** The same for an operator: the session goes on as if nobody had looked. */
   peekFor(policy: UnitPolicy): SessionView {
     const isChecked = this.#isChecked;
     const arrivedMs = this.#arrivedMs;
+    const awaitedMs = this.#awaitedMs;
+    const waitMs = this.#waitMs;
+    const usesAtDecision = this.#usesAtDecision;
     // What a gate would find is not known before it is asked.
     const seen = { ...this.viewFor(policy, NO_NODES, false, false), effort: null };
     this.#isChecked = isChecked;
     this.#arrivedMs = arrivedMs;
+    this.#awaitedMs = awaitedMs;
+    this.#waitMs = waitMs;
+    this.#usesAtDecision = usesAtDecision;
     return seen;
   }
 
@@ -163,26 +266,64 @@ export class SessionSight {
   used(unit: Unit, outcome: Answered, replica: string | null, wasInTransaction: boolean): void {
     const inTransaction = outcome.transaction !== 'idle';
     if (!inTransaction && isReplicaRead(unit.statement)) this.#splits = true;
-    const { route } = unit.statement;
-    // In a transaction it may be what commits: SET autocommit=1.
-    if (route === 'proxy' || (route === 'session' && !wasInTransaction)) return;
+    if (!isSeen(unit, wasInTransaction)) return;
     if (replica !== null) {
       this.ranOnReplica(replica);
       return;
     }
     const shown = shownByPrimary(unit, outcome, wasInTransaction);
-    if (shown === 'own-write') this.#watermark.wrote(outcome.position!, monotonicMs());
-    else if (shown === 'anything') this.ranOnPrimary(inTransaction);
+    // A position of a primary that has been replaced may name what was lost.
+    const isOfThisEpoch = this.#epoch === this.#cluster.snapshot.epoch;
+    if (shown === 'own-write' && isOfThisEpoch) this.#wrote(outcome.position!);
+    else if (shown !== 'nothing') this.ranOnPrimary(inTransaction);
+  }
+
+  #wrote(position: Position): void {
+    const now = monotonicMs();
+    if (this.#usesOwn) this.#own.wrote(position, now);
+    for (const each of this.#keys) {
+      each.watermark.wrote(position, now);
+      each.uses++;
+    }
   }
 
   ranOnReplica(node: string): void {
-    this.#watermark.ranOnReplica(node, this.#cluster.generationOf(node), monotonicMs(), this.#isChecked);
+    const now = monotonicMs();
+    const generation = this.#cluster.generationOf(node);
+    if (this.#usesOwn) this.#own.ranOnReplica(node, generation, now, this.#isChecked);
+    for (const each of this.#keys) {
+      // Another connection may have used the key meanwhile: what that saw has not been asked of this node.
+      const isChecked = this.#isChecked && each === this.#key && each.uses === this.#usesAtDecision;
+      each.watermark.ranOnReplica(node, generation, now, isChecked);
+      each.uses++;
+    }
   }
 
   /** `inTransaction`: the next units go to the same place anyway, so nothing is asked yet. */
   ranOnPrimary(inTransaction: boolean): void {
     const now = monotonicMs();
-    this.#watermark.ranOnPrimary(now);
-    if (this.#splits && !inTransaction) this.#cluster.requestPosition(now);
+    if (this.#usesOwn) this.#own.ranOnPrimary(now);
+    for (const each of this.#keys) {
+      each.watermark.ranOnPrimary(now);
+      each.uses++;
+    }
+    // Of a key, other connections may read meanwhile.
+    const asks = this.#keys.length > 0 || (this.#splits && !inTransaction);
+    if (asks) this.#cluster.requestPosition(now);
+  }
+
+  // --- what others must know before the client does ---------------------------------------------------------
+
+  /** The unit's reply is kept back until `settles` has called back. */
+  get holdsReply(): boolean {
+    return this.#cluster.store !== null && this.#keys.length > 0;
+  }
+
+  /** True: it calls `then` once every process that could be asked for the unit's keys knows what the unit has shown. */
+  settles(then: () => void): boolean {
+    const { store } = this.#cluster;
+    if (store === null || this.#keys.length === 0) return false;
+    recordUse(this.#cluster, store, this.#keys, then);
+    return true;
   }
 }

@@ -13,7 +13,9 @@ import type { ClusterRuntime } from './cluster-runtime.js';
 /** A cluster of this process, or the sum of what the workers say of it. */
 export interface ClusterFacts extends Pick<ClusterRuntime, 'name' | 'config' | 'snapshot' | 'positions'> {
   readonly settings: Pick<ClusterRuntime['settings'], 'maxLagMs'>;
-  readonly counters: Pick<ClusterCounters, 'clients' | 'ruleMatches' | 'ruleDenials'>;
+  readonly counters: Pick<ClusterCounters, 'clients' | 'ruleMatches' | 'ruleDenials'> & {
+    readonly store: Pick<ClusterCounters['store'], 'joined' | 'missing'>;
+  };
   readonly hold: { readonly size: number };
   pool(node: string): {
     readonly idle: number;
@@ -35,6 +37,11 @@ export function clusterStatus(runtime: ClusterFacts): ClusterStatus {
       );
     if (node.errant) alerts.push(`${node.name} has history that the primary does not have`);
   }
+  const { joined, missing } = runtime.counters.store;
+  if (config.redis !== null && joined === 0)
+    alerts.push('keys are not shared through Redis now: keyed reads go to the primary');
+  else if (config.redis !== null && missing > 0)
+    alerts.push('a proxy that shares keys through Redis has no lease: keyed reads go to the primary');
   return {
     name: runtime.name,
     protocol: config.protocol,

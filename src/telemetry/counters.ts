@@ -40,6 +40,30 @@ export type HoldReason = (typeof HOLD_REASONS)[number];
 export const RETRY_REASONS = ['server-lost', 'neighbour-cancelled', 'slow-head', 'gate-failed'] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
 
+/** Why what a store says of a key was not relied upon, so that the primary served the read. */
+export const DOUBT_REASONS = ['not-joined', 'no-answer', 'member-missing', 'other-data'] as const;
+export type DoubtReason = (typeof DOUBT_REASONS)[number];
+
+/** Keyed watermarks that several processes share. */
+export interface StoreCounters {
+  reads: number;
+  /** Keys that were not known. */
+  unknown: number;
+  readBatches: number;
+  readMs: number;
+  readonly doubts: Record<DoubtReason, number>;
+  /** Replies that were kept back; those recorded; those let go because no lease ran. */
+  writes: number;
+  recorded: number;
+  unrecorded: number;
+  writeMs: number;
+  writeErrors: number;
+  /** 1: its lease runs. */
+  joined: number;
+  /** Members without a lease, as it knows. */
+  missing: number;
+}
+
 export const FAILOVER_OUTCOMES = ['done', 'refused', 'failed'] as const;
 export type FailoverOutcome = (typeof FAILOVER_OUTCOMES)[number];
 
@@ -118,6 +142,10 @@ export interface ClusterCounters {
   readonly autoPrepare: { hits: number; parses: number; takenOut: number };
   readonly failovers: Record<FailoverOutcome, number>;
   epoch: number;
+  /** Keys that are remembered. */
+  keys: number;
+  keyEvictions: number;
+  readonly store: StoreCounters;
 }
 
 export interface WorkerCounters {
@@ -140,6 +168,9 @@ const PRESENT: ReadonlySet<string> = new Set([
   'holding',
   'cacheEntries',
   'cacheBytes',
+  'keys',
+  'joined',
+  'missing',
   'poolIdle',
   'poolLeased',
   'poolShared',
@@ -238,6 +269,22 @@ function newCluster(): ClusterCounters {
     autoPrepare: { hits: 0, parses: 0, takenOut: 0 },
     failovers: zeros(FAILOVER_OUTCOMES),
     epoch: 0,
+    keys: 0,
+    keyEvictions: 0,
+    store: {
+      reads: 0,
+      unknown: 0,
+      readBatches: 0,
+      readMs: 0,
+      doubts: zeros(DOUBT_REASONS),
+      writes: 0,
+      recorded: 0,
+      unrecorded: 0,
+      writeMs: 0,
+      writeErrors: 0,
+      joined: 0,
+      missing: 0,
+    },
   };
 }
 

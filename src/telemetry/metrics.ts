@@ -396,6 +396,71 @@ const ROWS: readonly Row[] = [
   ),
   byClusterAnd('outcome', 'failovers_total', 'Failovers, by how they ended.', (c) => c.failovers),
   byCluster('gauge', 'epoch', 'Counts promotions.', (c) => c.epoch),
+  byCluster('gauge', 'session_keys', 'Keys of sessions whose watermarks are remembered.', (c) => c.keys),
+  byCluster('counter', 'session_key_evictions_total', 'Keys that were forgotten.', (c) => c.keyEvictions),
+  byCluster(
+    'gauge',
+    'watermark_store_joined',
+    '1: this process shares the watermarks of keys with others; summed over workers.',
+    (c) => c.store.joined,
+  ),
+  byCluster(
+    'gauge',
+    'watermark_store_missing_members',
+    'Members without a lease, which keep the others in doubt; summed over workers.',
+    (c) => c.store.missing,
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_reads_total',
+    'Reads for which the watermark of their key was asked of the store.',
+    (c) => c.store.reads,
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_unknown_keys_total',
+    'Keys that the store did not know.',
+    (c) => c.store.unknown,
+  ),
+  byClusterAnd(
+    'reason',
+    'watermark_store_doubts_total',
+    'Keyed reads that the primary served because the store could not be relied upon, by reason.',
+    (c) => c.store.doubts,
+  ),
+  byClusterAnd(
+    'outcome',
+    'watermark_store_writes_total',
+    'Replies kept back for the store, by how that ended.',
+    (c) => ({
+      recorded: c.store.recorded,
+      unrecorded: c.store.unrecorded,
+    }),
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_write_errors_total',
+    'Times that the store failed to take watermarks.',
+    (c) => c.store.writeErrors,
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_read_seconds_total',
+    'Time that the store took for reads, together; with the next one their mean.',
+    (c) => c.store.readMs / 1000,
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_read_batches_total',
+    'Questions to the store.',
+    (c) => c.store.readBatches,
+  ),
+  byCluster(
+    'counter',
+    'watermark_store_write_seconds_total',
+    'Time that replies were kept back for the store, together.',
+    (c) => c.store.writeMs / 1000,
+  ),
 
   byNodeAnd('counter', 'route', 'units_total', 'Units sent to a node, by what they were.', (n) => n.units),
   byNodeAnd(

@@ -4,10 +4,11 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { NodeAddress } from '../../src/protocol/node-control.js';
 
 export class Relay {
-  readonly #target: NodeAddress;
+  #target: NodeAddress;
   readonly #sockets = new Set<Socket>();
   #server: Server | null = null;
   #mode: 'open' | 'silent' = 'open';
+  #stalled: (() => void)[] | null = null;
   port = 0;
 
   constructor(target: NodeAddress) {
@@ -43,13 +44,31 @@ export class Relay {
       [upstream, client],
     ] as const)
       from.on('data', (bytes) => {
-        if (this.#mode === 'open') to.write(bytes);
+        if (this.#stalled !== null) this.#stalled.push(() => to.write(bytes));
+        else if (this.#mode === 'open') to.write(bytes);
       });
   }
 
   /** Connections stay and are made, but no byte passes: a network that drops packets. */
   silence(): void {
     this.#mode = 'silent';
+  }
+
+  /** Everything is kept, and passed on by `flow`: a network that is slow. */
+  stall(): void {
+    this.#stalled = [];
+  }
+
+  flow(): void {
+    const kept = this.#stalled ?? [];
+    this.#stalled = null;
+    for (const pass of kept) pass();
+  }
+
+  /** From now on another one is behind it; connections end. */
+  retarget(target: NodeAddress): void {
+    this.#target = target;
+    for (const socket of this.#sockets) socket.destroy();
   }
 
   open(): void {

@@ -137,6 +137,30 @@ const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
     minimal({ protocol: 'mariadb' }),
     ['clusters[0].protocol: expected one of "postgres", "mysql", not "mariadb"'],
   ],
+  [
+    'a scope that there is not',
+    minimal({ consistency: { scope: 'role' } }),
+    [
+      'clusters[0].consistency.scope: expected "connection", "user", "database", "comment", {"startupParameter": "name"} or {"connectionAttribute": "name"}',
+    ],
+  ],
+  [
+    'a connection attribute for PostgreSQL',
+    minimal({ consistency: { scope: { connectionAttribute: 'program_name' } } }),
+    [
+      'clusters[0].consistency.scope: connectionAttribute is for MySQL; a postgres cluster takes startupParameter',
+    ],
+  ],
+  [
+    'Sentinels without the name of their master',
+    minimal({ redis: { mode: 'sentinel', nodes: [{ port: 26379 }] } }),
+    ['clusters[0].redis.sentinel: belongs to the mode "sentinel", which needs it'],
+  ],
+  [
+    'two single ones',
+    minimal({ redis: { nodes: [{}, { port: 6380 }], database: 3 } }),
+    ['clusters[0].redis.nodes: the mode "single" takes one; for more there are "sentinel" and "cluster"'],
+  ],
   // Unknown keys name the nearest right one, or all there are.
   ['a key with a typo', minimal({}, { listners: [] }), ['listners: unknown key; did you mean "listeners"?']],
   [

@@ -56,7 +56,17 @@ test('a listener and one node are enough', async (t) => {
         },
         sharing: { enabled: true, maxConnections: 4, growAtDepth: 16, maxDepth: 256, maxHeadMs: 10 },
         autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
-        consistency: { level: 'session', maxLagMs: 10_000, boundMs: 1_000, gate: true, waitMs: 0 },
+        consistency: {
+          level: 'session',
+          maxLagMs: 10_000,
+          boundMs: 1_000,
+          gate: true,
+          waitMs: 0,
+          scope: 'connection',
+          maxKeys: 100_000,
+          keyTtlMs: 3_600_000,
+        },
+        redis: null,
         failover: {
           mode: 'off',
           probes: 3,

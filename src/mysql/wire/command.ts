@@ -3,6 +3,7 @@
 
 import { PacketReader, PacketWriter } from './bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './capabilities.js';
+import { NO_ATTRIBUTES, readAttributes } from './handshake-response.js';
 import { parameterValuesLength } from './parameters.js';
 
 export const COM = {
@@ -118,6 +119,7 @@ export interface ChangeUser {
   /** Null: as it was. */
   readonly collation: number | null;
   readonly plugin: string | null;
+  readonly attributes: ReadonlyMap<string, string>;
 }
 
 export function parseChangeUser(payload: Buffer, capabilities: Capabilities): ChangeUser {
@@ -129,13 +131,18 @@ export function parseChangeUser(payload: Buffer, capabilities: Capabilities): Ch
   const database = reader.nulText();
   let collation: number | null = null;
   let plugin: string | null = null;
+  let attributes = NO_ATTRIBUTES;
   if (reader.left >= 2) {
     collation = reader.u16() & 0xff;
     if (hasCapability(capabilities, CAPABILITY.PLUGIN_AUTH) && reader.left > 0) {
-      plugin = reader.rest().toString('latin1').replace(/\0.*$/s, '');
+      const zero = reader.buffer.indexOf(0, reader.offset);
+      plugin = (zero < 0 || zero >= reader.end ? reader.rest() : reader.nulBytes()).toString('latin1');
+    }
+    if (hasCapability(capabilities, CAPABILITY.CONNECT_ATTRS) && reader.left > 0) {
+      attributes = readAttributes(reader);
     }
   }
-  return { user, authResponse, database: database === '' ? null : database, collation, plugin };
+  return { user, authResponse, database: database === '' ? null : database, collation, plugin, attributes };
 }
 
 export function buildChangeUser(change: ChangeUser): Buffer {

@@ -42,7 +42,8 @@ export function parseHandshakeResponse(payload: Buffer): HandshakeResponse {
   // Clients that set a flag and then leave the field out at the very end of the packet exist; servers accept them.
   const database = (flags & C.CONNECT_WITH_DB) !== 0 && reader.left > 0 ? readLastText(reader) : '';
   const plugin = (flags & C.PLUGIN_AUTH) !== 0 && reader.left > 0 ? readLastText(reader) : '';
-  const attributes = (flags & C.CONNECT_ATTRS) !== 0 && reader.left > 0 ? readAttributes(reader) : NONE;
+  const attributes =
+    (flags & C.CONNECT_ATTRS) !== 0 && reader.left > 0 ? readAttributes(reader) : NO_ATTRIBUTES;
   return {
     capabilities: { flags, mariadb: (flags & C.LONG_PASSWORD) === 0 ? extended : 0 },
     maxPacketBytes,
@@ -55,7 +56,7 @@ export function parseHandshakeResponse(payload: Buffer): HandshakeResponse {
   };
 }
 
-const NONE: ReadonlyMap<string, string> = new Map();
+export const NO_ATTRIBUTES: ReadonlyMap<string, string> = new Map();
 
 function readAuthResponse(reader: PacketReader, flags: number): Buffer {
   if ((flags & C.PLUGIN_AUTH_LENENC) !== 0) return reader.lenencBytes();
@@ -70,7 +71,7 @@ function readLastText(reader: PacketReader): string {
   return reader.nulText();
 }
 
-function readAttributes(reader: PacketReader): ReadonlyMap<string, string> {
+export function readAttributes(reader: PacketReader): ReadonlyMap<string, string> {
   const length = reader.lenenc();
   const start = reader.skip(length);
   const inner = new PacketReader(reader.buffer, start, start + length);

@@ -3,6 +3,7 @@
 
 import type { ExplainRequest, SessionsRequest } from '../../admin/explain.js';
 import type { Config } from '../../config/schema.js';
+import type { SharedPosition } from '../../consistency/watermark-store.js';
 import type { StoredVerifier } from '../../protocol/node-control.js';
 import type { PeerRequest } from '../../protocol/protocol.js';
 import type { Counters } from '../../telemetry/counters.js';
@@ -59,6 +60,14 @@ export type WorkerCall =
 export type SupervisorCall =
   /** A position of the primary that is asked for after that time: answered with its text. */
   | { readonly kind: 'position'; readonly cluster: string; readonly afterMs: number }
+  /** What the keys have been let see, by other workers: answered with one KeyAnswer for each. */
+  | { readonly kind: 'keys-read'; readonly cluster: string; readonly keys: readonly string[] }
+  /** Answered once all that ask later are told of it. */
+  | {
+      readonly kind: 'keys-written';
+      readonly cluster: string;
+      readonly positions: readonly (readonly [key: string, position: SharedPosition])[];
+    }
   | { readonly kind: 'verifier'; readonly cluster: string; readonly user: string }
   | {
       readonly kind: 'peer';
@@ -66,6 +75,9 @@ export type SupervisorCall =
       readonly index: number;
       readonly request: PeerRequest;
     };
+
+/** Null: the key is not known. */
+export type KeyAnswer = readonly SharedPosition[] | null;
 
 export type Answer =
   | { readonly type: 'answer'; readonly id: number; readonly value: unknown }

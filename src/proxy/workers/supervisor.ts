@@ -36,6 +36,7 @@ import { answerOf } from './calls.js';
 import type { FromWorker, SupervisorCall, ToWorker, WorkerCall, WorkerReport } from './messages.js';
 import { Publisher } from './publisher.js';
 import { Shares } from './shares.js';
+import { SupervisedKeys } from './supervised-keys.js';
 import { WorkerHandle } from './worker-handle.js';
 
 const ENTRY = fileURLToPath(new URL('./entry.js', import.meta.url));
@@ -56,6 +57,7 @@ interface WatchedCluster {
   readonly publisher: Publisher;
   readonly protocol: Protocol;
   readonly statements: Statements;
+  readonly keys: SupervisedKeys;
 }
 
 export class Supervisor implements RunningProxy {
@@ -117,7 +119,13 @@ export class Supervisor implements RunningProxy {
       settled: () => this.#settled(),
     });
     monitoring.port.onSnapshot((snapshot) => publisher.publish(snapshot));
-    return { monitoring, publisher, protocol, statements: new Statements() };
+    return {
+      monitoring,
+      publisher,
+      protocol,
+      statements: new Statements(),
+      keys: new SupervisedKeys(config.consistency),
+    };
   }
 
   // --- start and end ----------------------------------------------------------------------------------------
@@ -223,7 +231,7 @@ export class Supervisor implements RunningProxy {
         this.#shares.used(worker.index, message.use);
         break;
       case 'call':
-        void answerOf(message.id, this.#answer(message.call)).then((answer) => worker.send(answer));
+        void answerOf(message.id, this.#answer(worker, message.call)).then((answer) => worker.send(answer));
     }
   }
 
@@ -235,10 +243,15 @@ export class Supervisor implements RunningProxy {
     for (const look of [...this.#watchers]) look();
   }
 
-  async #answer(call: SupervisorCall): Promise<unknown> {
+  async #answer(worker: WorkerHandle, call: SupervisorCall): Promise<unknown> {
     const watched = this.#clusters.get(call.cluster);
     if (watched === undefined) throw new Error(`there is no cluster ${call.cluster}`);
     switch (call.kind) {
+      case 'keys-read':
+        return watched.keys.read(worker.index, call.keys);
+      case 'keys-written':
+        watched.keys.written(worker.index, call.positions);
+        return null;
       case 'verifier':
         return watched.monitoring.port.verifier(call.user);
       case 'position':
@@ -249,9 +262,9 @@ export class Supervisor implements RunningProxy {
           });
         });
       case 'peer': {
-        const worker = this.#workers[call.index];
-        if (worker?.state !== 'running') return null;
-        return worker.call({ kind: 'peer', cluster: call.cluster, request: call.request });
+        const peer = this.#workers[call.index];
+        if (peer?.state !== 'running') return null;
+        return peer.call({ kind: 'peer', cluster: call.cluster, request: call.request });
       }
     }
   }
@@ -413,7 +426,11 @@ export class Supervisor implements RunningProxy {
 
   reload(next: Config): ReloadResult {
     this.#config = next;
-    for (const config of next.clusters) this.#clusters.get(config.name)?.monitoring.configure(config);
+    for (const config of next.clusters) {
+      const watched = this.#clusters.get(config.name);
+      watched?.monitoring.configure(config);
+      if (watched !== undefined) watched.keys.limits = config.consistency;
+    }
     this.#broadcast({ type: 'reload', config: next });
     this.#shares.configure(next);
     return { ok: true };

@@ -9,11 +9,13 @@ import { surviveErrors } from '../../telemetry/uncaught.js';
 import type { PoolAllowance } from '../cluster-runtime.js';
 import { DataPath, type Protocols } from '../data-path.js';
 import type { Places } from '../listener.js';
+import { redisWatermarks } from '../shared-watermarks.js';
 import { Allowances } from './allowances.js';
 import { answerOf, Calls } from './calls.js';
 import { limitKey } from './limits.js';
 import type { FromWorker, SupervisorCall, ToWorker, WorkerCall, WorkerReport } from './messages.js';
 import { RemoteMonitoring } from './remote-monitoring.js';
+import { SupervisorWatermarks } from './supervisor-watermarks.js';
 
 /** Sent unasked too, so that little is lost of what a worker counted that dies. */
 const REPORT_INTERVAL_MS = 1000;
@@ -67,6 +69,9 @@ class Worker {
         this.#monitorings.set(cluster.name, monitoring);
         return monitoring;
       },
+      watermarks: (parts) =>
+        redisWatermarks({ ...parts, worker: number }) ??
+        new SupervisorWatermarks(parts.cluster.name, parts.counters.store, (call) => this.#ask(call)),
       sharing: {
         peers: (cluster) => this.#peers(cluster),
         pools: (cluster) => this.#pools(cluster),

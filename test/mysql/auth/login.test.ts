@@ -213,6 +213,7 @@ describe('logins', () => {
       database: null,
       collation: null,
       plugin: NATIVE,
+      attributes: new Map(),
     };
     const proof = proofForChangeUser(change, CAPABILITIES, context(NATIVE));
     const step = await proof.start('', null);

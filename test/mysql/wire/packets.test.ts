@@ -404,6 +404,7 @@ describe('commands', () => {
       database: 'x',
       collation: 33,
       plugin: 'mysql_native_password',
+      attributes: new Map(),
     };
     const payload = payloadOf(buildChangeUser(change));
     assert.deepEqual(parseChangeUser(payload, capabilities), change);

@@ -1,0 +1,85 @@
+// What a client is written: gathered over one turn of the event loop, and kept back where its reply must not be seen yet.
+// It knows no protocol and not why a reply is kept back.
+
+import type { Socket } from 'node:net';
+import { uncork, writeTogether } from './batched-writer.js';
+
+/** What a reply begins with goes out although the rest is kept back when there is more than this. */
+const MAX_HELD_BYTES = 262_144;
+
+export class ReplyWriter {
+  readonly #socket: Socket;
+  readonly #limitBytes: number;
+  /** Null: nothing is kept back. What came together, in order. */
+  #held: (readonly Buffer[])[] | null = null;
+  #heldBytes = 0;
+
+  constructor(socket: Socket, limitBytes: number) {
+    this.#socket = socket;
+    this.#limitBytes = limitBytes;
+  }
+
+  /** From now on what is written waits for `release`. The end of a reply always does; of a long one the beginning does not. */
+  hold(): void {
+    this.#held ??= [];
+  }
+
+  /** The client is asked for something: what has been kept back goes out, what follows does not. */
+  pass(): void {
+    if (this.#held === null || this.#held.length === 0) return;
+    this.release();
+    this.hold();
+  }
+
+  release(): void {
+    const held = this.#held;
+    if (held === null) return;
+    this.#held = null;
+    this.#heldBytes = 0;
+    if (held.length > 0) this.writeAll(held.flat());
+  }
+
+  /** What is kept back is never sent: the connection ends. */
+  drop(): void {
+    this.#held = null;
+    this.#heldBytes = 0;
+  }
+
+  /** False: more should wait for the socket's `drain`. */
+  write(bytes: Buffer): boolean {
+    if (this.#held !== null) return this.#keep([bytes]);
+    const socket = this.#socket;
+    if (!socket.writable) return true;
+    if (socket.writableCorked === 0) {
+      socket.cork();
+      process.nextTick(uncork, socket);
+    }
+    socket.write(bytes);
+    return this.keepsUp;
+  }
+
+  writeAll(slices: readonly Buffer[]): boolean {
+    if (this.#held !== null) return this.#keep(slices);
+    if (!this.#socket.writable) return true;
+    writeTogether(this.#socket, slices);
+    return this.keepsUp;
+  }
+
+  #keep(slices: readonly Buffer[]): boolean {
+    const held = this.#held!;
+    held.push(slices.slice());
+    for (const { length } of slices) this.#heldBytes += length;
+    // The last two pieces have the end of the reply, even where it was cut by the network.
+    while (this.#heldBytes > MAX_HELD_BYTES && held.length > 2) {
+      const first = held.shift()!;
+      for (const { length } of first) this.#heldBytes -= length;
+      if (this.#socket.writable) writeTogether(this.#socket, first);
+    }
+    return this.keepsUp;
+  }
+
+  /** False: the client does not read what it is answered. */
+  get keepsUp(): boolean {
+    return this.#socket.writableLength < this.#limitBytes;
+  }
+}

@@ -1,0 +1,176 @@
+// Two proxies that share the watermarks of their sessions through a real Redis, with replicas that stand still: what a client has
+// written through one, the same session reads through the other, whatever becomes of Redis meanwhile.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+import type { ConfigInput } from '../../src/config/schema.js';
+import { Relay } from '../cluster/relay.js';
+import { available, availablePeer, type Kind, skipWithout } from '../servers/available.js';
+import { type RunningPeer, startRedis } from '../servers/peers.js';
+import { until } from '../servers/poll.js';
+import type { Client } from './driver.js';
+import { type Front, Stage } from './stage.js';
+
+const LEASE_MS = 800;
+
+interface Pair {
+  readonly stage: Stage;
+  readonly fronts: readonly [Front, Front];
+  readonly clients: readonly [Client, Client];
+  readonly redis: RunningPeer;
+  readonly relays: readonly [Relay, Relay];
+}
+
+export function redisSuite(kind: Kind): void {
+  const skip = skipWithout(available(kind)) || skipWithout(availablePeer('redis'));
+  test(`${kind}: keys over two proxies and Redis`, { skip }, async (t) => {
+    const stage = await Stage.open(t, kind);
+    await t.test('one process each', (t) => pairTests(t, stage, 1));
+    await t.test('two workers each', (t) => pairTests(t, stage, 2));
+  });
+}
+
+async function pairTests(t: TestContext, stage: Stage, workers: number): Promise<void> {
+  const redis = await startRedis();
+  t.after(() => redis.stop());
+  const relays = [
+    new Relay({ host: '127.0.0.1', port: redis.port }),
+    new Relay({ host: '127.0.0.1', port: redis.port }),
+  ] as const;
+  for (const relay of relays) {
+    await relay.listen();
+    t.after(() => relay.close());
+  }
+  const front = (i: 0 | 1): Promise<Front> => {
+    const top: Partial<ConfigInput> = workers === 1 ? {} : { workers };
+    const member = `proxy ${i}`;
+    const shared = { nodes: [{ port: relays[i].port }], leaseMs: LEASE_MS, member };
+    return stage.front(t, { consistency: { scope: 'comment' }, redis: shared }, top);
+  };
+  const fronts = [await front(0), await front(1)] as const;
+  const clients = [await fronts[0].connect(t), await fronts[1].connect(t)] as const;
+  const pair: Pair = { stage, fronts, clients, redis, relays };
+  const admin = new Redis({ port: redis.port, maxRetriesPerRequest: null, retryStrategy: () => 50 });
+  admin.on('error', () => {});
+  t.after(() => admin.disconnect());
+
+  await t.test('reads of a key go to replicas', async () => {
+    for (const i of [0, 1] as const)
+      await until(`a read through proxy ${i} from a replica`, async () => {
+        const rows = await clients[i].query('/* scheelite: session=quiet */ SELECT node_port() AS port');
+        return stage.nodeAt(rows[0]?.port) !== stage.cluster.primary.name;
+      });
+  });
+
+  await stage.cluster.waitCaughtUp();
+  for (const replica of stage.cluster.replicas) await replica.pauseReplay();
+  t.after(async () => {
+    for (const replica of stage.cluster.replicas) await replica.resumeReplay();
+  });
+
+  await t.test('a write is seen through the other proxy', async () => {
+    await writes(pair, 50);
+  });
+  await t.test('what was read is not unseen through the other proxy', async () => {
+    const id = nextId();
+    await clients[0].query(`INSERT INTO notes VALUES (?, 'new')`, [id]);
+    // Another session has written it; this one sees it on the primary, and from then on everywhere.
+    await clients[0].query('/* scheelite: session=eve route=primary */ SELECT note FROM notes WHERE id = ?', [
+      id,
+    ]);
+    for (let i = 0; i < 10; i++) assert.equal(await note(clients[1], 'eve', id), 'new');
+  });
+  await t.test('Redis is emptied', async () => {
+    const stop = background(pair);
+    await admin.flushall();
+    await sleep(2 * LEASE_MS);
+    await stop();
+  });
+  await t.test('Redis is paused', async () => {
+    const stop = background(pair);
+    await redis.kill('SIGSTOP');
+    await sleep(2 * LEASE_MS);
+    await redis.kill('SIGCONT');
+    await sleep(LEASE_MS);
+    await stop();
+  });
+  await t.test('Redis is made a replica', async () => {
+    const other = await startRedis();
+    t.after(() => other.stop());
+    const stop = background(pair);
+    await admin.call('REPLICAOF', '127.0.0.1', String(other.port));
+    await sleep(2 * LEASE_MS);
+    await admin.call('REPLICAOF', 'NO', 'ONE');
+    await sleep(LEASE_MS);
+    await stop();
+  });
+  await t.test('one proxy is cut off from Redis', async () => {
+    const stop = background(pair);
+    relays[0].silence();
+    await sleep(3 * LEASE_MS);
+    relays[0].open();
+    await sleep(LEASE_MS);
+    await stop();
+  });
+  await t.test('Redis is killed, and comes back empty', async () => {
+    const stop = background(pair);
+    await redis.kill('SIGKILL');
+    await sleep(2 * LEASE_MS);
+    await redis.start();
+    await sleep(2 * LEASE_MS);
+    await stop();
+  });
+  await t.test('afterwards reads of a key go to replicas again', async () => {
+    for (const replica of stage.cluster.replicas) await replica.resumeReplay();
+    for (const i of [0, 1] as const)
+      await until(`a read through proxy ${i} from a replica`, async () => {
+        const rows = await clients[i].query('/* scheelite: session=later */ SELECT node_port() AS port');
+        return stage.nodeAt(rows[0]?.port) !== stage.cluster.primary.name;
+      });
+    if (workers > 1) return;
+    const { store } = fronts[0].counters();
+    assert.ok(store.recorded > 0 && store.unrecorded > 0, JSON.stringify(store));
+    assert.ok(
+      Object.values(store.doubts).some((count) => count > 0),
+      JSON.stringify(store),
+    );
+  });
+}
+
+let id = 10_000;
+function nextId(): number {
+  return ++id;
+}
+
+async function note(client: Client, session: string, id: number): Promise<unknown> {
+  const rows = await client.query(`/* scheelite: session=${session} */ SELECT note FROM notes WHERE id = ?`, [
+    id,
+  ]);
+  return rows[0]?.note;
+}
+
+/** Writes through one, reads through the other at once, and the other way round. */
+async function writes({ clients }: Pair, count: number, go = () => true): Promise<number> {
+  let done = 0;
+  for (; done < count && go(); done++) {
+    const [writer, reader] = done % 2 === 0 ? clients : [clients[1], clients[0]];
+    const id = nextId();
+    const session = `s${done % 3}`;
+    await writer!.query(`/* scheelite: session=${session} */ INSERT INTO notes VALUES (?, 'new')`, [id]);
+    assert.equal(await note(reader!, session, id), 'new', `write ${done} is missing`);
+  }
+  return done;
+}
+
+/** Until it is stopped; the answer rejects where something was stale, or an error. */
+function background(pair: Pair): () => Promise<void> {
+  let going = true;
+  const work = writes(pair, Number.POSITIVE_INFINITY, () => going);
+  work.catch(() => {});
+  return async () => {
+    going = false;
+    assert.ok((await work) > 0);
+  };
+}

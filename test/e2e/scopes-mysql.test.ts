@@ -1,0 +1,5 @@
+// The suite of scopes.ts on mysql.
+
+import { scopeSuite } from './scopes.js';
+
+scopeSuite('mysql');
