@@ -2,7 +2,11 @@
 // It knows no session: whatever was shown, the primary had it at the unit's end, so a position that is asked for now covers it.
 
 import type { KeyedWatermark } from '../consistency/keyed-watermarks.js';
-import { type SharedPosition, UNKNOWN_POSITION, type WatermarkStore } from '../consistency/watermark-store.js';
+import {
+  type SharedPosition,
+  UNKNOWN_POSITION,
+  type WatermarkStore,
+} from '../consistency/watermark-store.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
 /** Calls `then` once every process that could be asked for the keys knows of it, or is in doubt. */

@@ -116,8 +116,12 @@ export class SessionSight {
     this.#keys = [...this.#keys, this.#key];
   }
 
-  /** The client is gone. */
-  close(): void {
+  /** The client is gone. `server`: where a unit ran, of which it may have seen a part; others of its key go on. */
+  close(server: { readonly node: string } | null, onReplica: boolean): void {
+    if (server !== null && this.#keys.length > 0) {
+      if (onReplica) this.ranOnReplica(server.node);
+      else this.ranOnPrimary(false);
+    }
     this.#letGo();
   }
 
@@ -135,7 +139,8 @@ export class SessionSight {
   awaitsFloor(read: Unit, policy: UnitPolicy, then: () => void): boolean {
     const { store } = this.#cluster;
     const key = this.#key;
-    if (store === null || key === null || this.#floor !== null || !isReplicaRead(read.statement)) return false;
+    if (store === null || key === null || this.#floor !== null || !isReplicaRead(read.statement))
+      return false;
     // The other levels need nothing that others have seen, or go to the primary.
     if (policy.consistency !== 'session') return false;
     if (policy.target === null ? !policy.splitReads : policy.target.kind === 'primary') return false;
@@ -314,16 +319,15 @@ export class SessionSight {
 
   // --- what others must know before the client does ---------------------------------------------------------
 
-  /** The unit's reply is kept back until `settles` has called back. */
+  /** The unit's reply is kept back until `settle` has called back. */
   get holdsReply(): boolean {
     return this.#cluster.store !== null && this.#keys.length > 0;
   }
 
-  /** True: it calls `then` once every process that could be asked for the unit's keys knows what the unit has shown. */
-  settles(then: () => void): boolean {
+  /** It calls `then` once every process that could be asked for the unit's keys knows what the unit has shown. */
+  settle(then: () => void): void {
     const { store } = this.#cluster;
-    if (store === null || this.#keys.length === 0) return false;
-    recordUse(this.#cluster, store, this.#keys, then);
-    return true;
+    if (store === null || this.#keys.length === 0) then();
+    else recordUse(this.#cluster, store, this.#keys, then);
   }
 }

@@ -9,6 +9,7 @@ import type {
   LoginCallback,
   LoginRequest,
   SessionHost,
+  SessionLevel,
   UserLookup,
 } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
@@ -65,7 +66,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   readonly #delay: UnitDelay;
   /** The node of which a server connection is awaited. */
   #waitingFor: string | null = null;
-  /** The promotions rules.counted when the unit was given its place. */
+  /** The promotions counted when the unit was given its place. */
   #decidedEpoch = 0;
   /** The schema changes when the open transaction commits. */
   #sawDdl = false;
@@ -156,6 +157,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#key = login.key;
     this.#credential = login.credential;
     this.#policies.loggedIn(login.key, request.applicationName);
+    this.#sight.loggedIn(this.#listener.scope, { ...login.key, attributes: request.attributes });
     this.#cluster.borrow(login.key, login.credential, (loan, error) => {
       if (this.#phase === 'closed') {
         loan?.release();
@@ -175,7 +177,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#attempts = 0;
     this.#excluded = rules.NO_NODES;
     this.#delay.begin();
-    this.#sight.arrived();
+    this.#sight.begins(this.#policies.current, this.#transaction !== 'idle');
     const { denial } = this.#policies;
     if (denial === null) this.#place(unit);
     else this.#deny(unit, denial);
@@ -207,8 +209,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#run(unit, held);
       return;
     }
-    const shares = this.#mayShare(unit);
     const read = this.#last.repeatedFor(unit) ?? unit;
+    const waits = (): boolean => this.#phase === 'waiting' && this.#unit === unit;
+    if (this.#sight.awaitsFloor(read, this.#policies.current, () => waits() && this.#place(unit))) {
+      this.#transition('waiting');
+      return;
+    }
+    const shares = this.#mayShare(unit);
     const mayGate = read === unit && rules.isRepeatable(unit) && this.#attempts + 1 < rules.MAX_ATTEMPTS;
     const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, this.#delay.mayWait);
     const decision = this.#cluster.decide(read.statement, view, shares);
@@ -363,6 +370,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       withholdRetryable: denial === null && this.#mayRunAgain(unit) && this.#attempts < rules.MAX_ATTEMPTS,
       onReplica: this.#onReplica,
       isShared: this.#tenure.isShared,
+      holdReply: denial === null && this.#mustSettle(unit, this.#transaction !== 'idle'),
       gate: ownDecision?.kind === 'node' ? (ownDecision.gate?.want ?? null) : null,
       after: this.#last.repeatedFor(unit),
       autoPrepare: this.#policies.current.autoPrepare,
@@ -425,7 +433,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const isFree = transaction === 'idle' && this.#pins.size === 0;
     this.#last.ran(unit, isFree && unit.shareable);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
-    this.#finish();
+    this.#endUnit();
+    this.#transition(this.#mustSettle(unit, wasInTransaction) ? 'settling' : 'idle');
+    this.#conclude();
   }
 
   /** The replica had not what the session needs: the read waits for one that has, or goes to the primary. */
@@ -443,15 +453,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #onWithheld(unit: Unit, server: ServerConnection, { error, retryOn }: Withheld): void {
-    this.#cluster.log.debug(
-      { node: server.node, code: error.code, error: error.message },
-      'a read is run again after an error that the client does not see',
-    );
+    rules.logWithheld(this.#cluster, server, error);
     this.#tenure.giveBack(server, this.#last, this.#unit);
-    this.#excluded =
-      retryOn === 'primary'
-        ? this.#cluster.snapshot.nodes.map((node) => node.name)
-        : [...this.#excluded, server.node];
+    this.#excluded = rules.excludedBehind(this.#cluster, server, retryOn, this.#excluded);
     this.#cluster.nodeCounters(server.node).retries['server-lost']++;
     this.#place(unit);
   }
@@ -488,11 +492,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #fail(unit: Unit, error: ProxyError, state: TransactionStatus): void {
     const transaction = unit.startsTransaction && error.code !== 'outcome-unknown' ? 'failed' : state;
     this.#delay.failed(unit, this.#phase);
-    this.#transition('idle');
+    // A part of its reply may be there, or what it has written.
+    const mustSettle = this.#phase === 'running' && this.#mustSettle(unit, true);
+    this.#transition(mustSettle ? 'settling' : 'idle');
     this.#endUnit();
     if (!unit.asksLast) this.#last.lost();
     this.#client.fail(unit, rules.counted(this.#cluster, error), transaction);
-    if (this.#phase === 'idle') this.#client.next();
+    this.#conclude();
   }
 
   #endUnit(): void {
@@ -501,10 +507,22 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#policies.ended();
   }
 
-  #finish(): void {
-    this.#endUnit();
-    this.#transition('idle');
-    this.#client.next();
+  /** Others must know what it has shown before its client does. */
+  #mustSettle(unit: Unit, inTransaction: boolean): boolean {
+    return this.#sight.holdsReply && rules.isSeen(unit, inTransaction);
+  }
+
+  /** The unit has its answer; the client may have it too, now or once others know. */
+  #conclude(): void {
+    if (this.#phase !== 'settling') {
+      if (this.#phase === 'idle') this.#client.next();
+      return;
+    }
+    this.#sight.settle(() => {
+      if (this.#phase !== 'settling') return;
+      this.#transition('idle');
+      this.#client.next();
+    });
   }
 
   // --- holding ----------------------------------------------------------------------------------------------
@@ -547,6 +565,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   movedTo(database: string): void {
     this.#key = this.#cluster.logins.intern({ ...this.#key!, database }, this.#credential).key;
+  }
+
+  get level(): SessionLevel {
+    return this.#policies;
   }
 
   answeredLocally(): void {
@@ -604,6 +626,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.sessions.delete(this);
     if (this.#key !== null) this.#cluster.counters.clients--;
     const server = this.#tenure.server;
+    this.#sight.close(phase === 'running' ? server : null, this.#onReplica);
     if (server === null) return;
     if (phase !== 'running') {
       this.#tenure.giveBackAfterClient(server, this.#pins.size > 0);
