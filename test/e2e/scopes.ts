@@ -8,6 +8,7 @@ import pg from 'pg';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
+import { gatedScopeTests } from './scopes-gated.js';
 import { type Front, rejects, Stage } from './stage.js';
 
 const NOTE = 'SELECT note FROM notes WHERE id = ?';
@@ -17,6 +18,7 @@ export function scopeSuite(kind: Kind): void {
     const stage = await Stage.open(t, kind);
     await t.test('the level of a session', (t) => levelTests(t, stage));
     await t.test('scopes', (t) => scopeTests(t, stage));
+    await t.test('scopes and gates', (t) => gatedScopeTests(t, stage, words(kind).set));
   });
 }
 
