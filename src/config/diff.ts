@@ -111,6 +111,7 @@ const CONSISTENCY: Effects<ClusterConfig['consistency']> = {
   maxLagMs: 'live',
   boundMs: 'live',
   gate: 'live',
+  returnMs: 'live',
   waitMs: 'live',
   // Sessions that share a key must agree on it, those that are there with those that come.
   scope: 'restart',

@@ -241,6 +241,11 @@ export const consistencySchema = z.strictObject({
     .describe(
       'Whether a replica that may have caught up since its last probe is asked for its position together with a read. Default: true.',
     ),
+  returnMs: duration(0, 1_000)
+    .default(50)
+    .describe(
+      'How long a read of a session that has come to read on the primary, because replicas are behind what it wrote or saw, waits for a replica that will soon have it, in milliseconds; 0: not at all. Default: 50.',
+    ),
   waitMs: duration(0)
     .default(0)
     .describe(

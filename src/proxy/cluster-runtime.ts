@@ -76,6 +76,8 @@ export interface ClusterSettings {
   readonly maxLagMs: number;
   /** Replicas may be asked for their position together with a read. */
   readonly gate: boolean;
+  /** For how long a session that reads on the primary waits to come back to a replica. */
+  readonly returnMs: number;
   readonly sharing: ClusterConfig['sharing'];
 }
 
@@ -440,6 +442,7 @@ function settingsOf(config: ClusterConfig): ClusterSettings {
     consistency: consistency.level,
     maxLagMs: isBounded ? consistency.boundMs : consistency.maxLagMs,
     gate: consistency.gate,
+    returnMs: consistency.returnMs,
     sharing,
   };
 }

@@ -30,6 +30,7 @@ const effort: { -readonly [K in keyof Effort]: Effort[K] } & {
   moveAgeMs: 0,
   mayAwaitPosition: false,
   mayAwaitReplica: false,
+  returnMs: 0,
   isWorthGating(node: RoutingNode, ageMs: number): boolean {
     return this.cluster!.gateOdds.isWorth(node.name, ageMs, node.lagMs ?? 0, this.nowMs);
   },
@@ -65,6 +66,8 @@ export class SessionSight {
   /** What the unit's reads wait for, if they do. */
   #awaitedMs = 0;
   #waitMs = 0;
+  /** Its last read outside a transaction ran on the primary. */
+  #readsOnPrimary = false;
 
   /** Of all units that name none themselves; null: the connection is a session of its own. */
   #loginKey: string | null = null;
@@ -217,8 +220,9 @@ export class SessionSight {
       default:
         this.#seeWatermark(watermark);
     }
-    const { waitMs } = policy;
-    const { gate } = this.#cluster.settings;
+    const { gate, returnMs } = this.#cluster.settings;
+    const returns = policy.waitMs === 0 && this.#readsOnPrimary && view.consistency === 'session';
+    const waitMs = returns ? returnMs : policy.waitMs;
     this.#waitMs = waitMs;
     effort.cluster = this.#cluster;
     effort.nowMs = now;
@@ -228,7 +232,9 @@ export class SessionSight {
     // A position is of no use by itself: no probe is newer.
     const helps = effort.mayGate || waitMs > 0;
     effort.mayAwaitPosition = mayWait && helps && now < this.deadlineMs('position');
-    effort.mayAwaitReplica = mayWait && waitMs > 0 && now < this.deadlineMs('replica');
+    const leftMs = mayWait ? this.deadlineMs('replica') - now : 0;
+    effort.mayAwaitReplica = !returns && leftMs > 0;
+    effort.returnMs = returns ? leftMs : 0;
     return view;
   }
 
@@ -270,7 +276,10 @@ export class SessionSight {
   /** A unit has been answered. `replica`: where; null: on the primary. */
   used(unit: Unit, outcome: Answered, replica: string | null, wasInTransaction: boolean): void {
     const inTransaction = outcome.transaction !== 'idle';
-    if (!inTransaction && isReplicaRead(unit.statement)) this.#splits = true;
+    if (!inTransaction && isReplicaRead(unit.statement)) {
+      this.#splits = true;
+      this.#readsOnPrimary = replica === null;
+    }
     if (!isSeen(unit, wasInTransaction)) return;
     if (replica !== null) {
       this.ranOnReplica(replica);

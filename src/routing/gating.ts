@@ -22,6 +22,12 @@ export interface Effort {
   /** The position that is not known yet comes soon. */
   readonly mayAwaitPosition: boolean;
   readonly mayAwaitReplica: boolean;
+  /**
+   * Milliseconds for which a read of a session that reads on the primary, for no other reason than that replicas are behind it,
+   * waits for one that will soon have what it needs; 0: it does not. (On the primary it would see newer state, be owed
+   * that, and never come back while its pauses are shorter than the lag.)
+   */
+  readonly returnMs: number;
   isWorthGating(node: RoutingNode, ageMs: number): boolean;
 }
 
@@ -50,15 +56,28 @@ export function recourse(
   if (behind.length > 0) {
     const gated = effort.mayGate ? gate(behind, session, effort, positions, balancer) : null;
     if (gated !== null) return gated;
-    return effort.mayAwaitReplica ? { kind: 'wait', for: 'replica' } : null;
+    if (effort.mayAwaitReplica) return { kind: 'wait', for: 'replica' };
+    const returns = behind.some((node) => {
+      const asked = gateFor(node, session, effort, positions);
+      return asked !== null && hasSoon(node, asked.ageMs, effort);
+    });
+    return returns ? { kind: 'wait', for: 'replica' } : null;
   }
   if (!session.watermarkPending || !effort.mayAwaitPosition) return null;
   const isSoon = (node: RoutingNode): boolean =>
     passedOver(node, session, positions)?.label === 'watermark-unknown' &&
     (session.consistency !== 'session' ||
       effort.mayAwaitReplica ||
-      effort.isWorthGating(node, effort.watermarkAgeMs + POSITION_QUERY_MS));
+      effort.isWorthGating(node, effort.watermarkAgeMs + POSITION_QUERY_MS) ||
+      hasSoon(node, effort.watermarkAgeMs, effort));
   return nodes.some(isSoon) ? { kind: 'wait', for: 'position' } : null;
+}
+
+/** By all that is known of it, the replica has it before the read has waited too long. */
+function hasSoon(node: RoutingNode, ageMs: number, effort: Effort): boolean {
+  const { returnMs } = effort;
+  if (returnMs <= 0 || node.lagMs === null || node.lagMs > ageMs + returnMs) return false;
+  return effort.isWorthGating(node, ageMs + returnMs);
 }
 
 function gate(

@@ -61,6 +61,7 @@ test('a listener and one node are enough', async (t) => {
           maxLagMs: 10_000,
           boundMs: 1_000,
           gate: true,
+          returnMs: 50,
           waitMs: 0,
           scope: 'connection',
           maxKeys: 100_000,

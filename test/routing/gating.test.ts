@@ -42,6 +42,7 @@ const effort: Effort = {
   moveAgeMs: 2,
   mayAwaitPosition: true,
   mayAwaitReplica: false,
+  returnMs: 0,
   isWorthGating: () => true,
 };
 const session: SessionView = {
@@ -112,6 +113,28 @@ test('where waiting is preferred it waits for a replica', () => {
     toPrimary('no-replica'),
     'nobody could come to have it',
   );
+});
+
+test('a session that reads on the primary waits for a replica that will soon have what it needs', () => {
+  const waits = { kind: 'wait', for: 'replica' };
+  const on = toPrimary('replicas-behind-watermark');
+  // The watermark is 3 ms old; replicas have what is 30 ms old.
+  const late = { mayGate: true, isWorthGating: (_node: RoutingNode, ageMs: number) => ageMs >= 30 };
+  const lagging = (lagMs: number) => [nodes[0]!, node('r1', 'replica', { lagMs })];
+  assert.deepEqual(decided({}, { ...late, returnMs: 50 }, lagging(30)), waits);
+  assert.deepEqual(decided({}, { ...late, returnMs: 0 }, lagging(30)), on, 'it does not');
+  assert.deepEqual(decided({}, { ...late, returnMs: 20 }, lagging(30)), on, 'not in that time');
+  assert.deepEqual(decided({}, { ...late, returnMs: 50 }, lagging(300)), on, 'the last probe says otherwise');
+  assert.deepEqual(
+    decided({ lastReplica: 'r9', moveFloor: 'unknown' }, { ...late, returnMs: 50 }, lagging(30)),
+    on,
+  );
+  const pending = { watermark: null, watermarkPending: true };
+  assert.deepEqual(decided(pending, { ...late, returnMs: 50 }, lagging(30)), {
+    kind: 'wait',
+    for: 'position',
+  });
+  assert.deepEqual(decided(pending, { ...late, returnMs: 0 }, lagging(30)), toPrimary('watermark-unknown'));
 });
 
 test('a position that is not known yet is awaited where a replica may have it then', () => {
