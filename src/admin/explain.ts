@@ -81,8 +81,10 @@ export interface ExplainReport {
   readonly pin: string | null;
   readonly transaction: string | null;
   readonly ddl: boolean;
-  /** The routing rule that applies; null: none. */
+  /** The routing rules that have a say, with commas; null: none. */
   readonly rule: string | null;
+  /** Every rule of the cluster, in order, and why it does not match. */
+  readonly rules: readonly { readonly rule: string; readonly matches: boolean; readonly why: string }[];
   readonly consistency: {
     readonly level: string;
     readonly maxLagMs: number;

@@ -79,6 +79,7 @@ export function explainText(report: ExplainReport): string {
     ...report.reasons.map((reason): [string, string] => ['because', reason]),
     ['hint', report.hint === null ? 'none' : keysAndValues(report.hint)],
     ['rule', report.rule ?? 'none'],
+    ...passedRules(report),
     ['consistency', consistencyText(consistency)],
     ['goes to', goesTo(decision)],
     ['because', decision.why],
@@ -112,6 +113,11 @@ function sessionRows(session: NonNullable<ExplainReport['session']>): [string, s
     ['settings', keysAndValues(settings) || 'as after the login'],
     ...(tracked.length === 0 ? [] : ([['also set', tracked.join(', ')]] as [string, string][])),
   ];
+}
+
+/** Those that do not match, with the reason. */
+function passedRules({ rules }: ExplainReport): [string, string][] {
+  return rules.filter(({ matches }) => !matches).map(({ rule, why }) => ['not', `rule ${rule}: ${why}`]);
 }
 
 function named(name: string, value: string): [string, string][] {

@@ -23,7 +23,9 @@ const TOLD = [
 ];
 
 export function inspectText(client: TextContext, sql: Buffer): Inspection {
-  const unit = new MysqlUnit('query', 'query', classifyQuery(client, sql), buildCommand(COM.QUERY, sql));
+  const classified = classifyQuery(client, sql);
+  const unit = new MysqlUnit('query', 'query', classified, buildCommand(COM.QUERY, sql));
+  unit.text = classified;
   return { unit, autoPrepare: null, notes: [] };
 }
 

@@ -19,6 +19,7 @@ import { takesUnits } from '../routing/node-mode.js';
 import { NO_LAYER, type UnitPolicy } from '../routing/policy.js';
 import type { Route, StatementClass } from '../sql/statement.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+import type { ExplainedPolicy } from './policies.js';
 import type { Session } from './session.js';
 import type { SessionFacts } from './session-facts.js';
 import { whyNotShared } from './session-rules.js';
@@ -78,10 +79,11 @@ function explainForNobody(
   const inspection = cluster.protocol.inspect(sql, { ...limits, database, hints: true });
   const user = request.user ?? '';
   const login = { user, database: database ?? '', application: request.application ?? '', clientAddress: '' };
-  const { policy } = cluster.policies.explain(NO_LAYER, login, inspection.unit);
+  const explained = cluster.policies.explain(NO_LAYER, login, inspection.unit);
+  const { policy } = explained;
   const view = newcomersView(policy);
   return {
-    ...reportOf(cluster, inspection, view, null),
+    ...reportOf(cluster, inspection, explained, view, null),
     session: null,
     user,
     database: database ?? '',
@@ -110,27 +112,31 @@ function explainForSession(
   sql: Buffer,
 ): ExplainReport {
   const inspection = facts.client.inspect(sql);
+  const explained = session.peekPolicy(inspection.unit);
   const view = session.peekViewFor(inspection.unit);
   const { settings, tracked } = facts.client.facts;
   const { user, database } = facts.key;
   return {
-    ...reportOf(cluster, inspection, view, facts),
+    ...reportOf(cluster, inspection, explained, view, facts),
     session: { ...sessionReport(cluster, facts), settings, tracked },
     ...{ user, database, application: facts.application },
-    sharing: sharingOf(inspection.unit, cluster, session.peekPolicy(inspection.unit).sharing, facts),
+    sharing: sharingOf(inspection.unit, cluster, explained.policy.sharing, facts),
   };
 }
 
 function reportOf(
   cluster: ClusterRuntime,
   inspection: Inspection,
+  { policy, rules, unread }: ExplainedPolicy,
   view: SessionView,
   facts: SessionFacts | null,
 ): Omit<ExplainReport, 'session' | 'user' | 'database' | 'application' | 'sharing'> {
   const { unit, autoPrepare } = inspection;
   const { statement } = unit;
-  const { decision, chosen } = decisionOf(cluster, unit, view, facts);
+  const { decision, chosen } =
+    policy.deny === null ? decisionOf(cluster, unit, view, facts) : denied(policy.deny, policy.rule);
   const notes = [...inspection.notes];
+  for (const directive of unread) notes.push(`the hint's "${directive}" cannot be read, and is ignored`);
   if (facts !== null && facts.phase !== 'idle')
     notes.push('the session is at work: what it has seen, and holds, may be other things when it is done');
   return {
@@ -146,7 +152,8 @@ function reportOf(
     pin: statement.pin,
     transaction: transactionText(statement),
     ddl: statement.ddl,
-    rule: null,
+    rule: policy.rule,
+    rules,
     consistency: {
       level: view.consistency,
       maxLagMs: view.maxLagMs,
@@ -176,6 +183,11 @@ function transactionText({ transaction }: StatementClass): string | null {
 }
 
 type Explained = ExplainReport['decision'];
+
+function denied(message: string, rule: string | null): { decision: Explained; chosen: null } {
+  const why = `rule ${rule} refuses it: ${message}`;
+  return { decision: { kind: 'refused', node: null, onReplica: false, reason: 'denied', why }, chosen: null };
+}
 
 function decisionOf(
   cluster: ClusterRuntime,
@@ -255,6 +267,7 @@ function explainNode(
     why,
   });
   if (name === chosen) return described('chosen', decision.why);
+  if (decision.kind === 'refused' && chosen === null) return described('passed-over', 'it is refused');
   if (decision.kind === 'proxy') return described('passed-over', 'no node is asked');
   if (decision.kind === 'held-connection' || decision.kind === 'refused')
     return described('passed-over', `the session holds a server connection of ${chosen}`);

@@ -93,17 +93,13 @@ export class Policies {
     return known;
   }
 
-  /** For an operator: what would hold for such a unit, and why. */
+  /** For an operator: what would hold for such a unit, and why; it counts nothing. */
   explain(
     listener: PolicyLayer,
     facts: ConnectionFacts,
     unit: Pick<Unit, 'ruled' | 'hint'>,
     session: Overlay | null = null,
-  ): {
-    readonly policy: UnitPolicy;
-    readonly rules: readonly RuleVerdict[];
-    readonly unread: readonly string[];
-  } {
+  ): ExplainedPolicy {
     let { policy } = this.contextFor(listener, facts).ruled(unit);
     if (session !== null) policy = session.over(policy);
     const scope = { levels: LEVELS, nodes: this.#config.nodes };
@@ -111,6 +107,13 @@ export class Policies {
     if (hint !== null) policy = overlay(policy, hint.layer);
     return { policy, rules: this.rules.explain(facts, unit.ruled), unread: hint?.unread ?? [] };
   }
+}
+
+export interface ExplainedPolicy {
+  readonly policy: UnitPolicy;
+  readonly rules: readonly RuleVerdict[];
+  /** Directives of the hint that cannot be read. */
+  readonly unread: readonly string[];
 }
 
 /** What holds for the connections of one listener and user that match the same rules. */

@@ -13,7 +13,7 @@ import { NO_MATCH } from '../routing/rules.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Late } from './deadlines.js';
-import type { Policies, PolicyContext } from './policies.js';
+import type { ExplainedPolicy, Policies, PolicyContext } from './policies.js';
 import type { SessionListener } from './session-rules.js';
 
 const CANCEL_AGAIN_MS = 1000;
@@ -65,8 +65,8 @@ export class SessionPolicy implements SessionLevel {
   }
 
   /** For an operator: counts nothing. */
-  peek(unit: Pick<Unit, 'ruled' | 'hint'>): UnitPolicy {
-    return this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.#session).policy;
+  peek(unit: Pick<Unit, 'ruled' | 'hint'>): ExplainedPolicy {
+    return this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.#session);
   }
 
   ended(): void {

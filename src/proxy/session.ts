@@ -25,12 +25,12 @@ import type {
   Withheld,
 } from '../protocol/unit.js';
 import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
-import type { UnitPolicy } from '../routing/policy.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import { LastStatement } from './last-statement.js';
+import type { ExplainedPolicy } from './policies.js';
 import type { SessionFacts } from './session-facts.js';
 import { mayMove, type Phase } from './session-phase.js';
 import { SessionPolicy } from './session-policy.js';
@@ -119,13 +119,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
     };
   }
 
-  peekPolicy(unit: Unit): UnitPolicy {
+  peekPolicy(unit: Unit): ExplainedPolicy {
     return this.#policies.peek(unit);
   }
 
   /** What a decision about this unit would be made on. */
   peekViewFor(unit: Unit): SessionView {
-    return this.#sight.peekFor(this.#policies.peek(unit));
+    return this.#sight.peekFor(this.#policies.peek(unit).policy);
   }
 
   denial(ruled: readonly RuledStatement[]): ProxyError | null {

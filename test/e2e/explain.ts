@@ -71,6 +71,44 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
     assert.doesNotMatch(front.proxy.lines.join(''), new RegExp(SECRET));
   });
 
+  await t.test('rules: which one has a say, why others have none, and what is refused', async (t) => {
+    const front = await stage.front(t, {
+      routing: { readFunctions: FUNCTIONS },
+      rules: [
+        { name: 'others', match: { user: 'somebody' }, action: { route: 'primary' } },
+        {
+          name: 'no-notes',
+          match: { shape: 'SELECT note FROM notes' },
+          action: { deny: 'ask somebody else' },
+        },
+        { name: 'here', match: { class: 'read' }, action: { route: { node: b.name } } },
+      ],
+    });
+    const { client, id } = await connect(t, front);
+    for (const session of [null, id]) {
+      const report = await explain(front, READ, session, database);
+      assert.deepEqual([report.rule, report.decision.node], ['here', b.name]);
+      assert.deepEqual(
+        report.rules.map(({ rule, matches }) => [rule, matches]),
+        [
+          ['others', false],
+          ['no-notes', false],
+          ['here', true],
+        ],
+      );
+      const refused = await explain(front, 'SELECT note FROM notes', session, database);
+      assert.deepEqual([refused.decision.kind, refused.rule], ['refused', 'no-notes']);
+      assert.match(refused.decision.why, /ask somebody else/);
+    }
+    await assert.rejects(client.query('SELECT note FROM notes'), /ask somebody else/);
+    assert.equal((await client.query(READ))[0]?.port, b.port);
+    const odd = await explain(front, `/* scheelite: route=nowhere */ ${READ}`);
+    assert.ok(
+      odd.notes.some((note) => note.includes('route=nowhere')),
+      odd.notes.join(),
+    );
+  });
+
   await t.test('a hint, a mode and a level are reasons', async (t) => {
     const front = await stage.front(t, { routing: { readFunctions: FUNCTIONS, balance: 'weighted' } });
     const hinted = await explain(front, `/* scheelite: route=primary */ ${READ}`);
