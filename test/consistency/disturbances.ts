@@ -117,7 +117,10 @@ export class Disturbances {
     const { random, isOver } = this.#options;
     while (!isOver()) {
       await this.#while(random.int(500, 4_000));
-      if (isOver() || this.#calm) continue;
+      if (isOver() || this.#calm) {
+        await sleep(50);
+        continue;
+      }
       if (random.chance(0.5)) {
         // It keeps nothing on disk: it comes back empty.
         await redis.kill('SIGKILL');
@@ -138,7 +141,10 @@ export class Disturbances {
     const { random, isOver } = this.#options;
     while (!isOver()) {
       await this.#while(random.int(500, 6_000));
-      if (isOver() || this.#calm) continue;
+      if (isOver() || this.#calm) {
+        await sleep(50);
+        continue;
+      }
       relay.silence();
       await this.#while(random.int(50, 5_000));
       relay.open();
