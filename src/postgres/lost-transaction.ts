@@ -9,13 +9,11 @@ import {
   CLOSE_COMPLETE,
   commandComplete,
   NO_DATA,
+  NO_PARAMETERS,
   PARSE_COMPLETE,
   proxyErrorResponse,
   readyForQuery,
 } from './wire/backend-messages.js';
-
-/** ParameterDescription of a statement without parameters. */
-const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);
 
 /**
  * To any unit but one that ends the transaction; the final reply is the caller's where it comes later. `loss`: what the

@@ -13,6 +13,7 @@ import {
   CLOSE_COMPLETE,
   commandComplete,
   NO_DATA,
+  NO_PARAMETERS,
   PARSE_COMPLETE,
   proxyErrorResponse,
   readyForQuery,
@@ -23,9 +24,6 @@ import {
 /** Of settings that no server is told. */
 export const OWN_PREFIX = 'scheelite.';
 const CONSISTENCY = 'scheelite.consistency';
-/** ParameterDescription of a statement without parameters. */
-const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);
-
 type OwnStatement =
   | { readonly kind: 'set'; readonly level: ConsistencyLevel; readonly local: boolean }
   | { readonly kind: 'reset' }

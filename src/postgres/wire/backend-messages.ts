@@ -28,6 +28,8 @@ export const BIND_COMPLETE: Buffer = empty(BACKEND.bindComplete);
 export const CLOSE_COMPLETE: Buffer = empty(BACKEND.closeComplete);
 export const EMPTY_QUERY_RESPONSE: Buffer = empty(BACKEND.emptyQueryResponse);
 export const NO_DATA: Buffer = empty(BACKEND.noData);
+/** ParameterDescription of a statement without parameters. */
+export const NO_PARAMETERS = Buffer.from([0x74, 0, 0, 0, 6, 0, 0]);
 export const PORTAL_SUSPENDED: Buffer = empty(BACKEND.portalSuspended);
 /** The answer to SSLRequest and GSSENCRequest by a listener without encryption: one byte, not a message. */
 export const ENCRYPTION_REFUSED: Buffer = Buffer.from('N');
