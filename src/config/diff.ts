@@ -88,8 +88,10 @@ const SHARING: Effects<ClusterConfig['sharing']> = {
   enabled: 'live',
   maxConnections: 'live',
   growAtDepth: 'live',
+  spreadMs: 'live',
   maxDepth: 'live',
   maxHeadMs: 'live',
+  maxUsualMs: 'live',
 };
 const ROUTING: Effects<ClusterConfig['routing']> = {
   splitReads: 'live',

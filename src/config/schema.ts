@@ -11,6 +11,8 @@ import { secretSchema } from './schema-secret.js';
 const MAX_TIMER_MS = 2_147_483_647;
 
 const duration = (min: number, max = MAX_TIMER_MS) => z.int().min(min).max(max);
+/** Where a whole one is much. */
+const milliseconds = (max: number) => z.number().min(0).max(max);
 const count = (min: number, max = 1_000_000) => z.int().min(min).max(max);
 const bytes = (min: number, max: number) => z.int().min(min).max(max);
 const name = () => z.string().min(1).max(63);
@@ -140,17 +142,29 @@ export const sharingSchema = z.strictObject({
     ),
   maxConnections: count(1, 1_000)
     .default(4)
-    .describe('Shared server connections of a node for one user, database and session state. Default: 4.'),
+    .describe(
+      'Server connections of a node, for one user, database and session state, on which cheap reads are pipelined. Default: 4.',
+    ),
   growAtDepth: count(1, 10_000)
     .default(16)
-    .describe('Another connection is shared too when so many units are under way on each. Default: 16.'),
+    .describe('Another of them is used too when so many units are under way on each. Default: 16.'),
+  spreadMs: milliseconds(10_000)
+    .default(0.25)
+    .describe(
+      'A kind of read that usually takes so long is not cheap: it goes behind others only where no server connection is idle, in milliseconds. Default: 0.25.',
+    ),
   maxDepth: count(2, 10_000)
     .default(256)
     .describe('Units under way on a shared server connection at a time. Default: 256.'),
+  maxUsualMs: milliseconds(10_000)
+    .default(2)
+    .describe(
+      'A kind of read that usually takes longer, on its way to the node and back too, has a server connection to itself, in milliseconds. Default: 2.',
+    ),
   maxHeadMs: duration(1, 10_000)
     .default(10)
     .describe(
-      'A read that runs longer makes nobody wait: those behind it run elsewhere, and its kind leaves sharing, in milliseconds. Default: 10.',
+      'A read that runs longer makes nobody wait: those behind it run elsewhere, in milliseconds. Default: 10.',
     ),
 });
 

@@ -179,3 +179,10 @@ export function asProxyError(cause: unknown): ProxyError {
     ? cause
     : new ProxyError('internal-error', { detail: describeError(cause) });
 }
+
+/** Why there is no server connection to a node: what says so itself, anything else in its own words. */
+export function connectFailure(cause: unknown, node: string): ProxyError {
+  return cause instanceof ProxyError
+    ? cause
+    : new ProxyError('connect-failed', { node, detail: describeError(cause) });
+}

@@ -2,7 +2,7 @@
 // It knows no pool; every failure is a ProxyError that says at which node and why.
 
 import { connect as connectSocket } from 'node:net';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { connectFailure, describeError, ProxyError } from '../lib/errors.js';
 import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
@@ -119,8 +119,7 @@ function logIn(request: ConnectRequest): Promise<MysqlServerConnection> {
           if (frame !== null && onPacket(frame)) return;
         }
       } catch (cause) {
-        const detail = describeError(cause);
-        fail(cause instanceof ProxyError ? cause : new ProxyError('connect-failed', { node, detail }));
+        fail(connectFailure(cause, node));
       }
     }
 

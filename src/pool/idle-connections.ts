@@ -53,6 +53,10 @@ export class IdleConnections {
     return chosen < 0 ? null : this.#takeAt(chosen);
   }
 
+  hasFor(keyText: string): boolean {
+    return this.#idle.some((idle) => idle.keyText === keyText);
+  }
+
   /** One that carries exactly this state. */
   takeExactly(
     keyText: string,

@@ -2,19 +2,22 @@
 // A connection's state is the list it stands on; nothing here knows a protocol, a statement or a client.
 
 import { monotonicMs } from '../lib/clock.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { connectFailure, ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import { IdleConnections } from './idle-connections.js';
 import { keyTextOf } from './key-text.js';
 import { SharedConnections } from './shared-connections.js';
-import type { PoolLimits, PoolWaiter, Wait } from './waiter.js';
+import { UserCounts } from './user-counts.js';
+import type { Login, PoolLimits, PoolWaiter, Wait } from './waiter.js';
 
 export type { PoolLimits, PoolWaiter } from './waiter.js';
 
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
+/** Where connections cannot be opened, or come and go at once, no more often than so. */
+const SPARE_EVERY_MS = 20;
 
 export class NodePool {
   readonly node: string;
@@ -31,6 +34,7 @@ export class NodePool {
   readonly #attempts = new Map<string, number>();
   #opening = false;
   #mustOpen = false;
+  #spareAfterMs = 0;
   #isServing = false;
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
@@ -50,8 +54,7 @@ export class NodePool {
   onShort: ((user: string | null) => void) | null = null;
   /** There are fewer server connections than before. */
   onFewer: (() => void) | null = null;
-  /** Server connections of each user: leased, idle and coming. */
-  readonly #byUser = new Map<string, number>();
+  readonly #users = new UserCounts();
 
   constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
     this.node = node.name;
@@ -124,14 +127,13 @@ export class NodePool {
         server.close('over the limit');
     }
     this.#closeShared(null, this.#total() - limits.maxServerConnections);
-    for (const [user, count] of this.#byUser)
-      this.#closeShared(user, count - (limits.maxByUser?.get(user) ?? count));
+    for (const [user, over] of this.#users.over(limits.maxByUser)) this.#closeShared(user, over);
     this.#openForWaits();
   }
 
   /** Server connections there are or are being opened, of all users or of one. */
   open(user: string | null): number {
-    return user === null ? this.#total() : (this.#byUser.get(user) ?? 0);
+    return user === null ? this.#total() : this.#users.of(user);
   }
 
   /** How many it would use now if it could. */
@@ -140,7 +142,7 @@ export class NodePool {
     const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
     const idle = unused.filter(({ key }) => key.user === user).length;
     const waits = this.#waits.filter(({ key }) => key.user === user).length;
-    return (this.#byUser.get(user) ?? 0) - idle + waits;
+    return this.#users.of(user) - idle + waits;
   }
 
   /**
@@ -183,27 +185,37 @@ export class NodePool {
 
   /**
    * A server connection that already carries this state, with others' units under way on it or none; null: none takes
-   * one more now. It is nobody's: it comes back by itself when it is drained.
+   * one more now. It is nobody's: it comes back by itself when it is drained. `usualMs`: what the unit usually takes.
    */
-  share(key: PoolKey, stateDigest: string): ServerConnection | null {
+  share(key: PoolKey, credential: Credential, stateDigest: string, usualMs: number): ServerConnection | null {
     if (this.#closed) return null;
     const keyText = keyTextOf(key);
     if (this.#waits.length > 0) this.#shareWithOvertaken(keyText, stateDigest);
-    const { server, mayGrow } = this.#shared.choose(keyText, stateDigest);
-    if (mayGrow && (server === null || server.depth >= this.#limits.sharing.growAtDepth)) {
-      const idle = this.#idle.takeExactly(keyText, stateDigest, this.#isUnasked);
-      if (idle !== null) {
-        this.#lastHolders.delete(idle);
-        this.#shared.add(idle, keyText, stateDigest);
-        return idle;
-      }
+    const { server, wantsMore } = this.#shared.choose(keyText, stateDigest, usualMs);
+    if (!wantsMore) return server;
+    const idle = this.#idle.takeExactly(keyText, stateDigest, this.#isUnasked);
+    if (idle !== null) {
+      this.#lastHolders.delete(idle);
+      this.#shared.add(idle, keyText, stateDigest);
+      return idle;
     }
+    if (server !== null) this.#openSpare({ keyText, key, credential });
     return server;
   }
 
-  /** The unit has been written. */
-  queued(server: ServerConnection): void {
-    this.#shared.queued(server);
+  /** For those whose queues are long; nobody waits for it, so nobody is told if it cannot be opened. */
+  #openSpare(login: Login): void {
+    if (this.#attemptsOf(login.keyText) > 0 || this.#isUserFull(login.key.user)) return;
+    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(login.keyText)) return;
+    const now = monotonicMs();
+    if (now < this.#spareAfterMs) return;
+    this.#spareAfterMs = now + SPARE_EVERY_MS;
+    this.#open(login);
+  }
+
+  /** The unit has been written; it usually takes so long. */
+  queued(server: ServerConnection, usualMs: number): void {
+    this.#shared.queued(server, usualMs);
   }
 
   /** Nobody else is queued on this shared connection any more. */
@@ -377,9 +389,10 @@ export class NodePool {
   #shareWithWaiters(server: ServerConnection, keyText: string, first: Wait): boolean {
     const digest = server.stateDigest;
     const fits = (wait: Wait): boolean =>
-      wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharesNow;
-    if (!fits(first) || !this.#shared.choose(keyText, digest).mayGrow) return false;
-    const waits = this.#waits.filter(fits).slice(0, this.#limits.sharing.maxDepth);
+      wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharedMs >= 0;
+    const usualMs = first.waiter.sharedMs;
+    if (!fits(first) || !this.#shared.choose(keyText, digest, usualMs).wantsMore) return false;
+    const waits = this.#waits.filter(fits).slice(0, this.#shared.roomFor(usualMs));
     const taken = new Set(waits);
     this.#waits = this.#waits.filter((wait) => !taken.has(wait));
     this.#lastHolders.delete(server);
@@ -399,14 +412,17 @@ export class NodePool {
       wait.sinceMs <= sinceMs &&
       wait.keyText === keyText &&
       wait.stateDigest === digest &&
-      wait.waiter.sharesNow;
+      wait.waiter.sharedMs >= 0;
     // One of them may go elsewhere and ask here again.
     this.#isServing = true;
     for (;;) {
       const at = this.#waits.findIndex(fits);
-      const server = at < 0 ? null : this.#shared.choose(keyText, digest).server;
+      if (at < 0) break;
+      const { waiter } = this.#waits[at]!;
+      const { server } = this.#shared.choose(keyText, digest, waiter.sharedMs);
       if (server === null) break;
-      this.#waits.splice(at, 1)[0]!.waiter.grantedShared(server);
+      this.#waits.splice(at, 1);
+      waiter.grantedShared(server);
     }
     this.#isServing = false;
   }
@@ -456,7 +472,7 @@ export class NodePool {
     let alone = 0;
     for (const { waiter, key, keyText, stateDigest } of this.#waits) {
       if (user !== null && key.user !== user) continue;
-      if (!waiter.sharesNow) alone++;
+      if (waiter.sharedMs < 0) alone++;
       else if (this.#attemptsOf(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
         states.add(`${keyText} ${stateDigest}`);
     }
@@ -469,19 +485,11 @@ export class NodePool {
   }
 
   #isUserFull(user: string): boolean {
-    const limit = this.#limits.maxByUser?.get(user);
-    return limit !== undefined && (this.#byUser.get(user) ?? 0) >= limit;
+    return this.#users.of(user) >= (this.#limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY);
   }
 
   #isUserOver(user: string): boolean {
-    const limit = this.#limits.maxByUser?.get(user);
-    return limit !== undefined && (this.#byUser.get(user) ?? 0) > limit;
-  }
-
-  #countUser(user: string, change: number): void {
-    const count = (this.#byUser.get(user) ?? 0) + change;
-    if (count > 0) this.#byUser.set(user, count);
-    else this.#byUser.delete(user);
+    return this.#users.of(user) > (this.#limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY);
   }
 
   /** A user at the limit, with idle connections to another database. */
@@ -502,10 +510,10 @@ export class NodePool {
     return this.#idle.find(fits) ?? this.#shared.findDrained(fits);
   }
 
-  #open(wait: Wait): void {
+  #open(wait: Login): void {
     this.#connecting++;
     this.#attempts.set(wait.keyText, this.#attemptsOf(wait.keyText) + 1);
-    this.#countUser(wait.key.user, 1);
+    this.#users.change(wait.key.user, 1);
     this.#connect({
       node: this.node,
       host: this.#host,
@@ -526,9 +534,9 @@ export class NodePool {
       (cause: unknown) => {
         this.#attemptEnded(wait.keyText);
         this.counts.openFailures++;
-        this.#countUser(wait.key.user, -1);
+        this.#users.change(wait.key.user, -1);
         this.onFewer?.();
-        this.#attemptFailed(wait, toProxyError(cause, this.node));
+        this.#attemptFailed(wait, connectFailure(cause, this.node));
         this.#openForWaits();
       },
     );
@@ -542,25 +550,25 @@ export class NodePool {
   }
 
   /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
-  #attemptFailed(attempt: Wait, error: ProxyError): void {
-    const at = this.#waits.indexOf(attempt);
-    if (at < 0) return;
-    this.#waits.splice(at, 1);
+  #attemptFailed(attempt: Login, error: ProxyError): void {
+    const wait = this.#waits.find((each) => each === attempt);
+    if (wait === undefined) return;
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
     // One that somebody might have asked back is better than none.
-    const server = this.#idle.takeOldest(attempt.keyText);
+    const server = this.#idle.takeOldest(wait.keyText);
     if (server === null) {
-      attempt.waiter.refused(error);
+      wait.waiter.refused(error);
       return;
     }
-    this.#lend(server, attempt.waiter);
-    attempt.waiter.granted(server);
+    this.#lend(server, wait.waiter);
+    wait.waiter.granted(server);
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {
     this.counts.closed++;
     this.#endedBytesReceived += server.bytesReceived;
     this.#endedBytesSent += server.bytesSent;
-    this.#countUser(server.key.user, -1);
+    this.#users.change(server.key.user, -1);
     this.#idle.remove(server);
     this.#shared.remove(server);
     const holder = this.#leased.get(server);
@@ -589,10 +597,4 @@ export class NodePool {
       );
     }
   }
-}
-
-function toProxyError(cause: unknown, node: string): ProxyError {
-  return cause instanceof ProxyError
-    ? cause
-    : new ProxyError('connect-failed', { node, detail: describeError(cause) });
 }

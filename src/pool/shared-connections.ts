@@ -6,10 +6,12 @@ import { monotonicMs } from '../lib/clock.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 
 export interface SharingLimits {
-  /** Server connections of one user, database and session state that are shared at a time. */
+  /** Server connections of one user, database and session state on which cheap units are pipelined. */
   readonly maxConnections: number;
-  /** Another connection joins when at least so many units are under way on each. */
+  /** Another of them joins when at least so many units are under way on each. */
   readonly growAtDepth: number;
+  /** A unit that usually takes so long is not cheap: it goes behind others only where no connection is idle. */
+  readonly spreadMs: number;
   /** Units under way on one of them. */
   readonly maxDepth: number;
   /** A unit at the head for longer makes nobody wait any more: those behind it run elsewhere. On a busy machine, more. */
@@ -20,6 +22,8 @@ interface Shared {
   readonly server: ServerConnection;
   readonly keyText: string;
   readonly digest: string;
+  /** What a unit that is queued here usually takes by itself, on the average. */
+  usualMs: number;
   /** The check of the head that is due, while somebody waits behind it. */
   timer: NodeJS.Timeout | null;
   checkDueMs: number;
@@ -39,6 +43,8 @@ const SLOW_BY_COMMON = 4;
 const MAX_HEAD_FACTOR = 20;
 /** A cancelled head that is still there is not going to end. */
 const MAX_CANCEL_MS = 10_000;
+/** Nothing is taken to be cheaper: an answer that came along with others seems to have taken no time at all. */
+const MIN_USUAL_MS = 0.02;
 /** What one observation of a head's age counts. */
 const WEIGHT = 0.05;
 
@@ -84,21 +90,44 @@ export class SharedConnections {
   }
 
   /**
-   * The one to which something is going in this turn anyway (one write is cheaper than two), else the one with the fewest
-   * units under way, null when none takes more. `mayGrow`: another connection may join.
+   * The one to which something is going in this turn anyway (one write is cheaper than two), else the one with the shortest
+   * queue, null when none takes more. `wantsMore`: another connection should join. Cheap units go many together on few
+   * connections; what is worth more than a write and a read of the proxy waits for nobody while a connection is idle.
    */
-  choose(keyText: string, digest: string): { server: ServerConnection | null; mayGrow: boolean } {
+  choose(
+    keyText: string,
+    digest: string,
+    usualMs: number,
+  ): { server: ServerConnection | null; wantsMore: boolean } {
+    const { maxConnections, growAtDepth, maxDepth } = this.limits;
     const group = this.#groups.get(keyText)?.get(digest);
-    if (group === undefined) return { server: null, mayGrow: this.limits.maxConnections > 0 };
+    if (group === undefined) return { server: null, wantsMore: true };
+    const spreads = this.#spreads(usualMs);
+    const count = spreads ? group.length : Math.min(group.length, maxConnections);
     const turn = currentTurn();
     let best: Shared | null = null;
-    for (const shared of group) {
+    for (let i = 0; i < count; i++) {
+      const shared = group[i]!;
       const { server } = shared;
-      if (shared.closed || !server.acceptsMore || server.depth >= this.limits.maxDepth) continue;
-      if (shared.turn === turn && server.depth < this.limits.growAtDepth) return { server, mayGrow: false };
-      if (best === null || server.depth < best.server.depth) best = shared;
+      if (shared.closed || !server.acceptsMore || server.depth >= maxDepth) continue;
+      if (!spreads && shared.turn === turn && server.depth < growAtDepth) return { server, wantsMore: false };
+      if (best === null || server.depth * shared.usualMs < best.server.depth * best.usualMs) best = shared;
     }
-    return { server: best?.server ?? null, mayGrow: group.length < this.limits.maxConnections };
+    if (best === null) return { server: null, wantsMore: spreads || group.length < maxConnections };
+    const { server } = best;
+    const wantsMore = spreads
+      ? server.depth > 0
+      : server.depth >= growAtDepth && group.length < maxConnections;
+    return { server, wantsMore };
+  }
+
+  #spreads(usualMs: number): boolean {
+    return usualMs >= this.limits.spreadMs;
+  }
+
+  /** How many units that usually take so long begin together on a connection that comes free. */
+  roomFor(usualMs: number): number {
+    return this.#spreads(usualMs) ? 1 : this.limits.maxDepth;
   }
 
   add(server: ServerConnection, keyText: string, digest: string): void {
@@ -106,6 +135,7 @@ export class SharedConnections {
       server,
       keyText,
       digest,
+      usualMs: MIN_USUAL_MS,
       timer: null,
       checkDueMs: 0,
       drainedAtMs: 0,
@@ -137,11 +167,14 @@ export class SharedConnections {
     else this.#watch(shared);
   }
 
-  /** A unit has been queued on it. */
-  queued(server: ServerConnection): void {
+  /** A unit that usually takes so long has been queued on it. */
+  queued(server: ServerConnection, usualMs: number): void {
     this.counts.units++;
     const shared = this.#byServer.get(server);
     if (shared === undefined) return;
+    const atLeast = Math.max(usualMs, MIN_USUAL_MS);
+    // The average is of those under way: the first there counts wholly.
+    shared.usualMs += (atLeast - shared.usualMs) / Math.max(1, server.depth);
     shared.turn = currentTurn();
     if (shared.timer === null) this.#watch(shared);
   }

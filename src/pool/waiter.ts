@@ -32,20 +32,27 @@ export interface PoolWaiter {
   readonly asksBack?: boolean;
   /** It is one of those others. */
   readonly leavesAsked?: boolean;
-  /** It would also take a connection on which others' units are under way. */
-  readonly sharesNow: boolean;
+  /**
+   * It would also take a connection on which others' units are under way: how long its own usually is at the head there,
+   * in milliseconds. Negative: it would not.
+   */
+  readonly sharedMs: number;
   /** In place of `granted`, when it would share: the connection is not its own. */
   grantedShared(server: ServerConnection): void;
   /** The server connection that it has ended by itself; it is no longer the waiter's. */
   lost(server: ServerConnection, reason: string): void;
 }
 
-/** One who waits. */
-export interface Wait {
-  readonly waiter: PoolWaiter;
+/** As whom a server connection is opened. */
+export interface Login {
   readonly keyText: string;
   readonly key: PoolKey;
   readonly credential: Credential;
+}
+
+/** One who waits. */
+export interface Wait extends Login {
+  readonly waiter: PoolWaiter;
   readonly stateDigest: string;
   readonly sinceMs: number;
 }

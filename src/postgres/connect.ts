@@ -2,7 +2,7 @@
 // It knows no pool; every failure is a ProxyError that says at which node and why.
 
 import { connect as connectSocket } from 'node:net';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { connectFailure, describeError, ProxyError } from '../lib/errors.js';
 import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import { PostgresServerConnection } from './server-connection.js';
@@ -70,11 +70,7 @@ export function connectPostgres(request: ConnectRequest): Promise<PostgresServer
           return;
         }
       } catch (cause) {
-        fail(
-          cause instanceof ProxyError
-            ? cause
-            : new ProxyError('connect-failed', { node, detail: describeError(cause) }),
-        );
+        fail(connectFailure(cause, node));
       }
     }
 

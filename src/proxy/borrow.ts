@@ -47,7 +47,7 @@ export class Borrow implements PoolWaiter, Held {
     if (server !== null) this.granted(server);
   }
 
-  readonly sharesNow = false;
+  readonly sharedMs = -1;
 
   grantedShared(): void {}
 

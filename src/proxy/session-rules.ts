@@ -48,25 +48,30 @@ export function isSeen({ statement: { route } }: Unit, inTransaction: boolean): 
   return route !== 'proxy' && (route !== 'session' || inTransaction);
 }
 
-/** A read that ends by itself and soon may stand in a pipeline with others'. `switched`: in place of the cluster's switch. */
-export function mayShare(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): boolean {
-  if (!unit.shareable) return false;
-  const { enabled, maxHeadMs } = cluster.settings.sharing;
-  if (!(switched ?? enabled)) return false;
-  return isLight(cluster.statements.find(unit.shape), maxHeadMs);
+/**
+ * A read that ends by itself and soon may stand in a pipeline with others': how long it usually is at its head, in
+ * milliseconds. Negative: it may not. `switched`: in place of the cluster's switch.
+ */
+export function sharedMs(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): number {
+  if (!unit.shareable) return -1;
+  const { enabled, maxUsualMs } = cluster.settings.sharing;
+  if (!(switched ?? enabled)) return -1;
+  const record = cluster.statements.find(unit.shape);
+  return isLight(record, maxUsualMs) ? record.costMs : -1;
 }
 
-/** For an operator: why `mayShare` says no; null: it says yes. */
+/** For an operator: why `sharedMs` says no; null: it says yes. */
 export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): string | null {
-  if (mayShare(unit, cluster, switched)) return null;
+  if (sharedMs(unit, cluster, switched) >= 0) return null;
   if (unit.statement.route !== 'replica') return 'only reads that a replica may take share';
   if (!unit.shareable)
     return 'it is more than a short read by itself (a pin, a transaction, its length, COPY ...)';
-  const { enabled, maxHeadMs } = cluster.settings.sharing;
+  const { enabled, maxUsualMs } = cluster.settings.sharing;
   if (!(switched ?? enabled)) return 'sharing is off for the rule, the user, the listener or the cluster';
   const usualMs = cluster.statements.find(unit.shape)?.costMs ?? -1;
   if (usualMs < 0) return 'what it costs is not known yet: the first of its shape run by themselves';
-  if (usualMs > maxHeadMs) return `it takes ${usualMs.toFixed(1)} ms, more than maxHeadMs (${maxHeadMs} ms)`;
+  if (usualMs > maxUsualMs)
+    return `it takes ${usualMs.toFixed(1)} ms, more than maxUsualMs (${maxUsualMs} ms)`;
   return 'its replies are too large';
 }
 

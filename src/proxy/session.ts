@@ -215,7 +215,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#transition('waiting');
       return;
     }
-    const shares = this.#mayShare(unit);
+    const sharedMs = this.#sharedMs(unit);
+    const shares = sharedMs >= 0;
     const mayGate = read === unit && rules.isRepeatable(unit) && this.#attempts + 1 < rules.MAX_ATTEMPTS;
     const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, this.#delay.mayWait);
     const decision = this.#cluster.decide(read.statement, view, shares);
@@ -245,7 +246,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#hold();
       return;
     }
-    const shared = shares ? pool.share(this.#key!, this.#client.stateDigest) : null;
+    const shared = shares
+      ? pool.share(this.#key!, this.#credential, this.#client.stateDigest, sharedMs)
+      : null;
     if (shared !== null) {
       this.#runShared(unit, shared);
       return;
@@ -288,11 +291,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #runShared(unit: Unit, server: ServerConnection): void {
     this.#tenure.join(server);
     this.#run(unit, server);
-    this.#cluster.pool(server.node)?.queued(server);
+    this.#cluster.pool(server.node)?.queued(server, this.#cluster.statements.find(unit.shape)?.costMs ?? 0);
   }
 
-  get sharesNow(): boolean {
-    return this.#phase === 'waiting' && this.#mayShare(this.#unit!);
+  get sharedMs(): number {
+    return this.#phase === 'waiting' ? this.#sharedMs(this.#unit!) : -1;
   }
 
   grantedShared(server: ServerConnection): void {
@@ -302,9 +305,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     else this.#runShared(this.#unit!, server);
   }
 
-  #mayShare(unit: Unit): boolean {
-    if (this.#attempts > 0 || this.#client.asksBack) return false;
-    return rules.mayShare(unit, this.#cluster, this.#policies.current.sharing);
+  #sharedMs(unit: Unit): number {
+    if (this.#attempts > 0 || this.#client.asksBack) return -1;
+    return rules.sharedMs(unit, this.#cluster, this.#policies.current.sharing);
   }
 
   /** A read that can be repeated needs nothing to be left alone. */

@@ -7,7 +7,7 @@ import type { StatementRecord } from '../telemetry/statements.js';
 const WEIGHT = 0.05;
 const MAX_REPLY_BYTES = 65_536;
 
-export function isLight(record: StatementRecord | null, maxServiceMs: number): boolean {
+export function isLight(record: StatementRecord | null, maxServiceMs: number): record is StatementRecord {
   if (record === null || record.costMs < 0) return false;
   return record.costMs <= maxServiceMs && record.costBytes <= MAX_REPLY_BYTES;
 }

@@ -54,7 +54,10 @@ test('a listener and one node are enough', async (t) => {
           writeFunctions: [],
           foreignTablesAreReads: false,
         },
-        sharing: { enabled: true, maxConnections: 4, growAtDepth: 16, maxDepth: 256, maxHeadMs: 10 },
+        sharing: {
+          ...{ enabled: true, maxConnections: 4, growAtDepth: 16, spreadMs: 0.25 },
+          ...{ maxDepth: 256, maxUsualMs: 2, maxHeadMs: 10 },
+        },
         autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
         consistency: {
           level: 'session',

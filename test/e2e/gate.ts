@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import type { Front, Stage } from './stage.js';
@@ -78,7 +79,10 @@ export async function gateTests(t: TestContext, stage: Stage): Promise<void> {
   for (const sharing of [true, false]) {
     const how = sharing ? 'shared' : 'leased';
     await t.test(`${how}: a replica that has it serves what a session has just written`, async (t) => {
-      const scene = new Scene(stage, await stage.front(t, { monitor, sharing: { enabled: sharing } }));
+      const scene = new Scene(
+        stage,
+        await stage.front(t, { monitor, sharing: { ...ONE_SHARED, enabled: sharing } }),
+      );
       for (const way of WAYS) {
         const client = await scene.front.connect(t);
         // Its kind is known to be quick, so that it may be shared.
@@ -96,7 +100,10 @@ export async function gateTests(t: TestContext, stage: Stage): Promise<void> {
     });
 
     await t.test(`${how}: a replica that has it not is refused, and the primary answers once`, async (t) => {
-      const scene = new Scene(stage, await stage.front(t, { monitor, sharing: { enabled: sharing } }));
+      const scene = new Scene(
+        stage,
+        await stage.front(t, { monitor, sharing: { ...ONE_SHARED, enabled: sharing } }),
+      );
       t.after(() => Promise.all(cluster.replicas.map((node) => node.resumeReplay())));
       for (const way of WAYS) {
         const client = await scene.front.connect(t);

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
 
@@ -39,7 +40,7 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
     before(async () => {
       // One replica, and one connection to it: who shares at all shares with everybody.
       f = await startFixture(kind, 1, {
-        sharing: { maxConnections: 1 },
+        sharing: ONE_SHARED,
         routing: { readFunctions: ['who', 'wait_for'] },
       });
       const { primary } = f.cluster;

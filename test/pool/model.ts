@@ -20,7 +20,7 @@ export const LIMITS: PoolLimits = {
   idleTimeoutMs: 60_000,
   maxLifetimeMs: 600_000,
   connectTimeoutMs: 1_000,
-  sharing: { maxConnections: 2, growAtDepth: 2, maxDepth: 4, maxHeadMs: 10 },
+  sharing: { maxConnections: 2, growAtDepth: 2, spreadMs: 1, maxDepth: 4, maxHeadMs: 10 },
 };
 
 /** The next random numbers of a seed (mulberry32). */
@@ -149,6 +149,7 @@ export class Client implements PoolWaiter {
   /** Goes elsewhere when it is granted a share: its roles have changed. */
   declines = false;
   answers = 0;
+  usualMs = 0;
 
   constructor(world: World, key: PoolKey, shares = false, digest = '') {
     this.#world = world;
@@ -157,8 +158,8 @@ export class Client implements PoolWaiter {
     this.digest = digest;
   }
 
-  get sharesNow(): boolean {
-    return this.shares && this.state === 'waiting';
+  get sharedMs(): number {
+    return this.shares && this.state === 'waiting' ? this.usualMs : -1;
   }
 
   take(server: ServerConnection): void {
@@ -191,7 +192,7 @@ export class Client implements PoolWaiter {
     this.state = 'sharing';
     this.server = shared;
     shared.queue(this);
-    this.#world.pool.queued(shared);
+    this.#world.pool.queued(shared, this.usualMs);
   }
 
   granted(server: ServerConnection): void {
@@ -276,8 +277,10 @@ export class World {
     return this.place(new Client(this, key));
   }
 
-  share(key: PoolKey, digest = ''): Client {
-    return this.place(new Client(this, key, true, digest));
+  share(key: PoolKey, digest = '', usualMs = 0): Client {
+    const client = new Client(this, key, true, digest);
+    client.usualMs = usualMs;
+    return this.place(client);
   }
 
   /** As a session does it. */
@@ -285,7 +288,7 @@ export class World {
     const { key, digest } = client;
     this.clients.add(client);
     client.state = 'waiting';
-    const shared = client.shares ? this.pool.share(key, digest) : null;
+    const shared = client.shares ? this.pool.share(key, { kind: 'none' }, digest, client.usualMs) : null;
     if (shared !== null) {
       client.join(shared);
       return client;

@@ -30,7 +30,9 @@ async function history(seed: number, steps: number): Promise<void> {
       if (kind < 30) {
         const key = KEYS[next(KEYS.length)]!;
         const shares = isSharing && next(3) > 0;
-        const client = shares ? world.share(key, pick(['', 'x'])) : world.acquire(key);
+        const client = shares
+          ? world.share(key, pick(['', 'x']), pick([0, 0, LIMITS.sharing.spreadMs]))
+          : world.acquire(key);
         return `${shares ? 'share' : 'acquire'} ${key.user}@${key.database}: ${client.state}`;
       }
       if (kind < 52) {

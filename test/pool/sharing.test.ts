@@ -200,6 +200,80 @@ test('behind a slow head nobody waits; what nobody waits for is cancelled', asyn
   });
 });
 
+/** One connection in the shared state, and `idle` others. */
+async function worldWithIdle(idle: number, maxServerConnections: number): Promise<World> {
+  const world = new World({ ...LIMITS, maxServerConnections, maxWaiting: 100 });
+  const holders = Array.from({ length: idle + 1 }, () => world.acquire(KEYS[0]!));
+  for (const attempt of [...world.attempts]) attempt.succeed();
+  await settle();
+  for (const holder of holders) world.release(holder);
+  return world;
+}
+
+const { spreadMs } = LIMITS.sharing;
+
+test('cheap units go together; what is worth a wait goes behind others only where no connection is idle', async () => {
+  await frozenClock(async () => {
+    const world = await worldWithIdle(2, 3);
+    const cheap = [1, 2].map(() => world.share(KEYS[0]!));
+    assert.equal(cheap[0]!.server, cheap[1]!.server);
+    const dear = [1, 2].map(() => world.share(KEYS[0]!, '', spreadMs));
+    assert.equal(new Set([cheap[0]!.server, ...dear.map(({ server }) => server)]).size, 3);
+    // No connection is idle now, and no more may be opened: the shortest queue, by what its units take, is that of the cheap ones.
+    const late = world.share(KEYS[0]!, '', spreadMs);
+    assert.equal(late.server, cheap[0]!.server);
+    for (const server of world.shared) while (server.depth > 0) server.answer();
+    world.check();
+    assert.ok([...cheap, ...dear, late].every(({ answers }) => answers === 1));
+    // What they leave behind is more than cheap ones are pipelined on.
+    assert.equal(world.pool.shared, 3);
+    const servers = new Set(
+      Array.from({ length: LIMITS.sharing.maxDepth * 2 }, () => world.share(KEYS[0]!).server),
+    );
+    assert.equal(servers.size, LIMITS.sharing.maxConnections);
+  });
+});
+
+test('where none is idle a connection is opened for those that spread, and nobody is refused if it cannot be', async () => {
+  await frozenClock(async (clock) => {
+    const world = await worldWithIdle(0, 3);
+    const clients = [world.share(KEYS[0]!, '', spreadMs)];
+    assert.equal(world.attempts.length, 0);
+    for (const _ of [1, 2, 3]) clients.push(world.share(KEYS[0]!, '', spreadMs));
+    assert.equal(world.attempts.length, 1, 'one at a time');
+    world.attempts[0]!.fail();
+    await settle();
+    clock.pass(1_000);
+    assert.ok(clients.every(({ state }) => state === 'sharing'));
+    for (const server of world.shared) while (server.depth > 0) server.answer();
+    const [first, second] = [world.share(KEYS[0]!, '', spreadMs), world.share(KEYS[0]!, '', spreadMs)];
+    assert.equal(second.server, first.server);
+    world.attempts[0]!.succeed();
+    await settle();
+    const third = world.share(KEYS[0]!, '', spreadMs);
+    assert.notEqual(third.server, first.server);
+    world.check();
+  });
+});
+
+test('a connection that comes free takes all that are cheap, but only one that is not', async () => {
+  for (const [usualMs, begin] of [
+    [0, 3],
+    [spreadMs, 1],
+  ] as const)
+    await frozenClock(async () => {
+      const world = new World({ ...LIMITS, maxServerConnections: 1 });
+      const holder = world.acquire(KEYS[0]!);
+      world.attempts[0]!.succeed();
+      await settle();
+      const clients = [1, 2, 3].map(() => world.share(KEYS[0]!, '', usualMs));
+      world.release(holder);
+      assert.equal(clients.filter(({ state }) => state === 'sharing').length, begin);
+      for (let i = 0; i < 3; i++) for (const server of world.shared) while (server.depth > 0) server.answer();
+      assert.ok(clients.every(({ answers }) => answers === 1));
+    });
+});
+
 test('nothing that was shared is kept longer than it may be', async () => {
   await frozenClock(async (clock) => {
     const world = await sharedWorld();

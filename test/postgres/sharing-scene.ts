@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { ConfigInput } from '../../src/config/schema.js';
 import { PostgresWire, say } from '../e2e/postgres-wire.js';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import type { ProxyUnderTest } from '../proxy/proxy-under-test.js';
 import { type Row, startCluster, type TestCluster } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
@@ -60,7 +61,7 @@ export class SharingScene {
     const proxy = await front(t, cluster, {
       routing: { splitReads: false, readFunctions: ['backend_id'] },
       pool: { maxServerConnections: 2 },
-      sharing: { maxConnections: 1, maxHeadMs: 1_500 },
+      sharing: { ...ONE_SHARED, maxHeadMs: 1_500 },
       ...changes,
     });
     return new SharingScene(t, cluster, proxy, owner);

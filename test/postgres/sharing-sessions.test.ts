@@ -3,13 +3,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type PostgresWire, say } from '../e2e/postgres-wire.js';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import { available, skipWithout } from '../servers/available.js';
 import { until } from '../servers/poll.js';
 import { held, own, row, SharingScene, sharingCluster } from './sharing-scene.js';
 
 const skip = skipWithout(available('postgres'));
 /** Nothing is moved away from behind a head: what is queued stays queued. */
-const PATIENT = { pool: { maxServerConnections: 2 }, sharing: { maxConnections: 1, maxHeadMs: 10_000 } };
+const PATIENT = { pool: { maxServerConnections: 2 }, sharing: { ...ONE_SHARED, maxHeadMs: 10_000 } };
 
 async function ok(wire: PostgresWire, sql: string): Promise<void> {
   const lines = await wire.talk(say.query(sql));

@@ -2,7 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelRequest, say } from '../e2e/postgres-wire.js';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import { available, skipWithout } from '../servers/available.js';
 import { until } from '../servers/poll.js';
 import { held, own, row, SharingScene, sharingCluster } from './sharing-scene.js';
@@ -41,7 +43,7 @@ test('postgres: neighbours on a shared connection', { skip }, async (t) => {
   });
 
   await t.test('of a query that is slow by itself run elsewhere', async (t) => {
-    const scene = await SharingScene.open(t, cluster, { sharing: { maxConnections: 1, maxHeadMs: 100 } });
+    const scene = await SharingScene.open(t, cluster, { sharing: { ...ONE_SHARED, maxHeadMs: 100 } });
     const [teacher, slow, next] = await scene.clients(3);
     const count = (n: number) => `SELECT count(*) FROM generate_series(1, ${n})`;
     await scene.learn(teacher!, own(1), count(10));
@@ -54,6 +56,39 @@ test('postgres: neighbours on a shared connection', { skip }, async (t) => {
     assert.deepEqual(await slow!.ready(), CANCELLED);
     await until('it ends', async () => (await scene.active('2000000000')).length === 0);
   });
+
+  for (const [kind, limits] of [
+    ['may share', { spreadMs: 20, maxUsualMs: 10_000 }],
+    ['may not', { maxUsualMs: 20 }],
+  ] as const)
+    await t.test(
+      `of a read that is worth a wait use what idle connections there are: one that ${kind}`,
+      async (t) => {
+        const CLIENTS = 4;
+        const scene = await SharingScene.open(t, cluster, {
+          routing: { splitReads: false, readFunctions: ['pg_sleep'] },
+          pool: { maxServerConnections: CLIENTS },
+          sharing: { maxHeadMs: 10_000, ...limits },
+        });
+        const clients = await scene.clients(CLIENTS);
+        const unit = say.query('SELECT 1 FROM pg_sleep(0.3)');
+        await clients[0]!.talk(unit);
+        const before = scene.shared;
+        let most = 0;
+        // A connection more is opened while others wait: it takes several rounds until there are enough.
+        await until('all run at the same time', async () => {
+          for (const wire of clients) wire.send(unit);
+          const done = Promise.all(clients.map((wire) => wire.ready()));
+          for (let polling = true; polling && most < CLIENTS; ) {
+            most = Math.max(most, (await scene.active('pg_sleep')).length);
+            polling = await Promise.race([done.then(() => false), sleep(20).then(() => true)]);
+          }
+          await done;
+          return most === CLIENTS;
+        });
+        assert.equal(scene.shared > before, kind === 'may share');
+      },
+    );
 
   await t.test('of a slow reader are not held up, and its reply does not pile up', async (t) => {
     const scene = await SharingScene.open(t, cluster);
@@ -95,7 +130,7 @@ test('postgres: neighbours on a shared connection', { skip }, async (t) => {
   await t.test(
     'of a client that dies behind them are answered, and what it had queued does not stay',
     async (t) => {
-      const scene = await SharingScene.open(t, cluster, { sharing: { maxConnections: 1, maxHeadMs: 200 } });
+      const scene = await SharingScene.open(t, cluster, { sharing: { ...ONE_SHARED, maxHeadMs: 200 } });
       const [teacher, next] = await scene.clients(2);
       await scene.learn(teacher!, own(1), held(1));
       const head = await scene.holdHead();
@@ -126,7 +161,7 @@ test('postgres: neighbours on a shared connection', { skip }, async (t) => {
   });
 
   await t.test('before a cancelled query are not hit', async (t) => {
-    const scene = await SharingScene.open(t, cluster, { sharing: { maxConnections: 1, maxHeadMs: 10_000 } });
+    const scene = await SharingScene.open(t, cluster, { sharing: { ...ONE_SHARED, maxHeadMs: 10_000 } });
     const [teacher, second, third] = await scene.clients(3);
     await scene.learn(teacher!, own(1), held(1));
     const head = await scene.holdHead();

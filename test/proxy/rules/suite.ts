@@ -10,6 +10,7 @@ import type { Client } from '../../e2e/driver.js';
 import { type Front, FUNCTIONS, rejects as rejectsWith, Stage } from '../../e2e/stage.js';
 import { available, type Kind, skipWithout } from '../../servers/available.js';
 import { until } from '../../servers/poll.js';
+import { ONE_SHARED } from '../one-shared.js';
 import { configFor } from '../proxy-under-test.js';
 
 type Rules = NonNullable<ConfigInput['clusters'][number]['rules']>;
@@ -410,7 +411,7 @@ async function timeoutTests(t: TestContext, stage: Stage): Promise<void> {
   });
 
   await t.test('neighbours on a shared server connection are not hit', async (t) => {
-    const own = await stage.front(t, { sharing: { maxConnections: 1, maxHeadMs: 10_000 } });
+    const own = await stage.front(t, { sharing: { ...ONE_SHARED, maxHeadMs: 10_000 } });
     const clients = await own.connectMany(t, 6);
     // Light until its argument says otherwise.
     const read =
