@@ -17,7 +17,8 @@ import { ClientOutput } from './client-output.js';
 import type { Phase } from './client-phase.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
-import { copyVerb } from './copy-in.js';
+import { closesAlone } from './closes-alone.js';
+import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended } from './extended-batch.js';
 import { failTransaction } from './fail-transaction.js';
@@ -32,6 +33,7 @@ import { CONNECTION_LOST, type PostgresServerConnection } from './server-connect
 import { SessionSettings } from './session-settings.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
+  CLOSE_COMPLETE,
   commandComplete,
   errorResponse,
   proxyErrorResponse,
@@ -65,8 +67,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   #written = 0;
   /** After an error in an open batch: everything up to Sync is skipped, as a server does. */
   #skipping = false;
-  /** The running COPY was begun by an extended batch: the Sync behind CopyDone belongs to it. */
-  #copySync = false;
+  #copyIn: CopyIn | null = null;
   #sinkIsFull = false;
 
   readonly #names = new ClientStatements((limit) =>
@@ -195,8 +196,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         this.#onSync(buffer.subarray(start, end));
         return;
       case FRONTEND.functionCall:
-        this.#refuseInsideBatch('FunctionCall');
-        this.#submitSimple(UNCLASSIFIED, buffer.subarray(start, end));
+        this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)]);
         return;
       // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
       case FRONTEND.copyData:
@@ -209,34 +209,36 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onQuery(buffer: Buffer, start: number, end: number): void {
-    this.#refuseInsideBatch('Query');
     const { textStart, textEnd } = parseQuery(buffer, start, end);
+    const closes = this.#closesBefore();
     const classified = this.#classify(buffer.subarray(textStart, textEnd));
-    const message = buffer.subarray(start, end);
-    const prepared = classified.statement.prepared;
-    if (prepared?.kind === 'deallocate' && prepared.name !== null && this.#transaction.status !== 'failed') {
-      // Names are kept byte by byte.
-      if (this.#names.delete(Buffer.from(prepared.name).toString('latin1'))) {
-        this.#answerLocally([commandComplete('DEALLOCATE'), readyForQuery(this.#transaction.status)]);
-        return;
-      }
-    }
-    const own = this.#session.own.answerQuery(classified, this.#transaction.status);
+    const own = this.#answerToQuery(classified);
     if (own !== null) {
-      this.#answerLocally(own);
+      this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
       return;
     }
     // A simple query ends the unnamed statement (protocol-flow, extended query).
     this.#names.delete('');
-    this.#submitSimple(classified, message);
+    this.#submitSimple(classified, [...closes, buffer.subarray(start, end)]);
   }
 
-  #submitSimple(classified: Classified, message: Buffer): void {
+  /** Null: it is not for the proxy. */
+  #answerToQuery(classified: Classified): Buffer[] | null {
+    const { status } = this.#transaction;
+    if (status !== 'failed' && this.#names.deallocate(classified.statement))
+      return [commandComplete('DEALLOCATE'), readyForQuery(status)];
+    return this.#session.own.answerQuery(classified, status);
+  }
+
+  #submitSimple(classified: Classified, messages: readonly Buffer[]): void {
     const answers = this.#transaction.answer(classified, this.#host);
     if (answers !== null) {
       if (!this.isInTransaction) this.#session.endedLocally(classified.statement);
       this.#answerLocally(answers);
-    } else this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
+      return;
+    }
+    const message = messages.length === 1 ? messages[0]! : Buffer.concat(messages);
+    this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
@@ -286,7 +288,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     }
     this.#batch = null;
     if (!this.#transaction.isLost && this.#answerOwn(batch)) return;
-    const answers = this.#transaction.answerBatch(batch);
+    const answers = this.#transaction.answerBatch(batch, this.#names);
     if (answers !== null) {
       this.#answerLocally(answers);
       return;
@@ -307,7 +309,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onCopyMessage(type: number, bytes: Buffer): void {
-    const verb = copyVerb(type, this.#copySync);
+    const verb = this.#copyIn!.verb(type);
     if (verb !== 'skip') this.#feedCopy(bytes);
     if (verb === 'last') this.#phase = 'waiting';
   }
@@ -324,9 +326,14 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     });
   }
 
-  #refuseInsideBatch(what: string): void {
-    const detail = `${what} between an extended message and its Sync`;
-    if (this.#batch !== null) throw new ProxyError('protocol-violation', { detail });
+  /** Drivers send Close without Sync in front of what comes next. */
+  #closesBefore(): readonly Buffer[] {
+    const batch = this.#batch;
+    if (batch === null) return [];
+    const { replies, portals } = closesAlone(batch, this.#unit !== null, this.#transaction, this.#names);
+    this.#batch = null;
+    for (const reply of replies) this.write(reply);
+    return portals;
   }
 
   readonly #classify = (sql: Buffer, recurs = false): Classified =>
@@ -454,12 +461,14 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.#endUnit();
       const { transaction } = outcome;
       const failed = outcome.error !== null;
-      const known = this.#session.unitEnded(unit.statement, server, { transaction, failed, tag });
+      const { effects } = unit;
+      const known = this.#session.unitEnded(effects, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
       this.#transaction.becomes(transaction);
       // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
       if (unit.begin !== null && failed && transaction === 'idle') this.#transaction.lose(null);
-      if (!failed && noteDiscards(unit.statement, server, this.#host)) this.#names.clear();
+      if (!failed) noteDiscards(effects, this.#host);
+      if (transaction === 'idle') this.#names.portals.end();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
       this.#run = null;
@@ -478,7 +487,6 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#server = null;
     this.#batch = null;
     this.#written = 0;
-    this.#copySync = false;
     this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
   }
@@ -553,13 +561,13 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#pump();
   }
 
-  tellParameters(parameters: Parameters): void {
-    this.#out.tellParameters(parameters);
-  }
+  readonly tellParameters = (parameters: Parameters): void => this.#out.tellParameters(parameters);
 
   tellParameter(name: string, value: string): void {
     this.#out.tellParameter(name, value);
   }
+
+  readonly deallocated = (): void => this.#names.clearNamed();
 
   messageCut(): void {
     // Nothing that we could say would be read as what it is.
@@ -570,7 +578,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#phase === 'closed') return;
     this.#out.pass();
     this.#phase = 'copying';
-    this.#copySync = this.#unit?.kind === 'batch';
+    this.#copyIn = new CopyIn(this.#unit?.kind === 'batch');
     this.#socket.resume();
     this.#pump();
   }

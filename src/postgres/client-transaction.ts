@@ -7,8 +7,16 @@ import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import { HeldBegin, tagOfEnd } from './held-begin.js';
-import { endingOfBatch, refusal, rolledBack, rolledBackBatch } from './lost-transaction.js';
-import { endingOf } from './session-settings.js';
+import {
+  batchGoesOn,
+  endingOfBatch,
+  endsThenGoesOn,
+  refusal,
+  rolledBack,
+  rolledBackBatch,
+} from './lost-transaction.js';
+import type { ClientStatements } from './prepared-statements.js';
+import { plainEndingOf } from './session-settings.js';
 import { commandComplete, proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
 
 export class ClientTransaction {
@@ -29,6 +37,11 @@ export class ClientTransaction {
     return this.#isLost;
   }
 
+  /** A server connection is in it. */
+  get isAtServer(): boolean {
+    return this.#status !== 'idle' && this.#begin === null && !this.#isLost;
+  }
+
   /** As a server has said. */
   becomes(status: TransactionStatus): void {
     this.#status = status;
@@ -40,6 +53,12 @@ export class ClientTransaction {
     this.#status = 'idle';
     this.#isLost = true;
     this.#loss = loss;
+  }
+
+  /** Its client has ended it. */
+  forget(): void {
+    this.#isLost = false;
+    this.#loss = null;
   }
 
   /** A BEGIN that leaves with the next statement; null: none. */
@@ -59,7 +78,13 @@ export class ClientTransaction {
    * ends before it had one never was at a server.
    */
   answer(classified: Classified, host: Pick<SessionHost, 'denial'>): Buffer[] | null {
-    if (this.#isLost) return this.#answerLost(endingOf(classified.statement), rolledBack);
+    if (this.#isLost) {
+      const { statement } = classified;
+      if (!endsThenGoesOn(statement)) return this.#answerLost(plainEndingOf(statement), rolledBack);
+      // No server knows of it: its ROLLBACK ends nothing, and the rest is the client's.
+      this.forget();
+      return null;
+    }
     if (this.#begin === null) {
       this.#begin = this.#status === 'idle' ? HeldBegin.of(classified) : null;
       if (this.#begin === null) return null;
@@ -80,8 +105,13 @@ export class ClientTransaction {
   }
 
   /** The same for a batch. */
-  answerBatch(batch: ExtendedBatch): Buffer[] | null {
-    if (this.#isLost) return this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch));
+  answerBatch(batch: ExtendedBatch, names: ClientStatements): Buffer[] | null {
+    if (this.#isLost) {
+      if (!batchGoesOn(batch))
+        return this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch, names));
+      this.forget();
+      return null;
+    }
     // A Sync alone: no server has to be asked where a client stands that none knows of.
     const isOurs = this.#status === 'idle' || this.#begin !== null;
     return isOurs && batch.messages.length === 1 ? [readyForQuery(this.#status)] : null;

@@ -3,10 +3,13 @@
 
 import type { ServerError } from '../protocol/unit.js';
 import { type GateQuery, passes } from './gate.js';
-import type { PreparedText } from './prepared-statements.js';
+import type { PreparedOnServer, PreparedText } from './prepared-statements.js';
 import type { Run, Step } from './run.js';
 import { BACKEND } from './wire/backend.js';
 import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
+
+/** Tags of what takes all named statements away. */
+const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', 'DISCARD ALL']);
 
 /** A run, or a statement of our own, whose final ReadyForQuery has not come. */
 export class Expectation {
@@ -58,11 +61,20 @@ export class Expectation {
     this.tellParameters = tellParameters;
   }
 
-  /** CommandComplete. */
-  complete(tag: string): void {
+  /** CommandComplete. `prepared`: on its server connection. */
+  complete(tag: string, prepared: PreparedOnServer): void {
     this.tag = tag;
+    if (DEALLOCATES.has(tag)) this.#deallocate(prepared);
     this.rows += rowsOfTag(tag);
     this.untaggedRows = 0;
+  }
+
+  /** What the run parses behind it is there. */
+  #deallocate(prepared: PreparedOnServer): void {
+    prepared.clear();
+    for (const { kind, verb, text } of this.run?.steps?.slice(this.step) ?? [])
+      if (kind === 'parse' && verb !== 'fake' && text !== null && text.serverName !== '') prepared.add(text);
+    if (!this.muted) this.run?.sink.deallocated();
   }
 
   /** PortalSuspended: more rows of the same statement come with the next Execute. */
@@ -98,11 +110,11 @@ export function rowsOfTag(tag: string): number {
   return rows;
 }
 
-/** Named statements that the run binds, or uses in this way too. */
-export function boundTexts(run: Run, or: Step['kind'] = 'bind'): PreparedText[] {
+/** Named statements that the run binds. */
+export function boundTexts(run: Run): PreparedText[] {
   const texts: PreparedText[] = [];
   for (const { kind, text } of run.steps ?? [])
-    if ((kind === 'bind' || kind === or) && text !== null && text.serverName !== '') texts.push(text);
+    if (kind === 'bind' && text !== null && text.serverName !== '') texts.push(text);
   return texts;
 }
 

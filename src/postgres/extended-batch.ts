@@ -76,6 +76,8 @@ export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
   /** The statements that it parses, binds or describes. */
   readonly classified: Classified[] = [];
+  /** Those that it executes: bound here, or in a unit before. */
+  readonly executed: Classified[] = [];
   bytes = 0;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names = new Map<string, PreparedText | null>();
@@ -83,6 +85,10 @@ export class ExtendedBatch {
   readonly #classify: Classify;
   /** Parse, Describe and Bind of one text, one after the other, are one statement. */
   #noted: PreparedText | null = null;
+  /** DEALLOCATE of one statement, and the client's name in it, byte by byte; null: there is none. */
+  #deallocates: Map<PreparedText, string> | null = null;
+  /** The client's names that it takes away, by the message. */
+  #deallocatedAt: Map<number, string> | null = null;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
@@ -100,7 +106,11 @@ export class ExtendedBatch {
       this.#names.set(message.name, message.text);
     } else if (message.kind === 'bind') {
       const text = this.lookUp(message.fields.statement);
-      if (text !== undefined) this.#note(text);
+      const classified = text === undefined ? null : this.#note(text);
+      this.#clientNames.portals.bind(message.fields.portal, classified);
+    } else if (message.kind === 'execute') {
+      const classified = this.#clientNames.portals.get(portalOf(message.bytes));
+      if (classified !== null) this.#execute(classified);
     } else if (message.kind === 'describe' && message.fields.kind === 'statement') {
       const text = this.lookUp(message.fields.name);
       if (text !== undefined) this.#note(text);
@@ -109,10 +119,27 @@ export class ExtendedBatch {
     }
   }
 
-  #note(text: PreparedText): void {
-    if (this.#noted === text) return;
+  #execute(classified: Classified): void {
+    this.executed.push(classified);
+    const { prepared } = classified.statement;
+    if (prepared?.kind !== 'deallocate' || prepared.name === null) return;
+    const name = bytewise(prepared.name);
+    this.#names.set(name, null);
+    this.#deallocatedAt ??= new Map();
+    this.#deallocatedAt.set(this.messages.length - 1, name);
+  }
+
+  #note(text: PreparedText): Classified {
+    if (this.#noted === text) return this.classified.at(-1)!;
     this.#noted = text;
-    this.classified.push(this.#classify(sqlOf(text), true));
+    const classified = this.#classify(sqlOf(text), true);
+    this.classified.push(classified);
+    const { prepared } = classified.statement;
+    if (prepared?.kind === 'deallocate' && prepared.name !== null) {
+      this.#deallocates ??= new Map();
+      this.#deallocates.set(text, bytewise(prepared.name));
+    }
+    return classified;
   }
 
   /** The statement behind a client's name at this place of the batch. */
@@ -134,6 +161,8 @@ export class ExtendedBatch {
     // A unit under way may fail before its Parse: what the unnamed statement is by then cannot be known.
     if (from === 0 && server.depth > 0) server.unnamed = null;
     const names = this.#namesBefore(from);
+    /** Portals of a DEALLOCATE of one statement, by the statement. */
+    const deallocating = new Map<string, Deallocated>();
     const lookUp = (name: string): PreparedText | undefined => {
       const own = names.get(name);
       return own === undefined ? this.#clientNames.get(name) : (own ?? undefined);
@@ -143,12 +172,18 @@ export class ExtendedBatch {
       switch (message.kind) {
         case 'parse':
           if (message.name === '') unnamedAs = this.#take(auto, message.text, i);
-          if (message.name === '' && unnamedAs != null) this.#writeAutoParse(auto!, message, unnamedAs, out);
+          if (this.#writeDeallocate(server, message, lookUp, out)) {
+            // The server knows the statement under another name.
+          } else if (message.name === '' && unnamedAs != null)
+            this.#writeAutoParse(auto!, message, unnamedAs, out);
           else this.#writeParse(server, message, lookUp(message.name), out);
           names.set(message.name, message.text);
           break;
         case 'bind': {
           const text = lookUp(message.fields.statement);
+          const deallocated = this.#deallocated(text, lookUp);
+          if (deallocated === null) deallocating.delete(message.fields.portal);
+          else deallocating.set(message.fields.portal, deallocated);
           if (auto !== null && message.fields.statement === '' && text !== undefined) {
             if (unnamedAs === undefined) {
               unnamedAs = this.#take(auto, text, i - 1);
@@ -172,7 +207,7 @@ export class ExtendedBatch {
           break;
         case 'execute':
           out.messages.push(message.bytes);
-          out.steps.push(step('execute', 'forward', null));
+          out.steps.push(this.#executeStep(server, message.bytes, deallocating, names));
           auto?.executed();
           break;
         case 'sync':
@@ -183,6 +218,52 @@ export class ExtendedBatch {
     return out;
   }
 
+  /** The client's statement that this DEALLOCATE names, as far as it is one of the protocol's; null: none. */
+  #deallocated(
+    text: PreparedText | undefined,
+    lookUp: (name: string) => PreparedText | undefined,
+  ): Deallocated | null {
+    const name = text === undefined ? undefined : this.#deallocates?.get(text);
+    if (name === undefined) return null;
+    const named = lookUp(name);
+    return named === undefined ? null : { name, text: named };
+  }
+
+  /** True: it was one. It is written with the name that the statement has there. */
+  #writeDeallocate(
+    server: PostgresServerConnection,
+    { name, text }: BatchMessage & { kind: 'parse' },
+    lookUp: (name: string) => PreparedText | undefined,
+    out: Written,
+  ): boolean {
+    const deallocated = name === '' ? this.#deallocated(text, lookUp) : null;
+    if (deallocated === null) return false;
+    ensure(server, deallocated.text, out);
+    server.unnamed = text;
+    out.messages.push(buildParse('', `DEALLOCATE ${deallocated.text.serverName}`));
+    out.steps.push(this.#parseStep('', text, text));
+    return true;
+  }
+
+  #executeStep(
+    server: PostgresServerConnection,
+    execute: Buffer,
+    deallocating: ReadonlyMap<string, Deallocated>,
+    names: Map<string, PreparedText | null>,
+  ): Step {
+    const gone = deallocating.size === 0 ? undefined : deallocating.get(portalOf(execute));
+    if (gone === undefined) return step('execute', 'forward', null);
+    server.prepared.delete(gone.text);
+    names.set(gone.name, null);
+    return step('execute', 'forward', gone.text, () => this.#forget('statement', gone.name));
+  }
+
+  /** The unnamed statement is gone before the server looks at the one that takes its place. */
+  #parseStep(name: string, text: PreparedText, held: PreparedText | null): Step {
+    const parsed = step('parse', 'forward', held, () => this.#setName(name, text));
+    return name === '' ? { ...parsed, failed: () => this.#forget('statement', '') } : parsed;
+  }
+
   /** Names that messages before `from` have given or taken, whether or not their replies have come. */
   #namesBefore(from: number): Map<string, PreparedText | null> {
     const names = new Map<string, PreparedText | null>();
@@ -191,6 +272,8 @@ export class ExtendedBatch {
       if (message.kind === 'parse') names.set(message.name, message.text);
       else if (message.kind === 'close' && message.fields.kind === 'statement')
         names.set(message.fields.name, null);
+      const deallocated = this.#deallocatedAt?.get(i);
+      if (deallocated !== undefined) names.set(deallocated, null);
     }
     return names;
   }
@@ -220,16 +303,24 @@ export class ExtendedBatch {
       // Always sent: the server checks it anew, as it would without us.
       server.unnamed = text;
       out.messages.push(message.bytes);
-      out.steps.push(step('parse', 'forward', text, completed));
+      out.steps.push(this.#parseStep('', text, text));
       return;
     }
+    const alias = aliasOf(known ?? text, name);
     if (known !== undefined) {
       // A name in use: the server says so (42P05), because it holds the statement under the name that we give it.
-      ensure(server, known, out);
-      out.messages.push(buildParse(known.serverName, 'SELECT'));
+      ensure(server, known, out, alias);
+      // What is wrong with the text comes first.
+      out.messages.push(parseOf(text, known.serverName));
       const lacked = (): void => server.close('it lacked a statement that it was believed to hold');
-      const alias = { server: known.serverName, client: name };
       out.steps.push({ ...step('parse', 'forward', null, lacked), alias });
+      return;
+    }
+    if (server.transaction === 'failed') {
+      // Most are refused there; so that they are, nothing is kept of it.
+      server.unnamed = null;
+      out.messages.push(parseOf(text, ''));
+      out.steps.push(step('parse', 'forward', null, completed));
       return;
     }
     if (server.prepared.has(text)) {
@@ -238,7 +329,7 @@ export class ExtendedBatch {
     }
     hold(server, text, out);
     out.messages.push(parseOf(text));
-    out.steps.push(step('parse', 'forward', text, completed));
+    out.steps.push({ ...step('parse', 'forward', text, completed), alias });
   }
 
   /** Null: as it came. Described, or only parsed, it has to be what a Parse of this moment makes of it. */
@@ -262,9 +353,9 @@ export class ExtendedBatch {
     held: HeldText,
     out: Written,
   ): void {
-    const completed = (): void => this.#setName('', message.text);
+    const { completed, failed } = this.#parseStep('', message.text, null);
     if (auto.isHit) out.steps.push(step('parse', 'fake', null, completed));
-    else parseAuto(auto, held, out, 'forward', completed);
+    else parseAuto(auto, held, out, 'forward', completed, failed);
   }
 
   #writeBind(
@@ -273,13 +364,14 @@ export class ExtendedBatch {
     text: PreparedText,
     out: Written,
   ): void {
-    ensure(server, text, out);
+    const alias = aliasOf(text, message.fields.statement);
+    ensure(server, text, out, alias);
     out.messages.push(
       text.serverName === message.fields.statement
         ? message.bytes
         : renameBind(message.bytes, 0, message.bytes.length, message.fields, text.serverName),
     );
-    out.steps.push(step('bind', 'forward', text));
+    out.steps.push({ kind: 'bind', verb: 'forward', text, completed: null, alias });
   }
 
   #writeForeignBind(
@@ -308,14 +400,17 @@ export class ExtendedBatch {
       out.steps.push(step('describe-portal', 'forward', null));
       return;
     }
+    const { name } = message.fields;
     if (text === undefined) {
-      if (message.fields.name === '') closeUnnamed(server, out);
-      out.messages.push(buildDescribe('statement', foreignName(message.fields.name)));
-    } else {
-      ensure(server, text, out);
-      out.messages.push(buildDescribe('statement', text.serverName));
+      if (name === '') closeUnnamed(server, out);
+      out.messages.push(buildDescribe('statement', foreignName(name)));
+      out.steps.push(step('describe-statement', 'forward', null));
+      return;
     }
-    out.steps.push(step('describe-statement', 'forward', text ?? null));
+    const alias = aliasOf(text, name);
+    ensure(server, text, out, alias);
+    out.messages.push(buildDescribe('statement', text.serverName));
+    out.steps.push({ ...step('describe-statement', 'forward', text), alias });
   }
 
   #writeClose(
@@ -349,8 +444,34 @@ function step(
   return { kind, verb, text, completed, alias: null };
 }
 
+interface Deallocated {
+  /** The client's. */
+  readonly name: string;
+  readonly text: PreparedText;
+}
+
+/** Errors name it as the client does; null: alike. */
+function aliasOf({ serverName }: PreparedText, client: string): Step['alias'] {
+  return serverName === '' ? null : { server: serverName, client };
+}
+
+/** Names are kept byte by byte. */
+function bytewise(name: string): string {
+  return Buffer.from(name).toString('latin1');
+}
+
+/** The portal that an Execute names. */
+function portalOf(execute: Buffer): string {
+  return execute[5] === 0 ? '' : execute.toString('latin1', 5, execute.indexOf(0, 5));
+}
+
 /** The server connection holds the statement when the next message is read there. */
-function ensure(server: PostgresServerConnection, text: PreparedText, out: Written): void {
+function ensure(
+  server: PostgresServerConnection,
+  text: PreparedText,
+  out: Written,
+  alias: Step['alias'] = null,
+): void {
   if (text.serverName === '') {
     if (server.unnamed === text) return;
     server.unnamed = text;
@@ -359,7 +480,7 @@ function ensure(server: PostgresServerConnection, text: PreparedText, out: Writt
     hold(server, text, out);
   }
   out.messages.push(parseOf(text));
-  out.steps.push(step('parse', 'drop', text));
+  out.steps.push({ ...step('parse', 'drop', text), alias });
 }
 
 /** Notes that the server holds it from now on, and closes what falls out of the bound. */
@@ -384,13 +505,15 @@ function parseAuto(
   out: Written,
   verb: Step['verb'],
   completed: (() => void) | null,
+  failed?: () => void,
 ): void {
   for (const surplus of auto.closes) {
     out.messages.push(buildClose('statement', surplus.serverName));
     out.steps.push(step('close', 'drop', surplus));
   }
   out.messages.push(parseOf(held));
-  out.steps.push({ ...step('parse', verb, held, completed), alias: held.alias });
+  const parsed = { ...step('parse', verb, held, completed), alias: held.alias };
+  out.steps.push(failed === undefined ? parsed : { ...parsed, failed });
 }
 
 function writeAutoBind(
@@ -404,8 +527,8 @@ function writeAutoBind(
   out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias: held.alias });
 }
 
-function parseOf(text: PreparedText): Buffer {
-  const name = Buffer.from(text.serverName, 'latin1');
+function parseOf(text: PreparedText, serverName = text.serverName): Buffer {
+  const name = Buffer.from(serverName, 'latin1');
   const message = Buffer.allocUnsafe(5 + name.length + 1 + text.body.length);
   message[0] = 0x50;
   message.writeInt32BE(message.length - 1, 1);

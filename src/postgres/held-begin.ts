@@ -6,7 +6,7 @@ import type { Classified, StatementClass } from '../sql/statement.js';
 import { isPlannedUnit } from './auto-prepare-session.js';
 import type { Step } from './run.js';
 import type { PostgresUnit } from './unit.js';
-import { buildBind, buildExecute, buildParse } from './wire/frontend.js';
+import { buildBind, buildClose, buildExecute, buildParse } from './wire/frontend.js';
 
 /** What follows in one message with it is copied. */
 const MAX_JOINED_BYTES = 65_536;
@@ -21,7 +21,7 @@ const BEGIN = new RegExp(
   'i',
 );
 
-const DROPPED: readonly Step[] = (['parse', 'bind', 'execute'] as const).map((kind) => ({
+const DROPPED: readonly Step[] = (['parse', 'bind', 'execute', 'close'] as const).map((kind) => ({
   kind,
   verb: 'drop',
   text: null,
@@ -42,7 +42,9 @@ export class HeldBegin {
     this.sql = sql;
     this.tag = tag;
     this.length = sql.length + 1;
-    this.batch = Buffer.concat([buildParse('', sql), buildBind('', ''), buildExecute('', 0)]);
+    // What names the unnamed portal behind it does not mean this one.
+    const portal = [buildBind('', ''), buildExecute('', 0), buildClose('portal', '')];
+    this.batch = Buffer.concat([buildParse('', sql), ...portal]);
   }
 
   static readonly #known = new Map<string, HeldBegin | null>();

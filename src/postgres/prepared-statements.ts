@@ -1,7 +1,9 @@
 // Prepared statements as text: one object for each distinct (text, parameter types), whoever prepares it under whatever name.
 // It knows no connection; server connections remember which of these objects they hold.
 
+import type { StatementClass } from '../sql/statement.js';
 import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
+import { ClientPortals } from './client-portals.js';
 
 /** Behind this prefix server connections hold the clients' named statements. */
 export const SERVER_NAME_PREFIX = 'scheelite_';
@@ -11,6 +13,8 @@ export interface PreparedText {
   readonly serverName: string;
   /** The body of its Parse message behind the name: text, zero byte, parameter types. */
   readonly body: Buffer;
+  /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
+  isOutdated?: boolean;
 }
 
 /** The statement's bytes; what it is depends on catalog and settings of the moment, so it is classified at each use. */
@@ -33,8 +37,11 @@ export class PreparedTexts {
     const known = this.#byBody.get(key);
     if (known !== undefined) {
       this.#byBody.delete(key);
-      this.#byBody.set(key, known);
-      return known;
+      if (known.isOutdated !== true) {
+        this.#byBody.set(key, known);
+        return known;
+      }
+      this.#bytes -= key.length + known.body.length;
     }
     const text: PreparedText = {
       serverName: `${SERVER_NAME_PREFIX}${this.#next++}`,
@@ -48,6 +55,11 @@ export class PreparedTexts {
       this.#bytes -= oldest.length + gone.length;
     }
     return text;
+  }
+
+  /** A Parse of this moment may give parameters and results other types than the one before. */
+  schemaChanged(): void {
+    for (const text of this.#byBody.values()) text.isOutdated = true;
   }
 }
 
@@ -101,6 +113,7 @@ const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 export class ClientStatements {
   /** Null: none yet; many clients never have any. */
   #byName: Map<string, PreparedText> | null = null;
+  readonly portals = new ClientPortals();
   readonly #tooMany: (limit: number) => void;
   #bytes = 0;
 
@@ -128,8 +141,18 @@ export class ClientStatements {
     return this.#byName.delete(name);
   }
 
-  clear(): void {
+  /** True: the text is DEALLOCATE of one of them, which is gone now. */
+  deallocate({ prepared }: StatementClass): boolean {
+    if (prepared?.kind !== 'deallocate' || prepared.name === null) return false;
+    // Names are kept byte by byte.
+    return this.delete(Buffer.from(prepared.name).toString('latin1'));
+  }
+
+  /** The unnamed one stays. */
+  clearNamed(): void {
+    const unnamed = this.get('');
     this.#byName = null;
     this.#bytes = 0;
+    if (unnamed !== undefined) this.set('', unnamed);
   }
 }

@@ -19,12 +19,14 @@ export type StepVerb = 'forward' | 'drop' | 'fake';
 export interface Step {
   readonly kind: StepKind;
   readonly verb: StepVerb;
-  /** Parse, Close: the statement that the server connection has afterwards, or has no longer. */
+  /** Parse, Close, Execute of a DEALLOCATE: the statement that the server connection has afterwards, or has no longer. */
   readonly text: PreparedText | null;
   /** How an error of this step names the statement, and how the client does; null: alike. */
   readonly alias: { readonly server: string; readonly client: string } | null;
   /** Called when the reply has come (or has been faked): the client's names change then, not before. */
   readonly completed: (() => void) | null;
+  /** Called when the server has answered with an error instead. */
+  readonly failed?: () => void;
 }
 
 /** Where replies go. */
@@ -40,6 +42,8 @@ export interface ReplySink {
   messageCut(): void;
   /** CopyInResponse: the client's CopyData may go to the server now. */
   copyInStarted(): void;
+  /** DEALLOCATE ALL or DISCARD ALL has been done: at this place, whatever becomes of the rest. */
+  deallocated(): void;
 }
 
 export interface Run {

@@ -95,6 +95,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   forgetCatalog(): void {
     this.#generation++;
     this.autoPrepare.schemaChanged(monotonicMs());
+    this.texts.schemaChanged();
     for (const entry of this.#databases.values()) {
       entry.catalog = null;
       entry.classifier.catalogChanged();

@@ -14,6 +14,7 @@ import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectati
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
+import { askedText, refusedParse } from './refused-parse.js';
 import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
 import { TrackedState } from './tracked-state.js';
@@ -291,7 +292,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (type === BACKEND.dataRow) {
       head.untaggedRows += joined + (isFirst ? 1 : 0);
     } else if (type === BACKEND.commandComplete) {
-      if (isFirst) head.complete(parseCommandComplete(buffer, start, end));
+      if (isFirst) head.complete(parseCommandComplete(buffer, start, end), this.prepared);
     } else if (type === BACKEND.portalSuspended) head.suspend();
     const run = head.run;
     if (run === null) {
@@ -329,10 +330,10 @@ export class PostgresServerConnection implements ServerConnection {
     return step.verb === 'drop' ? 'drop' : 'forward';
   }
 
-  #fakes(head: Expectation, steps: readonly Step[]): void {
+  #fakes(head: Expectation, steps: readonly Step[], before: number | null = null): void {
     for (;;) {
       const step = steps[head.step];
-      if (step === undefined || step.verb !== 'fake') return;
+      if (head.step === before || step === undefined || step.verb !== 'fake') return;
       head.step++;
       if (head.muted) continue;
       this.#endSlice();
@@ -359,10 +360,9 @@ export class PostgresServerConnection implements ServerConnection {
       isOurs = head.stale.length > 0;
     } else if (error.code === INVALID_STATEMENT_NAME) {
       // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.
-      for (const text of boundTexts(run, 'describe-statement')) {
-        this.prepared.delete(text);
-        isOurs = true;
-      }
+      const text = askedText(run.steps, head.step);
+      if (text !== null) this.prepared.delete(text);
+      isOurs = text !== null;
     } else if (error.code === DUPLICATE_STATEMENT) {
       const step = run.steps?.[head.step];
       isOurs = step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';
@@ -381,7 +381,10 @@ export class PostgresServerConnection implements ServerConnection {
         return;
       }
     }
-    if (run.steps !== null) this.#fakes(head, run.steps);
+    if (run.steps !== null) {
+      this.#fakes(head, run.steps, refusedParse(run.steps, head.step, error.code));
+      if (!head.muted) run.steps[head.step]?.failed?.();
+    }
     const alias = run.steps?.[head.step]?.alias ?? null;
     const late = error.code === QUERY_CANCELED ? run.options.late : null;
     if (late !== null && !head.muted) {
@@ -402,14 +405,15 @@ export class PostgresServerConnection implements ServerConnection {
   /** Parses that the server has skipped or refused left nothing there. */
   #forgetUnprepared(head: Expectation, run: Run): void {
     if (run.steps === null) return;
-    for (let i = head.step; i < run.steps.length; i++) {
+    // Backwards, to what was there before: the same one may have been parsed and closed.
+    for (let i = run.steps.length - 1; i >= head.step; i--) {
       const step = run.steps[i]!;
       if (step.text === null || step.verb === 'fake') continue;
       // It is there, under the name that no other text has.
       if (i === head.step && head.error?.code === DUPLICATE_STATEMENT && step.text.serverName !== '')
         continue;
-      // A skipped Close has left there what it was to take away.
-      if (step.kind === 'close') this.prepared.notClosed(step.text);
+      // What has been skipped has left there what it was to take away.
+      if (step.kind === 'close' || step.kind === 'execute') this.prepared.notClosed(step.text);
       if (step.kind !== 'parse') continue;
       this.prepared.delete(step.text);
       if (this.unnamed === step.text) this.unnamed = null;

@@ -66,6 +66,7 @@ export class SessionSettings {
   unitEnded(statement: StatementClass, server: PostgresServerConnection, end: UnitEnd): boolean {
     this.own.unitEnded(end.failed ? null : statement, end.transaction, end.tag);
     const before = this.current;
+    const isAmbiguous = this.#endsSomewhere(statement, end);
     const serverBefore = this.#open?.serverBefore ?? server.state;
     let after = before;
     if (!end.failed && statement.session.length > 0) {
@@ -85,20 +86,37 @@ export class SessionSettings {
     }
     if (end.transaction === 'idle') {
       this.#committed = after;
-      return true;
+      return !isAmbiguous;
     }
     // What a text has set before its BEGIN is undone with the transaction too.
     this.#open ??= { state: this.#committed, serverBefore, failed: false };
     this.#open.state = after;
     this.#open.failed = end.transaction === 'failed';
     // Which of the settings a savepoint undoes is the server's to know; one that is not there undoes none.
+    if (isAmbiguous) return false;
     return end.failed || statement.transaction?.kind !== 'rollback-to' || after === this.#committed;
+  }
+
+  /**
+   * Settings are open, and a unit of several statements may have committed them or not: only what is in force at the server
+   * knows. A text that goes through and leaves no transaction behind tells by its first ending.
+   */
+  #endsSomewhere({ statements, transaction }: StatementClass, end: UnitEnd): boolean {
+    if (this.#open === null || this.#open.state === this.#committed) return false;
+    return statements > 1 && transaction !== null && (end.failed || end.transaction !== 'idle');
   }
 }
 
-/** Of several statements in one text the first that ends the transaction is a COMMIT. */
+/** Of several statements the first that ends the transaction is a COMMIT. */
 function commitsFirst({ statements, verb, transaction }: StatementClass): boolean {
   return statements > 1 && (verb === 'COMMIT' || (verb !== 'ROLLBACK' && transaction?.kind === 'commit'));
+}
+
+/** The same where it does nothing else, and begins no other one. */
+export function plainEndingOf(statement: StatementClass): 'commit' | 'rollback' | null {
+  const { transaction, statements } = statement;
+  const isChained = transaction !== null && 'chain' in transaction && transaction.chain;
+  return statements === 1 && !isChained ? endingOf(statement) : null;
 }
 
 /** How the statement ends a transaction, if it does. */

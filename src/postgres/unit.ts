@@ -58,6 +58,11 @@ export class SimpleUnit implements Unit {
     return this.begin !== null;
   }
 
+  /** What it does to session and transaction once it has run. */
+  get effects(): StatementClass {
+    return this.statement;
+  }
+
   get ruled(): readonly RuledStatement[] {
     return [this.#classified];
   }
@@ -102,6 +107,11 @@ export class BatchUnit implements Unit {
 
   get startsTransaction(): boolean {
     return this.begin !== null;
+  }
+
+  /** What is only parsed or bound does nothing yet. */
+  get effects(): StatementClass {
+    return mergeClasses(this.batch.executed.map(({ statement }) => statement));
   }
 
   get bytes(): number {

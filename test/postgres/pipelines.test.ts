@@ -1,0 +1,232 @@
+// What stands in a pipeline of messages beside statements that run: names, portals, DEALLOCATE, Close and COPY at their place,
+// what is prepared and never run, errors in between. Each is answered as the server itself answers it; then histories at random.
+
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { serialize } from 'pg-protocol';
+import { say } from '../e2e/postgres-wire.js';
+import { available, skipWithout } from '../servers/available.js';
+import { startCluster } from '../servers/cluster.js';
+import { asSuperuser, front } from './auto-prepare-scene.js';
+import { play, shorten } from './pipelines/play.js';
+import { openStand } from './pipelines/scene.js';
+import { msg, RawClient, Twin } from './twin.js';
+
+const { query, sync, execute, describePortal } = msg;
+const batch = (...messages: Buffer[]): Buffer => Buffer.concat([...messages, sync]);
+const q = (...texts: string[]): Buffer[] => texts.map((text) => query(text));
+const closePortal = serialize.close({ type: 'P', name: '' });
+const COUNT = 'SELECT count(*), sum(v) FROM w';
+
+/** Each unit by itself, one after the other. */
+const HISTORIES: readonly (readonly [string, readonly Buffer[]])[] = [
+  [
+    'an unnamed statement ends with the Parse of another that fails',
+    [
+      batch(say.parse('', 'INSERT INTO w VALUES (1, 1)'), say.bind(''), execute),
+      batch(say.parse('', 'SELEC')),
+      batch(say.bind(''), execute),
+      ...q(COUNT),
+    ],
+  ],
+  [
+    'errors name a statement as the client does',
+    [
+      batch(say.parse('mine', 'SELECT $1::int')),
+      batch(say.bind('mine'), execute),
+      batch(say.parse('mine', 'SELECT 1')),
+      batch(say.parse('mine', 'SELEC 1')),
+    ],
+  ],
+  [
+    'SET that is only prepared',
+    [
+      batch(say.parse('s', "SET work_mem = '123kB'")),
+      ...q('SHOW work_mem'),
+      batch(say.bind('s')),
+      ...q('SHOW work_mem'),
+      batch(say.bind('s'), execute),
+      ...q('SHOW work_mem'),
+    ],
+  ],
+  [
+    'COMMIT that is prepared before it runs',
+    [
+      ...q('BEGIN', "SET work_mem = '124kB'"),
+      batch(say.parse('', 'COMMIT'), say.describeStatement('')),
+      batch(say.bind(''), execute),
+      ...q('SHOW work_mem', 'BEGIN', 'ROLLBACK', 'SHOW work_mem'),
+    ],
+  ],
+  [
+    'DISCARD ALL and DEALLOCATE ALL that are prepared before they run',
+    [
+      batch(say.parse('kept', 'SELECT 1')),
+      batch(say.parse('all', 'DEALLOCATE ALL'), say.describeStatement('all')),
+      batch(say.bind('kept'), execute),
+      batch(say.bind('all'), execute),
+      batch(say.bind('kept'), execute),
+      batch(say.parse('', 'DISCARD ALL'), say.describeStatement('')),
+      batch(say.bind(''), execute),
+    ],
+  ],
+  [
+    'a portal that runs in the unit after it was bound',
+    [
+      ...q('BEGIN', 'SELECT 1'),
+      batch(say.parse('', "SET work_mem = '125kB'"), say.bind('', [], 'p')),
+      batch(say.execute(0, 'p')),
+      ...q('COMMIT', 'SHOW work_mem'),
+    ],
+  ],
+  [
+    'DEALLOCATE ALL in the middle of a batch',
+    [
+      batch(say.parse('a', 'SELECT 1')),
+      batch(
+        say.parse('', 'DEALLOCATE ALL'),
+        say.bind(''),
+        execute,
+        say.parse('b', 'SELECT 2'),
+        say.bind('b'),
+        execute,
+      ),
+      batch(say.bind('b'), execute),
+      batch(say.bind('a'), execute),
+      batch(say.parse('a', 'SELECT 1')),
+    ],
+  ],
+  [
+    'DEALLOCATE ALL, and an error behind it',
+    [
+      batch(say.parse('a', 'SELECT 1'), say.parse('i', 'INSERT INTO w VALUES (2, 1)')),
+      batch(say.parse('', 'DEALLOCATE ALL'), say.bind(''), execute, say.parse('', 'SELEC')),
+      batch(say.bind('i'), execute),
+      batch(say.parse('i', 'INSERT INTO w VALUES (2, 1)'), say.bind('i'), execute),
+      ...q('DEALLOCATE ALL; SELECT 1 / 0'),
+      batch(say.bind('i'), execute),
+      ...q(COUNT),
+    ],
+  ],
+  [
+    'DEALLOCATE of one in a batch',
+    [
+      batch(say.parse('a', 'SELECT 1')),
+      batch(say.parse('', 'DEALLOCATE a'), say.bind(''), describePortal, execute, say.parse('a', 'SELECT 2')),
+      batch(say.bind('a'), execute),
+      batch(say.parse('', 'DEALLOCATE b'), say.bind(''), execute),
+    ],
+  ],
+  [
+    'Close without Sync before a Query',
+    [
+      batch(say.parse('a', 'SELECT 1')),
+      Buffer.concat([say.close('a'), closePortal, query('SELECT 1')]),
+      ...q('BEGIN', 'SELECT 1'),
+      batch(say.parse('', 'SELECT 1'), say.bind('', [], 'p')),
+      Buffer.concat([serialize.close({ type: 'P', name: 'p' }), query('SELECT 2')]),
+      batch(say.execute(0, 'p')),
+      ...q('ROLLBACK'),
+      batch(say.parse('a', 'SELECT 3')),
+      Buffer.concat([closePortal, query('BEGIN')]),
+      Buffer.concat([closePortal, query('DEALLOCATE a')]),
+      ...q('COMMIT'),
+    ],
+  ],
+  [
+    'a Parse in a failed transaction',
+    [
+      batch(say.parse('a', 'SELECT 1')),
+      batch(say.close('a')),
+      ...q('BEGIN', 'SELECT 1 / 0'),
+      batch(say.parse('a', 'SELECT 1')),
+      batch(say.parse('r', 'ROLLBACK')),
+      batch(say.bind('r'), execute),
+      batch(say.parse('a', 'SELECT 1'), say.bind('a'), execute),
+    ],
+  ],
+  [
+    'a name whose statement could not be parsed is free',
+    [
+      ...q('CREATE TABLE came (a int)'),
+      batch(say.parse('c', 'SELECT count(a) FROM came')),
+      batch(say.close('c')),
+      ...q('DROP TABLE came'),
+      batch(say.parse('c', 'SELECT count(a) FROM came'), say.describeStatement('c')),
+      ...q('CREATE TABLE came (a text)'),
+      batch(say.parse('c', 'SELECT count(a) FROM came'), say.describeStatement('c'), say.bind('c'), execute),
+      ...q('DROP TABLE came'),
+    ],
+  ],
+  [
+    'what is parsed after a change of the schema has the types of that moment',
+    [
+      ...q('CREATE TABLE came (a int)'),
+      batch(say.parse('c', 'SELECT count(*) FROM came WHERE a = $1'), say.describeStatement('c')),
+      batch(say.close('c')),
+      ...q('ALTER TABLE came ALTER a TYPE text'),
+      batch(
+        say.parse('c', 'SELECT count(*) FROM came WHERE a = $1'),
+        say.describeStatement('c'),
+        say.bind('c', ['x']),
+        execute,
+      ),
+      ...q('DROP TABLE came'),
+    ],
+  ],
+  [
+    'a transaction that a server never knew of, and what follows its ROLLBACK in one text',
+    q('BEGIN', 'SELEC', 'ROLLBACK AND CHAIN', 'ROLLBACK'),
+  ],
+  [
+    'settings, and a text that ends their transaction and begins another',
+    q('BEGIN', "SET work_mem = '126kB'", 'COMMIT; BEGIN', 'ROLLBACK', 'SHOW work_mem'),
+  ],
+  [
+    'settings, and a text that commits and fails',
+    q('BEGIN', "SET work_mem = '127kB'", 'COMMIT; SELECT 1; SELECT 1 / 0', 'SHOW work_mem'),
+  ],
+];
+
+test('PostgreSQL: pipelines', { skip: skipWithout(available('postgres')) }, async (t) => {
+  const cluster = await startCluster('postgres', { replicas: 1 });
+  t.after(() => cluster.stop());
+  const { database } = cluster.user;
+  const owner = await RawClient.open(t, cluster.primary, database);
+  await (await asSuperuser(t, cluster)).do('GRANT ALL ON SCHEMA public TO app_trust');
+  await (await asSuperuser(t, cluster)).do(`GRANT CREATE ON DATABASE ${database} TO app_trust`);
+  for (const side of ['proxied', 'bare'])
+    await owner.do(`CREATE SCHEMA ${side}; CREATE TABLE ${side}.w (id int PRIMARY KEY, v int)`);
+  const proxy = await front(t, cluster, {
+    pool: { maxServerConnections: 2 },
+    routing: { splitReads: false },
+  });
+  const twin = async (t: TestContext): Promise<Twin> => {
+    const two = await Twin.open(t, cluster, proxy);
+    await two.proxied.do('SET search_path TO proxied');
+    await two.bare.do('SET search_path TO bare');
+    return two;
+  };
+
+  for (const [name, units] of HISTORIES)
+    await t.test(name, async (t) => {
+      const two = await twin(t);
+      for (const unit of units) await two.both(unit);
+      two.proxied.wire.socket.destroy();
+      // What was left on the server connection is not the next client's.
+      const next = await RawClient.open(t, proxy, database);
+      for (let i = 0; i < 4; i++) assert.equal(await next.value('SHOW work_mem'), '4MB');
+    });
+});
+
+test('PostgreSQL: pipelines at random', { skip: skipWithout(available('postgres')) }, async (t) => {
+  const cluster = await startCluster('postgres', { replicas: 1 });
+  t.after(() => cluster.stop());
+  const stand = await openStand(cluster);
+  t.after(() => stand.proxy.stop());
+  const seed = Date.now() % 1_000_000;
+  const played = await play(stand, { seed, clients: 8, bursts: 25, seconds: 8, maxDifferences: 1 });
+  t.diagnostic(`seed ${seed}: ${played.histories} histories, ${played.messages} messages`);
+  const [first] = played.differences;
+  if (first !== undefined) assert.fail(`seed ${seed}\n${(await shorten(stand, first)).text}`);
+});
