@@ -198,10 +198,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       case FRONTEND.functionCall:
         this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)]);
         return;
-      // A COPY that has failed meanwhile: the rest of it is thrown away, as a server does.
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
+        // Of a COPY that has failed meanwhile: thrown away, as a server does. In a batch it may be ahead of CopyInResponse.
+        if (this.#batch !== null) this.#onExtended(type, buffer, start, end);
         return;
       default:
         throw unexpectedMessage(type, '');
@@ -242,11 +243,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
-    const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
-    this.#batch = batch;
-    batch.add(readExtended(type, buffer, start, end, this.#intern));
-    if (batch.bytes > this.#settings.maxUnitBytes)
-      throw new ProxyError('message-too-large', { bytes: batch.bytes, limit: this.#settings.maxUnitBytes });
+    this.#openBatch().add(readExtended(type, buffer, start, end, this.#intern));
+  }
+
+  #openBatch(): ExtendedBatch {
+    this.#batch ??= new ExtendedBatch(this.#names, this.#classify, this.#settings.maxUnitBytes);
+    return this.#batch;
   }
 
   readonly #intern = (name: string, body: Buffer): PreparedText =>
@@ -275,8 +277,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.write(readyForQuery(this.#transaction.status));
       return;
     }
-    const batch = this.#batch ?? new ExtendedBatch(this.#names, this.#classify);
-    this.#batch = batch;
+    const batch = this.#openBatch();
     batch.add({ kind: 'sync', bytes });
     if (this.#unit !== null) {
       // The end of an open batch: nothing more is read until its final reply.
@@ -399,7 +400,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
         else done(answeredByUs(server.transaction, error));
       },
-      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run.serviceMs, done),
+      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
     });
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
@@ -454,7 +455,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     server: PostgresServerConnection,
     outcome: Outcome,
     tag: string,
-    serviceMs: number,
+    { serviceMs, isBehindBegin }: Run,
     done: (outcome: Outcome) => void,
   ): void {
     if (outcome.kind === 'answered') {
@@ -466,7 +467,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       if (!known) this.#host.pin('untracked-setting');
       this.#transaction.becomes(transaction);
       // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
-      if (unit.begin !== null && failed && transaction === 'idle') this.#transaction.lose(null);
+      if (isBehindBegin && failed && transaction === 'idle') this.#transaction.lose(null);
       if (!failed) noteDiscards(effects, this.#host);
       if (transaction === 'idle') this.#names.portals.end();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
@@ -550,9 +551,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     return this.#out.write(bytes);
   }
 
-  writeAll(slices: readonly Buffer[]): boolean {
-    return this.#out.writeAll(slices);
-  }
+  readonly writeAll = (slices: readonly Buffer[]): boolean => this.#out.writeAll(slices);
 
   #onDrain(): void {
     this.#server?.resumeReading();
@@ -563,9 +562,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   readonly tellParameters = (parameters: Parameters): void => this.#out.tellParameters(parameters);
 
-  tellParameter(name: string, value: string): void {
-    this.#out.tellParameter(name, value);
-  }
+  readonly tellParameter = (name: string, value: string): void => this.#out.tellParameter(name, value);
 
   readonly deallocated = (): void => this.#names.clearNamed();
 
@@ -577,8 +574,12 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   copyInStarted(): void {
     if (this.#phase === 'closed') return;
     this.#out.pass();
+    const batch = this.#unit?.kind === 'batch' ? this.#unit.batch : null;
+    // The client has not waited to be asked.
+    if (batch !== null && batch.messages.length > this.#written) this.#writeMore();
+    if (batch?.hasCopied === true) return;
     this.#phase = 'copying';
-    this.#copyIn = new CopyIn(this.#unit?.kind === 'batch');
+    this.#copyIn = new CopyIn(batch !== null);
     this.#socket.resume();
     this.#pump();
   }

@@ -107,6 +107,7 @@ export class ClientTransaction {
   /** The same for a batch. */
   answerBatch(batch: ExtendedBatch, names: ClientStatements): Buffer[] | null {
     if (this.#isLost) {
+      if (batch.messages.length === 1) return [readyForQuery(this.status)];
       if (!batchGoesOn(batch))
         return this.#answerLost(endingOfBatch(batch), () => rolledBackBatch(batch, names));
       this.forget();

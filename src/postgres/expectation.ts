@@ -8,6 +8,9 @@ import type { Run, Step } from './run.js';
 import { BACKEND } from './wire/backend.js';
 import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
 
+/** Type byte and length. */
+const HEADER_BYTES = 5;
+
 /** Tags of what takes all named statements away. */
 const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', 'DISCARD ALL']);
 
@@ -108,6 +111,13 @@ export function rowsOfTag(tag: string): number {
     scale *= 10;
   }
   return rows;
+}
+
+/** Of a ParameterDescription. */
+export function noteTypes({ run, step: at }: Expectation, buffer: Buffer, start: number, end: number): void {
+  const step = run?.steps?.[at];
+  if (step?.kind === 'describe-statement' && step.text !== null)
+    step.text.types ??= Buffer.from(buffer.subarray(start + HEADER_BYTES, end));
 }
 
 /** Named statements that the run binds. */

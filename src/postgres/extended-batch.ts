@@ -2,11 +2,12 @@
 // then written for that server connection with the names it has there.
 // It opens no socket; what is written and what is expected come out together.
 
+import { ProxyError } from '../lib/errors.js';
 import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText } from './prepared-statements.js';
-import { SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
+import { NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import {
@@ -29,6 +30,8 @@ export type BatchMessage =
   | { readonly kind: 'bind'; readonly fields: BindFields; readonly bytes: Buffer }
   | { readonly kind: 'describe' | 'close'; readonly fields: DescribeFields; readonly bytes: Buffer }
   | { readonly kind: 'execute'; readonly bytes: Buffer }
+  /** CopyData, CopyDone, CopyFail: for a COPY FROM that the batch begins. */
+  | { readonly kind: 'copy'; readonly isEnd: boolean; readonly bytes: Buffer }
   | { readonly kind: 'sync' | 'flush'; readonly bytes: Buffer };
 
 export interface Written {
@@ -64,6 +67,10 @@ export function readExtended(
       return { kind: 'describe', fields: parseDescribe(bytes, 0, bytes.length), bytes };
     case FRONTEND.close:
       return { kind: 'close', fields: parseClose(bytes, 0, bytes.length), bytes };
+    case FRONTEND.copyData:
+    case FRONTEND.copyDone:
+    case FRONTEND.copyFail:
+      return { kind: 'copy', isEnd: type !== FRONTEND.copyData, bytes };
     default:
       return { kind: 'execute', bytes };
   }
@@ -80,26 +87,32 @@ export class ExtendedBatch {
   readonly executed: Classified[] = [];
   bytes = 0;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
-  readonly #names = new Map<string, PreparedText | null>();
+  readonly #names: NamesAhead;
   readonly #clientNames: ClientStatements;
   readonly #classify: Classify;
+  readonly #maxBytes: number;
   /** Parse, Describe and Bind of one text, one after the other, are one statement. */
   #noted: PreparedText | null = null;
   /** DEALLOCATE of one statement, and the client's name in it, byte by byte; null: there is none. */
   #deallocates: Map<PreparedText, string> | null = null;
-  /** The client's names that it takes away, by the message. */
-  #deallocatedAt: Map<number, string> | null = null;
+  /** The client's names that it takes away, by the message; null: all. */
+  #deallocatedAt: Map<number, string | null> | null = null;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
-  constructor(clientNames: ClientStatements, classify: Classify) {
+  /** `maxBytes`: what it may hold; `add` throws ProxyError beyond. */
+  constructor(clientNames: ClientStatements, classify: Classify, maxBytes: number) {
+    this.#maxBytes = maxBytes;
     this.#clientNames = clientNames;
+    this.#names = new NamesAhead(clientNames);
     this.#classify = classify;
   }
 
   add(message: BatchMessage): void {
     this.messages.push(message);
     this.bytes += message.bytes.length + OBJECT_BYTES;
+    if (this.bytes > this.#maxBytes)
+      throw new ProxyError('message-too-large', { bytes: this.bytes, limit: this.#maxBytes });
     if (message.kind === 'parse') {
       this.#noted = null;
       this.#note(message.text);
@@ -121,10 +134,12 @@ export class ExtendedBatch {
 
   #execute(classified: Classified): void {
     this.executed.push(classified);
-    const { prepared } = classified.statement;
-    if (prepared?.kind !== 'deallocate' || prepared.name === null) return;
-    const name = bytewise(prepared.name);
-    this.#names.set(name, null);
+    const { prepared, session } = classified.statement;
+    const isAll = session.some((effect) => effect.kind === 'discard' && effect.what === 'all');
+    if (!isAll && prepared?.kind !== 'deallocate') return;
+    const name =
+      isAll || prepared?.kind !== 'deallocate' || prepared.name === null ? null : bytewise(prepared.name);
+    this.#names.takeAway(name);
     this.#deallocatedAt ??= new Map();
     this.#deallocatedAt.set(this.messages.length - 1, name);
   }
@@ -142,11 +157,14 @@ export class ExtendedBatch {
     return classified;
   }
 
+  /** The data of its COPY FROM are in it, to their end. */
+  get hasCopied(): boolean {
+    return this.messages.some((message) => message.kind === 'copy' && message.isEnd);
+  }
+
   /** The statement behind a client's name at this place of the batch. */
   lookUp(name: string): PreparedText | undefined {
-    const own = this.#names.get(name);
-    if (own !== undefined) return own ?? undefined;
-    return this.#clientNames.get(name);
+    return this.#names.get(name);
   }
 
   /**
@@ -163,10 +181,7 @@ export class ExtendedBatch {
     const names = this.#namesBefore(from);
     /** Portals of a DEALLOCATE of one statement, by the statement. */
     const deallocating = new Map<string, Deallocated>();
-    const lookUp = (name: string): PreparedText | undefined => {
-      const own = names.get(name);
-      return own === undefined ? this.#clientNames.get(name) : (own ?? undefined);
-    };
+    const lookUp = (name: string): PreparedText | undefined => names.get(name);
     for (let i = from; i < this.messages.length; i++) {
       const message = this.messages[i]!;
       switch (message.kind) {
@@ -207,9 +222,11 @@ export class ExtendedBatch {
           break;
         case 'execute':
           out.messages.push(message.bytes);
-          out.steps.push(this.#executeStep(server, message.bytes, deallocating, names));
+          out.steps.push(this.#executeStep(server, message.bytes, deallocating));
+          if (this.#deallocatedAt?.has(i) === true) names.takeAway(this.#deallocatedAt.get(i)!);
           auto?.executed();
           break;
+        case 'copy':
         case 'sync':
         case 'flush':
           out.messages.push(message.bytes);
@@ -238,7 +255,7 @@ export class ExtendedBatch {
   ): boolean {
     const deallocated = name === '' ? this.#deallocated(text, lookUp) : null;
     if (deallocated === null) return false;
-    ensure(server, deallocated.text, out);
+    this.#ensure(server, deallocated.text, out);
     server.unnamed = text;
     out.messages.push(buildParse('', `DEALLOCATE ${deallocated.text.serverName}`));
     out.steps.push(this.#parseStep('', text, text));
@@ -249,12 +266,10 @@ export class ExtendedBatch {
     server: PostgresServerConnection,
     execute: Buffer,
     deallocating: ReadonlyMap<string, Deallocated>,
-    names: Map<string, PreparedText | null>,
   ): Step {
     const gone = deallocating.size === 0 ? undefined : deallocating.get(portalOf(execute));
     if (gone === undefined) return step('execute', 'forward', null);
     server.prepared.delete(gone.text);
-    names.set(gone.name, null);
     return step('execute', 'forward', gone.text, () => this.#forget('statement', gone.name));
   }
 
@@ -265,15 +280,15 @@ export class ExtendedBatch {
   }
 
   /** Names that messages before `from` have given or taken, whether or not their replies have come. */
-  #namesBefore(from: number): Map<string, PreparedText | null> {
-    const names = new Map<string, PreparedText | null>();
+  #namesBefore(from: number): NamesAhead {
+    const names = new NamesAhead(this.#clientNames);
     for (let i = 0; i < from; i++) {
       const message = this.messages[i]!;
       if (message.kind === 'parse') names.set(message.name, message.text);
       else if (message.kind === 'close' && message.fields.kind === 'statement')
         names.set(message.fields.name, null);
       const deallocated = this.#deallocatedAt?.get(i);
-      if (deallocated !== undefined) names.set(deallocated, null);
+      if (deallocated !== undefined) names.takeAway(deallocated);
     }
     return names;
   }
@@ -309,7 +324,7 @@ export class ExtendedBatch {
     const alias = aliasOf(known ?? text, name);
     if (known !== undefined) {
       // A name in use: the server says so (42P05), because it holds the statement under the name that we give it.
-      ensure(server, known, out, alias);
+      this.#ensure(server, known, out, alias);
       // What is wrong with the text comes first.
       out.messages.push(parseOf(text, known.serverName));
       const lacked = (): void => server.close('it lacked a statement that it was believed to hold');
@@ -323,11 +338,11 @@ export class ExtendedBatch {
       out.steps.push(step('parse', 'forward', null, completed));
       return;
     }
-    if (server.prepared.has(text)) {
+    if (server.prepared.has(text) && !server.prepared.isDoubtful(text, this)) {
       out.steps.push(step('parse', 'fake', text, completed));
       return;
     }
-    hold(server, text, out);
+    this.#hold(server, text, out);
     out.messages.push(parseOf(text));
     out.steps.push({ ...step('parse', 'forward', text, completed), alias });
   }
@@ -365,7 +380,7 @@ export class ExtendedBatch {
     out: Written,
   ): void {
     const alias = aliasOf(text, message.fields.statement);
-    ensure(server, text, out, alias);
+    this.#ensure(server, text, out, alias);
     out.messages.push(
       text.serverName === message.fields.statement
         ? message.bytes
@@ -408,7 +423,7 @@ export class ExtendedBatch {
       return;
     }
     const alias = aliasOf(text, name);
-    ensure(server, text, out, alias);
+    this.#ensure(server, text, out, alias);
     out.messages.push(buildDescribe('statement', text.serverName));
     out.steps.push({ ...step('describe-statement', 'forward', text), alias });
   }
@@ -426,6 +441,35 @@ export class ExtendedBatch {
     }
     // Other clients may use it: it stays on the server, the client's name goes.
     out.steps.push(step('close', 'fake', null, () => this.#forget(kind, name)));
+  }
+
+  /** The server connection holds the statement when the next message is read there. */
+  #ensure(
+    server: PostgresServerConnection,
+    text: PreparedText,
+    out: Written,
+    alias: Step['alias'] = null,
+  ): void {
+    if (text.serverName === '') {
+      if (server.unnamed === text) return;
+      server.unnamed = text;
+    } else {
+      if (server.prepared.has(text) && !server.prepared.isDoubtful(text, this)) return;
+      this.#hold(server, text, out);
+    }
+    out.messages.push(parseOf(text, text.serverName, text.types));
+    out.steps.push({ ...step('parse', 'drop', text), alias });
+  }
+
+  /** Notes that the server holds it from now on, and closes what falls out of the bound, or may be there or not. */
+  #hold(server: PostgresServerConnection, text: PreparedText, out: Written): void {
+    const isDoubtful = server.prepared.isDoubtful(text, this);
+    const surplus = server.prepared.add(text, this);
+    for (const closed of isDoubtful ? [text, surplus] : [surplus]) {
+      if (closed === null) continue;
+      out.messages.push(buildClose('statement', closed.serverName));
+      out.steps.push(step('close', 'drop', closed));
+    }
   }
 
   #forget(kind: 'statement' | 'portal', name: string): void {
@@ -465,32 +509,6 @@ function portalOf(execute: Buffer): string {
   return execute[5] === 0 ? '' : execute.toString('latin1', 5, execute.indexOf(0, 5));
 }
 
-/** The server connection holds the statement when the next message is read there. */
-function ensure(
-  server: PostgresServerConnection,
-  text: PreparedText,
-  out: Written,
-  alias: Step['alias'] = null,
-): void {
-  if (text.serverName === '') {
-    if (server.unnamed === text) return;
-    server.unnamed = text;
-  } else {
-    if (server.prepared.has(text)) return;
-    hold(server, text, out);
-  }
-  out.messages.push(parseOf(text));
-  out.steps.push({ ...step('parse', 'drop', text), alias });
-}
-
-/** Notes that the server holds it from now on, and closes what falls out of the bound. */
-function hold(server: PostgresServerConnection, text: PreparedText, out: Written): void {
-  const surplus = server.prepared.add(text);
-  if (surplus === null) return;
-  out.messages.push(buildClose('statement', surplus.serverName));
-  out.steps.push(step('close', 'drop', surplus));
-}
-
 /** The client has none: another client's that is still there must not be taken for it. */
 function closeUnnamed(server: PostgresServerConnection, out: Written): void {
   server.unnamed = null;
@@ -527,13 +545,17 @@ function writeAutoBind(
   out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias: held.alias });
 }
 
-function parseOf(text: PreparedText, serverName = text.serverName): Buffer {
-  const name = Buffer.from(serverName, 'latin1');
-  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.body.length);
+/** `types`: in place of those that it came with. */
+function parseOf({ serverName, body }: PreparedText, as = serverName, types: Buffer | null = null): Buffer {
+  const name = Buffer.from(as, 'latin1');
+  const text = types === null ? body : body.subarray(0, body.indexOf(0) + 1);
+  const typeBytes = types === null ? 0 : types.length;
+  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.length + typeBytes);
   message[0] = 0x50;
   message.writeInt32BE(message.length - 1, 1);
   name.copy(message, 5);
   message[5 + name.length] = 0;
-  text.body.copy(message, 6 + name.length);
+  text.copy(message, 6 + name.length);
+  types?.copy(message, 6 + name.length + text.length);
   return message;
 }

@@ -68,6 +68,7 @@ export function rolledBackBatch(batch: ExtendedBatch, names: ClientStatements): 
         if (message.fields.kind === 'statement') replies.push(NO_PARAMETERS);
         replies.push(NO_DATA);
         break;
+      case 'copy':
       case 'sync':
       case 'flush':
         break;

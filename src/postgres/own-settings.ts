@@ -196,6 +196,7 @@ export class OwnSettings {
           this.#portals.clear();
           break;
         case 'flush':
+        case 'copy':
           break;
       }
     }

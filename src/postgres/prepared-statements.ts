@@ -13,6 +13,8 @@ export interface PreparedText {
   readonly serverName: string;
   /** The body of its Parse message behind the name: text, zero byte, parameter types. */
   readonly body: Buffer;
+  /** What a client has been told of its parameters (count and types, as in Parse): it stays with that wherever it runs. */
+  types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
   isOutdated?: boolean;
 }
@@ -68,6 +70,8 @@ export class PreparedOnServer {
   /** They have a bound of their own: no number of recurring texts pushes out what clients have prepared. */
   readonly auto = new AutoPreparedOnServer();
   readonly #held = new Set<PreparedText>();
+  /** Of those: the answer to the Parse has not come; by what has sent it. */
+  readonly #coming = new Map<PreparedText, unknown>();
   readonly #maxHeld: number;
 
   constructor(maxHeld = 500) {
@@ -80,12 +84,26 @@ export class PreparedOnServer {
     return true;
   }
 
-  /** Answers one that has to be closed on the server to keep the bound, or null. */
-  add(text: PreparedText): PreparedText | null {
+  /** Somebody else's Parse of it is under way, and may fail. */
+  isDoubtful(text: PreparedText, by: unknown): boolean {
+    if (this.#coming.size === 0) return false;
+    const sender = this.#coming.get(text);
+    return sender !== undefined && sender !== by;
+  }
+
+  /** Its Parse has been answered. */
+  came(text: PreparedText): void {
+    if (this.#coming.size > 0) this.#coming.delete(text);
+  }
+
+  /** Answers one that has to be closed on the server to keep the bound, or null. `by`: whose Parse it is; null: it is there. */
+  add(text: PreparedText, by: unknown = null): PreparedText | null {
     this.#held.add(text);
+    if (by !== null) this.#coming.set(text, by);
     if (this.#held.size <= this.#maxHeld) return null;
     const oldest = this.#held.values().next().value!;
     this.#held.delete(oldest);
+    this.#coming.delete(oldest);
     return oldest;
   }
 
@@ -97,12 +115,55 @@ export class PreparedOnServer {
 
   delete(text: PreparedText): void {
     if (text instanceof HeldText) this.auto.delete(text);
-    else this.#held.delete(text);
+    else {
+      this.#held.delete(text);
+      this.#coming.delete(text);
+    }
+  }
+
+  /** The server says so. False: it is none of ours. */
+  lacks(text: PreparedText | null): boolean {
+    if (text === null) return false;
+    this.delete(text);
+    return true;
   }
 
   clear(): void {
     this.#held.clear();
+    this.#coming.clear();
     this.auto.clear();
+  }
+}
+
+/** What the names of a client will be, if all that it has sent goes well. */
+export class NamesAhead {
+  readonly #now: Pick<ClientStatements, 'get'>;
+  /** Null: taken away. */
+  readonly #ahead = new Map<string, PreparedText | null>();
+  #isBare = false;
+
+  constructor(now: Pick<ClientStatements, 'get'>) {
+    this.#now = now;
+  }
+
+  get(name: string): PreparedText | undefined {
+    const text = this.#ahead.get(name);
+    if (text !== undefined) return text ?? undefined;
+    return this.#isBare && name !== '' ? undefined : this.#now.get(name);
+  }
+
+  set(name: string, text: PreparedText | null): void {
+    this.#ahead.set(name, text);
+  }
+
+  /** Null: all but the unnamed one. */
+  takeAway(name: string | null): void {
+    if (name !== null) {
+      this.#ahead.set(name, null);
+      return;
+    }
+    this.#isBare = true;
+    for (const each of this.#ahead.keys()) if (each !== '') this.#ahead.delete(each);
   }
 }
 

@@ -10,7 +10,7 @@ import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../pr
 import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
 import type { Established } from './established.js';
-import { boundTexts, completes, Expectation, FAKES, isHeader } from './expectation.js';
+import { boundTexts, completes, Expectation, FAKES, isHeader, noteTypes } from './expectation.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
@@ -311,6 +311,7 @@ export class PostgresServerConnection implements ServerConnection {
       return;
     }
     const verb = run.steps === null ? 'forward' : this.#advance(head, run.steps, type, isLast);
+    if (type === BACKEND.parameterDescription && isFirst && isLast) noteTypes(head, buffer, start, end);
     if (verb === 'drop') return;
     this.#forward(head, buffer, start, end);
     head.cut = !isLast;
@@ -325,6 +326,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (step === undefined) throw new Error(`message ${String.fromCharCode(type)} behind the last step`);
     if (isLast && completes(step.kind, type)) {
       head.step++;
+      if (step.kind === 'parse' && step.text !== null) this.prepared.came(step.text);
       if (!head.muted) step.completed?.();
     }
     return step.verb === 'drop' ? 'drop' : 'forward';
@@ -360,9 +362,7 @@ export class PostgresServerConnection implements ServerConnection {
       isOurs = head.stale.length > 0;
     } else if (error.code === INVALID_STATEMENT_NAME) {
       // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.
-      const text = askedText(run.steps, head.step);
-      if (text !== null) this.prepared.delete(text);
-      isOurs = text !== null;
+      isOurs = this.prepared.lacks(askedText(run.steps, head.step));
     } else if (error.code === DUPLICATE_STATEMENT) {
       const step = run.steps?.[head.step];
       isOurs = step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';

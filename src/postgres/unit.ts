@@ -101,7 +101,10 @@ export class BatchUnit implements Unit {
   }
 
   #merge(): StatementClass {
-    const merged = withPin(mergeClasses(this.batch.classified.map(({ statement }) => statement)));
+    const { classified, executed } = this.batch;
+    let merged = withPin(mergeClasses(classified.map(({ statement }) => statement)));
+    // What it is called by is not what it begins with: no transaction ends with a COMMIT that is only prepared.
+    if (merged.statements > 1 && executed[0] !== classified[0]) merged = { ...merged, verb: 'UNKNOWN' };
     return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
   }
 

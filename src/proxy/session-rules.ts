@@ -30,6 +30,11 @@ export const NO_NODES: readonly string[] = [];
 export const NO_PINS: ReadonlySet<PinReason> = new Set();
 export const NO_CREDENTIAL: Credential = { kind: 'none' };
 
+/** What the session has got before an error came: no rollback takes it back. */
+export function outlivesErrors(pin: PinReason | null): boolean {
+  return pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state';
+}
+
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
 export function isRepeatable(unit: Unit): boolean {
   const { route, pin, transaction, statements, verb } = unit.statement;
@@ -95,6 +100,8 @@ export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): bo
   if (route !== 'primary') return false;
   if (transaction === null) return beginCommits && ddl && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
+  // The one behind it is READ ONLY too.
+  if ('chain' in transaction && transaction.chain) return false;
   return statements > 1 && (verb === 'COMMIT' || verb === 'ROLLBACK') && transaction.kind !== 'rollback-to';
 }
 

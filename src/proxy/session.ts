@@ -425,7 +425,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transaction = transaction;
     const pin = this.#policies.current.deny === null ? unit.statement.pin : null;
     // A statement that failed by itself outside a transaction has left nothing behind.
-    const leftNothing = error !== null && transaction === 'idle' && unit.statement.statements <= 1;
+    const leftNothing =
+      error !== null &&
+      transaction === 'idle' &&
+      unit.statement.statements <= 1 &&
+      !rules.outlivesErrors(pin);
     if (pin !== null && !leftNothing) this.pin(pin);
     this.#sight.used(unit, outcome, this.#onReplica ? server.node : null, wasInTransaction);
     if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;

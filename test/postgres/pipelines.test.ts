@@ -7,6 +7,7 @@ import { serialize } from 'pg-protocol';
 import { say } from '../e2e/postgres-wire.js';
 import { available, skipWithout } from '../servers/available.js';
 import { startCluster } from '../servers/cluster.js';
+import { until } from '../servers/poll.js';
 import { asSuperuser, front } from './auto-prepare-scene.js';
 import { play, shorten } from './pipelines/play.js';
 import { openStand } from './pipelines/scene.js';
@@ -134,6 +135,48 @@ const HISTORIES: readonly (readonly [string, readonly Buffer[]])[] = [
     ],
   ],
   [
+    'the data of a COPY in one batch with it',
+    [
+      batch(
+        say.parse('', 'COPY w FROM STDIN'),
+        say.bind(''),
+        execute,
+        say.copyData('50\t1\n'),
+        say.copyData('51\t1\n'),
+        say.copyDone(),
+      ),
+      batch(say.parse('', 'COPY w FROM STDIN'), say.bind(''), execute, say.copyFail('enough')),
+      batch(
+        say.parse('', 'COPY w TO STDOUT'),
+        say.bind(''),
+        execute,
+        say.copyData('52\t1\n'),
+        say.copyDone(),
+      ),
+      batch(
+        say.parse('', 'COPY w FROM STDIN'),
+        say.bind(''),
+        execute,
+        say.flush(),
+        say.copyData('53\t1\n'),
+        say.copyDone(),
+      ),
+      ...q(COUNT),
+    ],
+  ],
+  [
+    'a first unit that ends the transaction and fails',
+    q('BEGIN', 'COMMIT; SELECT 1 / 0', 'SELECT 1', 'INSERT INTO w VALUES (60, 1)', COUNT),
+  ],
+  [
+    'a COMMIT that is only prepared, in a READ ONLY transaction',
+    [
+      ...q('BEGIN READ ONLY', 'SELECT 1'),
+      batch(say.parse('c', 'COMMIT'), say.parse('', 'INSERT INTO w VALUES (61, 1)')),
+      ...q('SELECT 2', 'COMMIT'),
+    ],
+  ],
+  [
     'a Parse in a failed transaction',
     [
       batch(say.parse('a', 'SELECT 1')),
@@ -171,6 +214,19 @@ const HISTORIES: readonly (readonly [string, readonly Buffer[]])[] = [
         say.bind('c', ['x']),
         execute,
       ),
+      ...q('DROP TABLE came'),
+    ],
+  ],
+  [
+    'what was described keeps its types where it has to be parsed again',
+    [
+      ...q('CREATE TABLE came (a int)'),
+      batch(say.parse('c', 'SELECT count(*) FROM came WHERE a = $1'), say.describeStatement('c')),
+      ...q('ALTER TABLE came ALTER a TYPE bigint'),
+      ...q('BEGIN'),
+      batch(say.bind('c', ['1']), execute, say.describeStatement('c')),
+      ...q('COMMIT'),
+      batch(say.bind('c', ['1']), execute, say.describeStatement('c')),
       ...q('DROP TABLE came'),
     ],
   ],
@@ -219,6 +275,37 @@ test('PostgreSQL: pipelines', { skip: skipWithout(available('postgres')) }, asyn
     });
 });
 
+test('PostgreSQL: what a failed statement has got its session all the same', {
+  skip: skipWithout(available('postgres')),
+}, async (t) => {
+  const cluster = await startCluster('postgres', { replicas: 0 });
+  t.after(() => cluster.stop());
+  const { database } = cluster.user;
+  const proxy = await front(t, cluster, { pool: { maxServerConnections: 1 } });
+
+  await t.test('a lock of the session ends with its client', async (t) => {
+    const client = await RawClient.open(t, proxy, database);
+    assert.match(
+      (await client.talk(query('SELECT pg_advisory_lock(77), 1 / (random() * 0)::int')))[0]!,
+      /^E .*22012/,
+    );
+    client.wire.socket.destroy();
+    const locks = async (): Promise<unknown> =>
+      (await cluster.primary.admin(`SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory'`))[0]!
+        .n;
+    await until('the lock to be gone', async () => (await locks()) === 0);
+  });
+
+  await t.test("a statement that was prepared by its text is not the next client's", async (t) => {
+    const client = await RawClient.open(t, proxy, database);
+    await client.talk(batch(say.parse('', 'PREPARE mine AS SELECT 1'), say.bind(''), execute, execute));
+    client.wire.socket.destroy();
+    const next = await RawClient.open(t, proxy, database);
+    await next.do('PREPARE mine AS SELECT 2');
+    assert.equal(await next.value('EXECUTE mine'), '2');
+  });
+});
+
 test('PostgreSQL: pipelines at random', { skip: skipWithout(available('postgres')) }, async (t) => {
   const cluster = await startCluster('postgres', { replicas: 1 });
   t.after(() => cluster.stop());
@@ -226,7 +313,9 @@ test('PostgreSQL: pipelines at random', { skip: skipWithout(available('postgres'
   t.after(() => stand.proxy.stop());
   const seed = Date.now() % 1_000_000;
   const played = await play(stand, { seed, clients: 8, bursts: 25, seconds: 8, maxDifferences: 1 });
-  t.diagnostic(`seed ${seed}: ${played.histories} histories, ${played.messages} messages`);
+  t.diagnostic(
+    `seed ${seed}: ${played.histories} histories, ${played.messages} messages${played.died ? ', and the server crashed' : ''}`,
+  );
   const [first] = played.differences;
   if (first !== undefined) assert.fail(`seed ${seed}\n${(await shorten(stand, first)).text}`);
 });

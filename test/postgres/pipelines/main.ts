@@ -33,8 +33,10 @@ try {
     const { text } = await shorten(stand, difference);
     process.stdout.write(`--- it differs\n${text}\n`);
   }
+  for (const line of cluster.primary.logTail(2000).split('\n'))
+    if (/terminated by signal|Failed process|TRAP|PANIC/.test(line)) process.stdout.write(`${line}\n`);
   process.stdout.write(
-    `seed ${seed}: ${played.histories} histories, ${played.messages} messages, ${played.differences.length} differences\n`,
+    `seed ${seed}: ${played.histories} histories, ${played.messages} messages, ${played.differences.length} differences${played.died ? ', the server crashed' : ''}\n`,
   );
   await stand.proxy.stop();
 } finally {
