@@ -103,8 +103,9 @@ export class BatchUnit implements Unit {
   #merge(): StatementClass {
     const { classified, executed } = this.batch;
     let merged = withPin(mergeClasses(classified.map(({ statement }) => statement)));
-    // What it is called by is not what it begins with: no transaction ends with a COMMIT that is only prepared.
-    if (merged.statements > 1 && executed[0] !== classified[0]) merged = { ...merged, verb: 'UNKNOWN' };
+    // What it is called by is not how it begins: no transaction ends with a COMMIT that is only prepared, or one AND CHAIN.
+    if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0])))
+      merged = { ...merged, verb: 'UNKNOWN' };
     return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
   }
 
@@ -124,6 +125,11 @@ export class BatchUnit implements Unit {
   get ruled(): readonly RuledStatement[] {
     return this.batch.classified;
   }
+}
+
+function isChained(classified: Classified | undefined): boolean {
+  const transaction = classified?.statement.transaction ?? null;
+  return transaction !== null && 'chain' in transaction && transaction.chain;
 }
 
 /** Drivers send BEGIN in one batch with the statement that it is for. */

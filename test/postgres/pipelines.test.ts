@@ -285,9 +285,10 @@ test('PostgreSQL: what a failed statement has got its session all the same', {
 
   await t.test('a lock of the session ends with its client', async (t) => {
     const client = await RawClient.open(t, proxy, database);
-    assert.match(
-      (await client.talk(query('SELECT pg_advisory_lock(77), 1 / (random() * 0)::int')))[0]!,
-      /^E .*22012/,
+    const lines = await client.talk(query('SELECT pg_advisory_lock(77), 1 / (random() * 0)::int'));
+    assert.ok(
+      lines.some((line) => /^E .*22012/.test(line)),
+      String(lines),
     );
     client.wire.socket.destroy();
     const locks = async (): Promise<unknown> =>

@@ -256,8 +256,9 @@ export class Generator {
     const texts: string[] = [];
     for (let i = 0; i < count; i++) {
       const one = statement(random);
-      // Beside others a DEALLOCATE finds no statement of the protocol's.
-      texts.push(this.#literal(count > 1 && one.sql.startsWith('DEALLOCATE') ? READS[0]! : one));
+      // Beside others a DEALLOCATE finds no statement of the protocol's; a READ ONLY transaction leaves its replica.
+      const isForOne = /^DEALLOCATE|CHAIN$/.test(one.sql);
+      texts.push(this.#literal(count > 1 && isForOne ? READS[0]! : one));
     }
     said1.push(query(texts.join('; ')));
     return said1;
