@@ -219,9 +219,9 @@ export class UserProof {
       await checkSha256Crypt(password, DECOY);
       return this.#fail();
     }
-    if (!(await checkSha256Crypt(password, verifier))) return this.#fail();
     const text = password.toString('utf8');
-    this.#context.passwords.put(this.user, stored, text);
+    const check = (): Promise<boolean> => checkSha256Crypt(password, verifier);
+    if (!(await this.#context.passwords.check(this.user, stored, text, check))) return this.#fail();
     return this.#done(null, { kind: 'password', password: text });
   }
 

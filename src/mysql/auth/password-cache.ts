@@ -18,6 +18,8 @@ interface Entry extends CachedPassword {
 export class PasswordCache {
   readonly #entries = new Map<string, Entry>();
   readonly #limit: number;
+  /** Under way, by user, verifier and password. */
+  readonly #checks = new Map<string, Promise<boolean>>();
 
   constructor(limit = ENTRY_LIMIT) {
     this.#limit = limit;
@@ -38,6 +40,25 @@ export class PasswordCache {
     this.#entries.delete(user);
     this.#entries.set(user, entry);
     return entry;
+  }
+
+  /**
+   * Whether the password is the user's; one that is, is kept. `check` costs milliseconds of processor time, by design, so all
+   * clients that come at once with the same password (an application's pool that starts) wait for one.
+   */
+  check(user: string, verifier: string, password: string, check: () => Promise<boolean>): Promise<boolean> {
+    if (this.get(user, verifier)?.password === password) return Promise.resolve(true);
+    const key = JSON.stringify([user, verifier, password]);
+    const underWay = this.#checks.get(key);
+    if (underWay !== undefined) return underWay;
+    const result = check().then((isRight) => {
+      if (isRight) this.put(user, verifier, password);
+      return isRight;
+    });
+    this.#checks.set(key, result);
+    const ended = (): boolean => this.#checks.delete(key);
+    result.then(ended, ended);
+    return result;
   }
 
   put(user: string, verifier: string, password: string): void {

@@ -178,6 +178,25 @@ describe('logins', () => {
     assert.equal(cache.size, 1);
   });
 
+  it('many that come at once with one password wait for one check, and nobody else is let in by it', async () => {
+    const cache = new PasswordCache();
+    let checks = 0;
+    const check = (password: string) =>
+      cache.check('sha2', 'v', password, async () => {
+        checks++;
+        await new Promise((resolve) => setImmediate(resolve));
+        return password === PASSWORD;
+      });
+    const passwords = [PASSWORD, 'wrong', PASSWORD, 'wrong', PASSWORD];
+    assert.deepEqual(await Promise.all(passwords.map(check)), [true, false, true, false, true]);
+    assert.equal(checks, 2);
+    assert.equal(await check(PASSWORD), true);
+    assert.equal(checks, 2);
+    assert.equal(await check('wrong'), false);
+    assert.equal(await cache.check('sha2', 'another verifier', PASSWORD, async () => false), false);
+    assert.equal(checks, 3);
+  });
+
   it('the cache is bounded and forgets the least recently used', () => {
     const cache = new PasswordCache(2);
     cache.put('a', 'v', '1');
