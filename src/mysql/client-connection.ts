@@ -18,6 +18,7 @@ import { type CommandContext, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
+import { beginWith, isBegin, isStillHeld, mayHold } from './held-begin.js';
 import { clientFacts, inspectText } from './inspect.js';
 import { newRun } from './new-run.js';
 import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
@@ -46,7 +47,6 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   readonly session: ClientSession;
 
   readonly mayAskBack = true;
-  readonly isInTransaction = false;
   asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
@@ -111,6 +111,10 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   inspect(sql: Buffer): Inspection {
     return inspectText(this, sql);
+  }
+
+  get isInTransaction(): boolean {
+    return this.session.beginIsHeld;
   }
 
   get user(): string {
@@ -201,10 +205,25 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       else this.answer(buildProxyError(error, sequence));
       return;
     }
+    // The one before it has begun nothing that it would end.
+    if (isBegin(unit)) this.session.dropBegin();
+    if (this.#holdsBegin(unit)) return;
+    if (this.session.takeBegin()) unit.begins();
     this.#phase = 'waiting';
     this.#host.submit(unit);
     // Once is a habit: from now on its server connection is left to it after each statement.
     if (asksLast(unit.prepared?.text.classified.statement ?? unit.statement)) this.asksBack = true;
+  }
+
+  #holdsBegin(unit: MysqlUnit): boolean {
+    if (this.#host.server !== null || !mayHold(unit, this.session)) return false;
+    // It never comes to where else rules are asked.
+    const denial = this.#host.denial(unit.ruled);
+    if (denial !== null) throw denial;
+    this.session.holdBegin();
+    const { status, capabilities } = this.session;
+    this.answer(buildPlainOk(status, capabilities, sequenceAfter(unit.frame)));
+    return true;
   }
 
   /** An answer of the proxy's own. */
@@ -251,7 +270,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as MysqlServerConnection;
-    const start = (): void => this.#start(unit as MysqlUnit, server, options, done);
+    const first = (): void => this.#start(unit as MysqlUnit, server, options, done);
+    const start = (): void => beginWith(unit as MysqlUnit, server, first, refused);
     const refused = (error: MysqlServerError): void =>
       this.#onRefused(unit as MysqlUnit, server, error, options, done);
     if (options.denial !== null) {
@@ -321,6 +341,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       return;
     }
     this.#endUnit(unit);
+    if (unit.startsTransaction && server.transaction === 'idle') this.session.holdBegin();
     const own = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
     const err = options.late === null ? own : this.#timeout();
     this.#write(buildErr(err, sequenceAfter(unit.frame)));
@@ -402,6 +423,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const sequence = run?.sequence ?? sequenceAfter((unit as MysqlUnit).frame);
     this.#endUnit(unit as MysqlUnit);
     this.session.transactionEnded();
+    if (isStillHeld(unit as MysqlUnit, error)) this.session.holdBegin();
     if (run?.cut === true) this.#endInMidPacket(error);
     else if (error.isFatal) this.#terminateAt(error, sequence);
     else if (error.code === 'statement-timeout') this.#write(buildErr(this.#timeout(), sequence));

@@ -3,12 +3,13 @@
 
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionHost } from '../protocol/client-connection.js';
+import type { SessionEffect } from '../sql/statement.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
 import { NextTransaction } from './next-transaction.js';
 import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
-import { TrackedState } from './tracked-state.js';
+import { LOGIN_ROLE, readsTheSame, TrackedState } from './tracked-state.js';
 import type { MysqlUnit, UnitKind } from './unit.js';
 import { isTrackingSetting, VisibleTracking } from './visible-tracking.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
@@ -39,6 +40,8 @@ export class ClientSession {
   loginValues: ReadonlyMap<string, string> = NO_VALUES;
   state = TrackedState.empty;
   status: number = STATUS.AUTOCOMMIT;
+  /** The client has been told that a transaction is open; no server has. */
+  beginIsHeld = false;
   /** LAST_INSERT_ID(). */
   insertId = '0';
   /** @scheelite_consistency. */
@@ -72,7 +75,14 @@ export class ClientSession {
     this.status = login.status & LASTING_STATUS;
   }
 
-  /** COM_RESET_CONNECTION: as after the login. */
+  /** COM_RESET_CONNECTION: as after the login, but for the role, which the servers leave as it is. */
+  reset(): void {
+    const { role } = this.state;
+    this.forget();
+    this.state = role;
+  }
+
+  /** COM_CHANGE_USER: as after the login. */
   forget(): void {
     this.state = TrackedState.empty;
     this.statements.clear();
@@ -89,7 +99,25 @@ export class ClientSession {
     this.#host.level.setConsistency(level);
   }
 
+  /** `status` says it to the client. */
+  holdBegin(): void {
+    this.beginIsHeld = true;
+    this.status |= STATUS.IN_TRANS;
+  }
+
+  /** True: the next unit is the first in that transaction. */
+  takeBegin(): boolean {
+    const { beginIsHeld } = this;
+    this.beginIsHeld = false;
+    return beginIsHeld;
+  }
+
+  dropBegin(): void {
+    if (this.beginIsHeld) this.transactionEnded();
+  }
+
   transactionEnded(): void {
+    this.beginIsHeld = false;
     this.status &= ~(STATUS.IN_TRANS | STATUS.IN_TRANS_READONLY);
   }
 
@@ -109,7 +137,8 @@ export class ClientSession {
       case 'reset-connection':
       case 'clear':
         if (failed) break;
-        this.forget();
+        if (unit.kind === 'clear') this.forget();
+        else this.reset();
         server.state = TrackedState.empty;
         server.tainted = true;
         this.#host.unpin('all');
@@ -158,10 +187,11 @@ export class ClientSession {
       if (isTrackingSetting(effect)) {
         this.tracking.apply(effect);
         server.trackingLost = true;
-      } else if (effect.name === 'role') {
-        // MariaDB has no way back to the role of the login.
-        if (server.isMariadb) this.#pinForGood();
-        else server.state = server.state.withRole(effect.sql);
+      } else if (isRole(effect)) {
+        const leadsBack = !server.isMariadb || server.loginValues.has(LOGIN_ROLE);
+        if (leadsBack && readsTheSame(effect.sql))
+          server.state = server.state.withRole(effect.sql, server.loginValues);
+        else this.#pinForGood();
       }
     }
     const { prepared } = statement;
@@ -201,7 +231,10 @@ export class ClientSession {
 function isNamedByText({ statement, kind }: MysqlUnit): boolean {
   if (kind === 'set-option' || statement.prepared !== null || statement.transaction !== null) return true;
   return statement.session.some(
-    (effect) =>
-      effect.kind === 'use' || (effect.kind === 'set' && effect.name === 'role') || isTrackingSetting(effect),
+    (effect) => effect.kind === 'use' || isRole(effect) || isTrackingSetting(effect),
   );
+}
+
+function isRole(effect: SessionEffect): boolean {
+  return effect.kind === 'set' && effect.name === 'role';
 }

@@ -31,7 +31,7 @@ import {
 } from './wire/command.js';
 import { parseBulkExecute, parseExecute } from './wire/execute.js';
 import { sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, buildProxyError, STATUS } from './wire/ok.js';
+import { buildErr, buildPlainOk, STATUS } from './wire/ok.js';
 
 /** The client connection, as commands see it. */
 export interface CommandContext {
@@ -116,7 +116,7 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
         submit(client, 'reset-connection', 'results', commandClass('primary', 'RESET'), frame);
         return;
       }
-      client.session.forget();
+      client.session.reset();
       client.answer(ok(client, frame));
       return;
     case COM.CHANGE_USER:
@@ -266,10 +266,17 @@ function ownAnswer(client: CommandContext, frame: Buffer, sql: Buffer, { stateme
   throw new ProxyError('unsupported-feature', { feature: `${statement.verb} ${names.join(', ')}` });
 }
 
+/** What the servers say to a KILL of one's own: ER_QUERY_INTERRUPTED, and MariaDB's ER_CONNECTION_KILLED. */
+const INTERRUPTED = { errno: 1317, sqlState: '70100', message: 'Query execution was interrupted' };
+const CONNECTION_KILLED = { errno: 1927, sqlState: '70100', message: 'Connection was killed' };
+
 function kill(client: CommandContext, frame: Buffer, what: Kill['what'], id: number): void {
   const { user } = client.session;
   if (id === client.connectionId) {
-    client.answer(buildProxyError(new ProxyError('cancelled'), sequenceAfter(frame)));
+    const ends = what === 'connection';
+    const error = ends && client.runtime.flavour.flavour === 'mariadb' ? CONNECTION_KILLED : INTERRUPTED;
+    client.answer(buildErr(error, sequenceAfter(frame)));
+    if (ends) client.quit();
     return;
   }
   const answerTo = (result: KillResult): Buffer => {

@@ -7,6 +7,7 @@ import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
 import { MysqlServerConnection } from './server-connection.js';
+import { LOGIN_ROLE, readsTheSame } from './tracked-state.js';
 import { parseVariant } from './variant.js';
 import { PacketReader } from './wire/bytes.js';
 import { buildQuery } from './wire/command.js';
@@ -142,11 +143,17 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
   }
   connection.trackingSql = sql;
   const tracking = query(connection, sql);
-  const values = query(connection, `SELECT ${LOGIN_VARIABLES.map((name) => `@@${name}`).join(', ')}`);
+  const variables = LOGIN_VARIABLES.map((name) => `@@${name}`);
+  // MySQL leads back to it by SET ROLE DEFAULT.
+  if (isMariadb(greeting.serverVersion)) variables.push('CURRENT_ROLE()');
+  const values = query(connection, `SELECT ${variables.join(', ')}`);
   // Both fail when the node ends the connection: neither may be left without somebody who hears of it.
   const [, { rows }] = await Promise.all([tracking, values]);
   const row = textRow(rows[0] ?? Buffer.alloc(0));
-  connection.loginValues = new Map(LOGIN_VARIABLES.map((name, i) => [name, row[i] ?? '']));
+  const loginValues = new Map<string, string>(LOGIN_VARIABLES.map((name, i) => [name, row[i] ?? '']));
+  const role = row[LOGIN_VARIABLES.length];
+  if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
+  connection.loginValues = loginValues;
 }
 
 /**

@@ -22,10 +22,14 @@ const TOLD = [
   'tx_read_only',
 ];
 
-export function inspectText(client: TextContext, sql: Buffer): Inspection {
+export function inspectText(
+  client: TextContext & { readonly isInTransaction?: boolean },
+  sql: Buffer,
+): Inspection {
   const classified = classifyQuery(client, sql);
   const unit = new MysqlUnit('query', 'query', classified, buildCommand(COM.QUERY, sql));
   unit.text = classified;
+  if (client.isInTransaction === true) unit.begins();
   return { unit, autoPrepare: null, notes: [] };
 }
 

@@ -67,8 +67,9 @@ export class TrackedState {
     return [...this.#values.keys()].filter((name) => !name.startsWith(':'));
   }
 
-  get hasRole(): boolean {
-    return this.#values.has(ROLE);
+  /** Nothing but the role. */
+  get role(): TrackedState {
+    return this.only((name) => name === ROLE);
   }
 
   private with(name: string, value: string | null): TrackedState {
@@ -88,9 +89,10 @@ export class TrackedState {
     return this.with(DATABASE, name === loginDatabase ? null : name);
   }
 
-  /** `sql`: the SET ROLE that brought it. */
-  withRole(sql: string): TrackedState {
-    return this.with(ROLE, sql);
+  /** `sql`: the SET ROLE that brought it, as it reads the same in any session (`readsTheSame`). `login`: values after the login. */
+  withRole(sql: string, login: ReadonlyMap<string, string>): TrackedState {
+    const isBack = login.get(LOGIN_ROLE) === '' && /^set role none$/i.test(sql);
+    return this.with(ROLE, isBack ? null : sql);
   }
 
   /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
@@ -133,9 +135,23 @@ export class TrackedState {
     const database = this.database ?? loginDatabase;
     if (database !== (from.database ?? loginDatabase)) commands.push({ kind: 'init-db', database });
     const role = this.#values.get(ROLE);
-    if (role !== from.#values.get(ROLE)) commands.push({ kind: 'query', sql: role ?? 'SET ROLE DEFAULT' });
+    if (role !== from.#values.get(ROLE)) commands.push({ kind: 'query', sql: role ?? roleOf(login) });
     return commands;
   }
+}
+
+/** Among the values after the login, where there is no SET ROLE DEFAULT (MariaDB): the role, "" for none. */
+export const LOGIN_ROLE = ':login-role';
+
+function roleOf(login: ReadonlyMap<string, string>): string {
+  const role = login.get(LOGIN_ROLE);
+  if (role === undefined) return 'SET ROLE DEFAULT';
+  return role === '' ? 'SET ROLE NONE' : `SET ROLE \`${role.replaceAll('`', '``')}\``;
+}
+
+/** Whatever character set and sql_mode the session has that repeats it. */
+export function readsTheSame(text: string): boolean {
+  return /^[ -[\]-~]*$/.test(text);
 }
 
 /** Setting a character set also sets its default collation: collations come last. */

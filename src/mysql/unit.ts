@@ -32,7 +32,7 @@ const NO_TEXT: readonly RuledStatement[] = [];
 export class MysqlUnit implements Unit {
   readonly open = false;
   readonly kind: UnitKind;
-  readonly statement: StatementClass;
+  statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
   readonly reply: ReplyKind;
@@ -42,7 +42,9 @@ export class MysqlUnit implements Unit {
   prepared: ClientStatement | null = null;
   execute: Execute | null = null;
   bulk: BulkExecute | null = null;
-  readonly startsTransaction = false;
+  startsTransaction = false;
+  /** It only reads: the BEGIN that no server knows of yet may be sent together with it. */
+  joinsBegin = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
   /** What its text is, whatever the session makes of it; null for what has none. */
@@ -55,6 +57,15 @@ export class MysqlUnit implements Unit {
     this.hint = classified.hint;
     this.shape = classified.shape;
     this.frame = frame;
+  }
+
+  /** It is the first in its client's transaction, of which no server knows: that is the primary's to begin. */
+  begins(): void {
+    const { route, pin, transaction, session, prepared, statements } = this.statement;
+    const isPlain = pin === null && transaction === null && session.length === 0 && prepared === null;
+    this.joinsBegin = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
+    this.startsTransaction = true;
+    this.statement = { ...this.statement, route: 'primary' };
   }
 
   get bytes(): number {

@@ -45,6 +45,11 @@ export class VisibleTracking {
     server.trackingLost = true;
   }
 
+  /** BEGIN by itself is a change then. */
+  get tellsTransactions(): boolean {
+    return this.#transaction;
+  }
+
   sees(change: SessionChange): boolean {
     switch (change.kind) {
       case 'variable':

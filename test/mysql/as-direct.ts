@@ -1,0 +1,263 @@
+// A BEGIN that waits for its first statement, roles that are replayed and KILL of oneself, each beside a direct connection:
+// run by as-direct-mysql.test.ts and as-direct-mariadb.test.ts.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { buildCommand, COM } from '../../src/mysql/wire/command.js';
+import { STATUS } from '../../src/mysql/wire/ok.js';
+import { until } from '../servers/poll.js';
+import { type Fixture, type RawClient, startFixture } from './harness.js';
+
+const SEEN = STATUS.IN_TRANS | STATUS.AUTOCOMMIT | STATUS.IN_TRANS_READONLY;
+const RESET = 'COM_RESET_CONNECTION';
+const PING = 'COM_PING';
+const COUNT = 'SELECT COUNT(*) FROM t';
+
+/** Each on an empty table; every answer, and what it says of the transaction, is the server's own. */
+const SCRIPTS: readonly (readonly string[])[] = [
+  ['BEGIN', 'SELECT id FROM t', 'INSERT INTO t VALUES (1)', COUNT, 'COMMIT', COUNT],
+  ['BEGIN', 'INSERT INTO t VALUES (1)', 'SELECT ROW_COUNT()', 'ROLLBACK', COUNT],
+  ['begin work;', COUNT, 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['START TRANSACTION', 'COMMIT', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['BEGIN', 'ROLLBACK', COUNT],
+  ['BEGIN', 'COMMIT AND CHAIN', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['BEGIN', 'BEGIN', 'INSERT INTO t VALUES (1)', 'START TRANSACTION', 'ROLLBACK', COUNT],
+  ['BEGIN', 'SELECT nothing FROM nowhere', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['BEGIN', 'this is no statement', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['INSERT INTO t VALUES (1), (2)', 'BEGIN', 'SELECT ROW_COUNT()', 'ROLLBACK'],
+  ['SELECT 1/0', 'BEGIN', 'SHOW WARNINGS', 'ROLLBACK'],
+  ['BEGIN', 'SELECT 1/0', 'SHOW WARNINGS', 'ROLLBACK'],
+  ['BEGIN', PING, 'USE app', 'SAVEPOINT a', 'INSERT INTO t VALUES (1)', 'ROLLBACK TO a', COUNT, 'COMMIT'],
+  [
+    'BEGIN',
+    'SET sort_buffer_size = 300000',
+    'INSERT INTO t VALUES (1)',
+    'ROLLBACK',
+    COUNT,
+    'SELECT @@sort_buffer_size',
+  ],
+  ['BEGIN', 'CREATE TABLE IF NOT EXISTS made (id INT)', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['BEGIN', RESET, 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
+  ['BEGIN', 'SET autocommit = 0', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT, 'SET autocommit = 1'],
+  ['SET autocommit = 0', 'BEGIN', 'INSERT INTO t VALUES (1)', 'SET autocommit = 1', 'ROLLBACK', COUNT],
+  ['BEGIN', 'START TRANSACTION READ ONLY', COUNT, 'COMMIT', 'INSERT INTO t VALUES (1)', COUNT],
+  ['SET SESSION TRANSACTION READ ONLY', 'BEGIN', 'INSERT INTO t VALUES (1)', 'COMMIT', COUNT, RESET],
+  [
+    'SET TRANSACTION READ ONLY',
+    'BEGIN',
+    'INSERT INTO t VALUES (1)',
+    'COMMIT',
+    'INSERT INTO t VALUES (1)',
+    COUNT,
+  ],
+  [
+    'SET completion_type = 1',
+    'BEGIN',
+    COUNT,
+    'COMMIT',
+    'INSERT INTO t VALUES (1)',
+    'ROLLBACK AND NO CHAIN',
+    COUNT,
+    RESET,
+  ],
+  ['SET @v = 1', 'BEGIN', 'INSERT INTO t VALUES (@v)', 'ROLLBACK', COUNT, RESET],
+  ['BEGIN', 'SELECT id FROM t FOR UPDATE', 'COMMIT'],
+  ['BEGIN', 'SELECT LAST_INSERT_ID(7)', 'SELECT LAST_INSERT_ID()', 'COMMIT'],
+];
+
+async function answers(client: RawClient, script: readonly string[]): Promise<string[]> {
+  const seen: string[] = [];
+  for (const line of script) {
+    if (line === RESET || line === PING)
+      client.send(buildCommand(line === RESET ? COM.RESET_CONNECTION : COM.PING));
+    else client.send(client.queryFrame(line));
+    const { results, status } = await client.results();
+    seen.push(`${line}: ${JSON.stringify(results)} ${status & SEEN}`);
+  }
+  return seen;
+}
+
+const ROLE = 'SELECT CURRENT_ROLE()';
+
+/** Behind each line somebody else has the server connection, in a state of his own. */
+const ROLES: readonly (readonly string[])[] = [
+  [
+    ROLE,
+    'SET ROLE first_role',
+    ROLE,
+    'SELECT v FROM app.of_first',
+    'SET ROLE NONE',
+    ROLE,
+    'SELECT v FROM app.of_first',
+  ],
+  ['SET ROLE `second role`', ROLE, "SET ROLE 'first_role'", ROLE, RESET, ROLE],
+  ['set role "first_role"', 'SET ROLE nobody_has_it', ROLE, 'SET ROLE', ROLE],
+  [
+    'SET ROLE first_role',
+    'SET NAMES latin1',
+    'SET ROLE `second role`',
+    ROLE,
+    'SELECT @@character_set_client',
+  ],
+];
+
+export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
+  describe(`as a direct connection to ${kind}`, () => {
+    let f: Fixture;
+    before(async () => {
+      f = await startFixture(kind, 1, { pool: { maxServerConnections: 1, waitTimeoutMs: 500 } });
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE t (id INT)');
+      await primary.admin('CREATE TABLE n (id INT)');
+      await primary.admin('CREATE TABLE of_first (v INT)');
+      const { user } = f.cluster.user;
+      for (const role of ['first_role', '`second role`']) {
+        await primary.admin(`CREATE ROLE ${role}`);
+        await primary.admin(`GRANT ${role} TO ${user}`);
+      }
+      await primary.admin('GRANT SELECT ON app.of_first TO first_role');
+      await f.cluster.waitCaughtUp();
+    });
+    after(() => f.stop());
+
+    for (const script of SCRIPTS)
+      it(script.join('; '), async () => {
+        const { primary } = f.cluster;
+        await primary.admin('DELETE FROM t');
+        const direct = await f.raw(undefined, primary.port);
+        const expected = await answers(direct, script);
+        direct.destroy();
+        await primary.admin('DELETE FROM t');
+        await f.cluster.waitCaughtUp();
+        const client = await f.raw();
+        assert.deepEqual(await answers(client, script), expected);
+        client.destroy();
+      });
+
+    for (const script of ROLES)
+      it(script.join('; '), async () => {
+        const direct = await f.raw(undefined, f.cluster.primary.port);
+        const expected = await answers(direct, script);
+        direct.destroy();
+        const [client, other] = await Promise.all([f.raw(), f.connect()]);
+        const seen: string[] = [];
+        for (const line of script) {
+          seen.push(...(await answers(client, [line])));
+          // It would wait in vain if the role kept the only server connection there is.
+          await other.query('INSERT INTO n VALUES (1)');
+        }
+        assert.deepEqual(seen, expected);
+        await other.end();
+        client.destroy();
+      });
+
+    it('a role that failed behind another one in the same text', async () => {
+      const text = 'SET ROLE first_role; SET ROLE nobody_has_it';
+      const client = await f.raw();
+      const direct = await f.raw(undefined, f.cluster.primary.port);
+      assert.deepEqual(await answers(client, [text, ROLE]), await answers(direct, [text, ROLE]));
+      client.destroy();
+      direct.destroy();
+      const other = await f.raw();
+      assert.deepEqual((await other.query(ROLE)).results, [[kind === 'mysql' ? 'NONE' : null]]);
+      other.destroy();
+    });
+
+    it('the role of the login comes back', async () => {
+      const { primary, user } = f.cluster;
+      const to = kind === 'mysql' ? 'TO' : 'FOR';
+      await primary.admin(`SET DEFAULT ROLE \`second role\` ${to} ${user.user}`);
+      // Logged in anew, and so are the server connections.
+      const id = await f.raw(undefined, primary.port);
+      const atLogin = (await id.query(ROLE)).results;
+      id.destroy();
+      const admin = await primary.admin(
+        `SELECT id FROM information_schema.processlist WHERE user = '${user.user}'`,
+      );
+      for (const row of admin) await primary.admin(`KILL ${Object.values(row)[0]}`).catch(() => {});
+      await until('the server connections of before to be gone', async () => {
+        const newcomer = await f.raw();
+        const { results } = await newcomer.query(ROLE);
+        newcomer.destroy();
+        return JSON.stringify(results) === JSON.stringify(atLogin);
+      });
+      const [client, other] = await Promise.all([f.raw(), f.raw()]);
+      assert.deepEqual((await client.query(ROLE)).results, atLogin);
+      assert.deepEqual((await client.query('SET ROLE first_role')).results, ['OK']);
+      assert.deepEqual((await other.query(ROLE)).results, atLogin);
+      assert.deepEqual((await other.query('SET ROLE NONE')).results, ['OK']);
+      assert.notDeepEqual((await client.query(ROLE)).results, atLogin);
+      assert.deepEqual((await other.query(ROLE)).results, [[kind === 'mysql' ? 'NONE' : null]]);
+      await primary.admin(`SET DEFAULT ROLE NONE ${to} ${user.user}`);
+      client.destroy();
+      other.destroy();
+    });
+
+    it('KILL of oneself', async () => {
+      const told = async (port?: number): Promise<string[]> => {
+        const client = await f.raw(undefined, port);
+        const id = String((await client.query('SELECT CONNECTION_ID()')).results[0]);
+        const seen: string[] = [];
+        for (const line of [
+          'KILL QUERY CONNECTION_ID()',
+          `KILL QUERY ${id}`,
+          'SELECT 1',
+          `KILL ${id}`,
+          'SELECT 2',
+        ]) {
+          const { packets } = await client.query(line).catch(() => ({ packets: [] }));
+          seen.push(packets.length === 0 ? 'the end' : packets[0]!.toString('latin1', 4));
+        }
+        return seen;
+      };
+      assert.deepEqual(await told(), await told(f.cluster.primary.port));
+    });
+
+    it('BEGIN holds no server connection before its first statement, and is still there when the first statement got none', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('DELETE FROM t');
+      const [waiting, busy] = await Promise.all([f.connect(), f.connect()]);
+      await waiting.query('BEGIN');
+      await busy.query('BEGIN');
+      await busy.query('INSERT INTO t VALUES (1)');
+      await assert.rejects(waiting.query('INSERT INTO t VALUES (2)'));
+      await busy.query('COMMIT');
+      await waiting.query('INSERT INTO t VALUES (3)');
+      await waiting.query('ROLLBACK');
+      const [row] = await primary.admin('SELECT GROUP_CONCAT(id) AS ids FROM t');
+      assert.equal(row!.ids, '1');
+      await Promise.all([waiting.end(), busy.end()]);
+    });
+
+    it('BEGIN with a first statement that is prepared, in the transaction too', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('DELETE FROM t');
+      const c = await f.connect();
+      for (const first of ['SELECT * FROM t WHERE id > ?', 'INSERT INTO t VALUES (?)']) {
+        await c.query('BEGIN');
+        await c.execute(first, [1]);
+        await c.execute('INSERT INTO t VALUES (?)', [2]);
+        await c.query('ROLLBACK');
+      }
+      const [row] = await primary.admin('SELECT COUNT(*) AS n FROM t');
+      assert.equal(Number(row!.n), 0);
+      await c.end();
+    });
+
+    it('BEGIN is on the primary, where its reads see what has just been written', async () => {
+      const c = await f.connect();
+      for (let i = 10; i < 20; i++) {
+        await c.query(`INSERT INTO t VALUES (${i})`);
+        await c.query('BEGIN');
+        const [rows] = await c.query(`SELECT id FROM t WHERE id = ${i} FOR UPDATE`);
+        assert.equal((rows as unknown[]).length, 1);
+        await c.query('COMMIT');
+      }
+      await c.end();
+      await until('the server connections to come back', () => {
+        const [status] = f.proxy.admin.status().clusters;
+        return status!.nodes.every((node) => JSON.stringify(node).includes('"leased":0'));
+      });
+    });
+  });
+}
