@@ -14,7 +14,7 @@ import { type ProofStep, proofForChangeUser, type UserProof } from './auth/clien
 import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
-import { type CommandContext, readCommand } from './commands.js';
+import { type CommandContext, lastCount, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
@@ -368,6 +368,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   ): void {
     if (outcome.kind === 'answered') {
       this.session.learn(unit, server, run, outcome.error !== null, options.onReplica);
+      this.session.counts.learn(unit, outcome);
       if (unit.kind === 'prepare' && outcome.error === null) this.#keepReply(unit);
       this.#endUnit(unit);
     } else {
@@ -420,14 +421,19 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   fail(unit: Unit, error: ProxyError, _transaction: TransactionStatus): void {
     const run = this.#run;
-    const sequence = run?.sequence ?? sequenceAfter((unit as MysqlUnit).frame);
+    const { frame, kind } = unit as MysqlUnit;
+    const sequence = run?.sequence ?? sequenceAfter(frame);
     this.#endUnit(unit as MysqlUnit);
     this.session.transactionEnded();
     if (isStillHeld(unit as MysqlUnit, error)) this.session.holdBegin();
-    if (run?.cut === true) this.#endInMidPacket(error);
+    const asksCount = error.code === 'last-statement-gone' && kind === 'query';
+    const count = asksCount ? lastCount(this, frame, true) : null;
+    if (count !== null) this.#write(count);
+    // Whatever we said would be read as the rest of a row.
+    else if (run?.cut === true) this.#close(error.message);
     else if (error.isFatal) this.#terminateAt(error, sequence);
     else if (error.code === 'statement-timeout') this.#write(buildErr(this.#timeout(), sequence));
-    else if ((unit as MysqlUnit).kind !== 'clear') this.#write(buildProxyError(error, sequence));
+    else if (kind !== 'clear') this.#write(buildProxyError(error, sequence));
   }
 
   #timeout(): ErrPacket {
@@ -446,13 +452,8 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   terminate(error: ProxyError): void {
     // A client that waits for an answer, or sends the next command and then reads, expects the id 1.
-    if (this.#run?.cut === true) this.#endInMidPacket(error);
+    if (this.#run?.cut === true) this.#close(error.message);
     else this.#terminateAt(error, this.#run?.sequence ?? 1);
-  }
-
-  /** Whatever we said would be read as the rest of a row. */
-  #endInMidPacket(error: ProxyError): void {
-    this.#close(error.message);
   }
 
   #terminateAt(error: ProxyError, sequence: number): void {

@@ -6,6 +6,7 @@ import type { SessionHost } from '../protocol/client-connection.js';
 import type { SessionEffect } from '../sql/statement.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
+import { LastCounts } from './last-counts.js';
 import { NextTransaction } from './next-transaction.js';
 import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
@@ -31,6 +32,7 @@ const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
 
 export class ClientSession {
   readonly statements = new ClientStatements();
+  readonly counts = new LastCounts();
   readonly tracking = new VisibleTracking();
   user = '';
   capabilities: Capabilities = NO_CAPABILITIES;
@@ -86,6 +88,7 @@ export class ClientSession {
   forget(): void {
     this.state = TrackedState.empty;
     this.statements.clear();
+    this.counts.forget();
     this.#textStatements = null;
     this.insertId = '0';
     this.setConsistency(null);

@@ -30,7 +30,7 @@ import {
   statementIdOf,
 } from './wire/command.js';
 import { parseBulkExecute, parseExecute } from './wire/execute.js';
-import { sequenceAfter } from './wire/framer.js';
+import { payloadOf, sequenceAfter } from './wire/framer.js';
 import { buildErr, buildPlainOk, STATUS } from './wire/ok.js';
 
 /** The client connection, as commands see it. */
@@ -186,9 +186,26 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
     client.answer(answerOwnVariable(client.session, own, null, sequenceAfter(frame)));
     return;
   }
+  const count = statement.route === 'last' ? lastCount(client, frame, false) : null;
+  if (count !== null) {
+    client.answer(count);
+    return;
+  }
   const unit = new MysqlUnit('query', 'query', classified, frame);
   unit.text = text;
   client.submit(unit);
+}
+
+/** To a COM_QUERY that asks for FOUND_ROWS() or ROW_COUNT(), where that is known; `isGone`: see `LastCounts`. */
+export function lastCount(
+  { session }: { readonly session: ClientSession },
+  frame: Buffer,
+  isGone: boolean,
+): Buffer | null {
+  const payload = payloadOf(frame);
+  const sql = payload.subarray(queryTextOffset(payload, session.capabilities)).toString('latin1');
+  const known = session.counts.answer(sql, isGone);
+  return known === null ? null : oneValue(session, known.column, known.value, sequenceAfter(frame));
 }
 
 /** A text as a COM_QUERY of this client. */

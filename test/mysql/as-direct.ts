@@ -101,6 +101,19 @@ const ROLES: readonly (readonly string[])[] = [
   ],
 ];
 
+const FILL = 'INSERT INTO t VALUES (1), (2), (3)';
+const FOUND = 'SELECT FOUND_ROWS()';
+
+/** The same: what is asked is known by nobody but the session. */
+const COUNTS: readonly (readonly string[])[] = [
+  [FILL, 'SELECT id FROM t', 'INSERT INTO t VALUES (4), (5)', FOUND, FOUND],
+  [FILL, 'SELECT id FROM t WHERE id < 3', 'REPLACE INTO t VALUES (6)', 'select found_rows () as n;'],
+  [FILL, 'INSERT INTO t VALUES (4), (5)', 'SELECT ROW_COUNT()'],
+  [FILL, 'UPDATE t SET id = id + 1 WHERE id > 1', 'SELECT ROW_COUNT() AS n', 'SELECT ROW_COUNT()'],
+  [FILL, 'DELETE FROM t', 'SELECT ROW_COUNT()'],
+  [FILL, 'SELECT id FROM t', 'BEGIN', 'INSERT INTO t VALUES (4)', FOUND, 'SELECT ROW_COUNT()', 'ROLLBACK'],
+];
+
 export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
   describe(`as a direct connection to ${kind}`, () => {
     let f: Fixture;
@@ -134,17 +147,22 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
         client.destroy();
       });
 
-    for (const script of ROLES)
+    for (const script of [...ROLES, ...COUNTS])
       it(script.join('; '), async () => {
-        const direct = await f.raw(undefined, f.cluster.primary.port);
+        const { primary } = f.cluster;
+        await primary.admin('DELETE FROM t');
+        const direct = await f.raw(undefined, primary.port);
         const expected = await answers(direct, script);
         direct.destroy();
+        await primary.admin('DELETE FROM t');
+        await f.cluster.waitCaughtUp();
         const [client, other] = await Promise.all([f.raw(), f.connect()]);
         const seen: string[] = [];
         for (const line of script) {
           seen.push(...(await answers(client, [line])));
-          // It would wait in vain if the role kept the only server connection there is.
-          await other.query('INSERT INTO n VALUES (1)');
+          // It would wait in vain if a role kept the only server connection there is.
+          const isInside = script.includes('BEGIN') && line !== script[0] && line !== script[1];
+          if (!isInside) await other.query('INSERT INTO n VALUES (1)');
         }
         assert.deepEqual(seen, expected);
         await other.end();
@@ -171,10 +189,10 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
       const id = await f.raw(undefined, primary.port);
       const atLogin = (await id.query(ROLE)).results;
       id.destroy();
-      const admin = await primary.admin(
-        `SELECT id FROM information_schema.processlist WHERE user = '${user.user}'`,
-      );
-      for (const row of admin) await primary.admin(`KILL ${Object.values(row)[0]}`).catch(() => {});
+      const mine = `SELECT id FROM information_schema.processlist WHERE user = '${user.user}'`;
+      for (const node of f.cluster.nodes)
+        for (const row of await node.admin(mine))
+          await node.admin(`KILL ${Object.values(row)[0]}`).catch(() => {});
       await until('the server connections of before to be gone', async () => {
         const newcomer = await f.raw();
         const { results } = await newcomer.query(ROLE);

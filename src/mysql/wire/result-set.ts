@@ -58,7 +58,8 @@ export function buildPrepareOk(prepared: PrepareOk, capabilities: Capabilities, 
 }
 
 /** MYSQL_TYPE_VAR_STRING and MYSQL_TYPE_LONGLONG: what the proxy's own answers are made of. */
-export type OwnColumnType = 'text' | 'integer';
+/** Integers have 64 bits; without a sign unless it is said. */
+export type OwnColumnType = 'text' | 'integer' | 'signed';
 
 export interface OwnColumn {
   readonly name: string;
@@ -69,6 +70,7 @@ const UTF8MB4_GENERAL_CI = 45;
 const BINARY = 63;
 const VAR_STRING = 253;
 const LONGLONG = 8;
+const NOT_NULL = 1;
 const UNSIGNED_NOT_NULL = 33;
 
 /** Column Definition 41 of a column that comes from no table. */
@@ -92,7 +94,7 @@ export function buildColumnDefinition(
     .u16(isText ? UTF8MB4_GENERAL_CI : BINARY)
     .u32(isText ? 1024 : 21)
     .u8(isText ? VAR_STRING : LONGLONG)
-    .u16(isText ? 0 : UNSIGNED_NOT_NULL)
+    .u16(isText ? 0 : column.type === 'signed' ? NOT_NULL : UNSIGNED_NOT_NULL)
     .u8(isText ? 39 : 0)
     .u16(0)
     .packet(sequence);
