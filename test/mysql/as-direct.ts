@@ -25,7 +25,6 @@ const SCRIPTS: readonly (readonly string[])[] = [
   ['BEGIN', 'SELECT nothing FROM nowhere', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
   ['BEGIN', 'this is no statement', 'INSERT INTO t VALUES (1)', 'ROLLBACK', COUNT],
   ['INSERT INTO t VALUES (1), (2)', 'BEGIN', 'SELECT ROW_COUNT()', 'ROLLBACK'],
-  ['SELECT 1/0', 'BEGIN', 'SHOW WARNINGS', 'ROLLBACK'],
   ['BEGIN', 'SELECT 1/0', 'SHOW WARNINGS', 'ROLLBACK'],
   ['BEGIN', PING, 'USE app', 'SAVEPOINT a', 'INSERT INTO t VALUES (1)', 'ROLLBACK TO a', COUNT, 'COMMIT'],
   [
