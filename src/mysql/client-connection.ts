@@ -11,6 +11,7 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
+import { bring } from './bring.js';
 import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
 import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
@@ -18,11 +19,11 @@ import { type CommandContext, lastCount, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
-import { beginWith, isBegin, isStillHeld, mayHold } from './held-begin.js';
+import { isBegin, isStillHeld, mayHold } from './held-begin.js';
 import { clientFacts, inspectText } from './inspect.js';
 import { newRun } from './new-run.js';
 import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
-import { repeatLast, setInsertId } from './repeat-last.js';
+import { setInsertId } from './repeat-last.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
@@ -33,7 +34,7 @@ import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, buildProxyError, type ErrPacket, errFromProxyError } from './wire/ok.js';
+import { buildErr, buildPlainOk, buildProxyError, type ErrPacket } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
@@ -270,21 +271,21 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as MysqlServerConnection;
-    const first = (): void => this.#start(unit as MysqlUnit, server, options, done);
-    const start = (): void => beginWith(unit as MysqlUnit, server, first, refused);
-    const refused = (error: MysqlServerError): void =>
-      this.#onRefused(unit as MysqlUnit, server, error, options, done);
-    if (options.denial !== null) {
-      refused({ ...errFromProxyError(options.denial), code: String(options.denial.errno) });
-      return;
-    }
-    const begin = (): void => {
-      if (options.after === null) start();
-      else repeatLast(this, options.after as MysqlUnit, unit as MysqlUnit, server, start, refused);
-    };
-    const brought = (error: MysqlServerError | null): void => (error === null ? begin() : refused(error));
-    const ready = server.bringTo(this.session.state, brought, unit.asksLast);
-    if (ready) begin();
+    const { denial, after } = options;
+    const isPlain = denial === null && after === null && !unit.startsTransaction;
+    if (isPlain && server.isIn(this.session.state)) this.#start(unit as MysqlUnit, server, options, done);
+    else this.#bring(unit as MysqlUnit, server, options, done);
+  }
+
+  #bring(
+    unit: MysqlUnit,
+    server: MysqlServerConnection,
+    options: ExecuteOptions,
+    done: (outcome: Outcome) => void,
+  ): void {
+    const start = (): void => this.#start(unit, server, options, done);
+    const refused = (error: MysqlServerError): void => this.#onRefused(unit, server, error, options, done);
+    bring(this, unit, server, options, start, refused);
   }
 
   #start(

@@ -3,7 +3,7 @@
 
 import { monotonicMs } from '../lib/clock.js';
 import type { Position } from '../protocol/position.js';
-import type { ServerError } from '../protocol/unit.js';
+import type { Answered, ServerError, TransactionStatus } from '../protocol/unit.js';
 import type { GateQuery } from './gate.js';
 import { mysqlPositions } from './position.js';
 import type { PreparedText, ServerStatement } from './prepared-statements.js';
@@ -127,6 +127,20 @@ export class Expectation {
   /** Sent or changed. */
   get rowCount(): number {
     return this.reply.rows + this.changedRows;
+  }
+
+  answered(run: Run, transaction: TransactionStatus): Answered {
+    return {
+      kind: 'answered',
+      transaction,
+      error: this.error,
+      position: this.position === null ? null : parsePosition(this.position),
+      returnedRows: this.reply.hadRows,
+      gatedAt: run.gate?.query?.have ?? null,
+      serviceMs: this.serviceMs,
+      replyBytes: this.replyBytes,
+      rows: this.rowCount,
+    };
   }
 
   /** Null: nobody sees what is answered. */
@@ -256,7 +270,7 @@ export function insertIdOf(counts: Buffer): string | null {
   return String(reader.lenenc());
 }
 
-export function parsePosition(text: string): Position | null {
+function parsePosition(text: string): Position | null {
   try {
     return mysqlPositions.parse(text);
   } catch {

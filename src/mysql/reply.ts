@@ -5,6 +5,7 @@
 import { ProxyError } from '../lib/errors.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import {
+  EOF_BYTE,
   ERR_BYTE,
   type ErrPacket,
   endsResultSet,
@@ -106,6 +107,41 @@ export class Reply {
     if (this.#state !== 'parameters' && this.#state !== 'columns') return;
     this.#left--;
     if (this.#left === 0) this.#endDefinitions();
+  }
+
+  /**
+   * The same packet where it lies whole in `bytes`, if it is one of those that most replies consist of and goes on as it is: answers
+   * the status flags behind it. -1: it is not, and `see` has to take it apart. `status`: the flags before it.
+   */
+  glance(bytes: Buffer, at: number, length: number, status: number): number {
+    const first = bytes[at]!;
+    switch (this.#state) {
+      case 'first':
+        // The number of columns, and no flag about their definitions.
+        if (length !== 1 || first === OK_BYTE || first >= LOCAL_INFILE_BYTE || this.kind === 'prepare')
+          return -1;
+        this.hadRows = true;
+        this.#startColumns(first);
+        return status;
+      case 'columns-end': {
+        if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
+        const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
+        if ((flags & STATUS.CURSOR_EXISTS) !== 0) return -1;
+        this.#state = 'rows';
+        return flags;
+      }
+      case 'rows': {
+        if (length !== (this.#deprecateEof ? 7 : 5) || first !== EOF_BYTE) return -1;
+        const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
+        // An OK with counts, or about the session.
+        if (this.#deprecateEof && (bytes[at + 1] !== 0 || bytes[at + 2] !== 0)) return -1;
+        if ((flags & STATUS.SESSION_STATE_CHANGED) !== 0) return -1;
+        this.#endResult(flags);
+        return flags;
+      }
+      default:
+        return -1;
+    }
   }
 
   /** A whole packet that `wants` asked for. Throws ProxyError. */

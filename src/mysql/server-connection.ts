@@ -20,7 +20,6 @@ import {
   type OwnResult,
   Preparation,
   type PreparedCallback,
-  parsePosition,
 } from './expectation.js';
 import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
@@ -170,6 +169,13 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   // --- writing ----------------------------------------------------------------------------------------------
+
+  /** It has this state, and nothing has to be written before a unit. */
+  isIn(state: TrackedState): boolean {
+    if (this.lingering || this.trackingLost || state.digest !== this.#state.digest) return false;
+    this.#state = state;
+    return true;
+  }
 
   /**
    * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error,
@@ -335,11 +341,12 @@ export class MysqlServerConnection implements ServerConnection {
     }
     if (head.rows === null && !head.reply.wants(firstByte, length)) {
       head.reply.passed();
-      if (head.visibleRun !== null) this.#pass(head.visibleRun);
+      if (head.visibleRun !== null) this.#pass(head.visibleRun, head.reply);
       else this.#drop();
       if (head.reply.isDone) this.#finish(head);
       return;
     }
+    if (head.rows === null && this.#glance(head)) return;
     const peeked = this.#framer.peek();
     const frame = peeked ?? this.#framer.take();
     if (frame === null) return;
@@ -353,14 +360,29 @@ export class MysqlServerConnection implements ServerConnection {
     if (head.reply.isDone) this.#finish(head);
   }
 
+  /** True: it was a plain packet, and has gone on. */
+  #glance(head: Expectation): boolean {
+    const { wholeAt, chunk, length } = this.#framer;
+    const status = wholeAt < 0 ? -1 : head.reply.glance(chunk, wholeAt, length, this.#status);
+    if (status < 0) return false;
+    head.sees(this.#status);
+    this.#status = status;
+    if (head.run !== null) head.run.status = status;
+    if (head.visibleRun !== null) this.#pass(head.visibleRun, head.reply);
+    else this.#drop();
+    if (head.reply.isDone) this.#finish(head);
+    return true;
+  }
+
   #drop(): void {
     // The rest of a packet that has been passed on until its client went.
     this.#framer.takeRun();
     this.#framer.drop();
   }
 
-  #pass(run: Run): void {
+  #pass(run: Run, reply: Reply): void {
     this.#framer.pass();
+    if (reply.isAtRows) reply.rows += this.#framer.passRows();
     run.sequence = (this.#framer.sequence + 1) & 0xff;
   }
 
@@ -400,7 +422,7 @@ export class MysqlServerConnection implements ServerConnection {
     if (visible === null || forward === null) {
       if (peeked) this.#drop();
     } else if (forward === frame && peeked) {
-      this.#pass(visible);
+      this.#pass(visible, head.reply);
     } else {
       this.#gather(head);
       if (peeked) this.#framer.drop();
@@ -495,22 +517,8 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   #conclude(head: Expectation, run: Run): void {
-    if (head.withheld !== null) {
-      run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld });
-      return;
-    }
-    const position = head.position === null ? null : parsePosition(head.position);
-    run.done({
-      kind: 'answered',
-      transaction: this.transaction,
-      error: head.error,
-      position,
-      returnedRows: head.reply.hadRows,
-      gatedAt: run.gate?.query?.have ?? null,
-      serviceMs: head.serviceMs,
-      replyBytes: head.replyBytes,
-      rows: head.rowCount,
-    });
+    if (head.withheld !== null) run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld });
+    else run.done(head.answered(run, this.transaction));
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------

@@ -114,6 +114,28 @@ export class PacketFramer {
     this.#consume();
   }
 
+  /**
+   * Directly behind `pass`: whole packets that cannot be the end of a result set, nor a row that begins with a value of 16 MiB or
+   * more, go on with it. Answers how many; `sequence` is that of the last one.
+   */
+  passRows(): number {
+    const chunk = this.#chunk;
+    if (this.#phase !== 'header' || this.#runEnd !== this.#at) return 0;
+    let rows = 0;
+    let at = this.#at;
+    while (chunk.length - at > HEADER_BYTES && chunk[at + HEADER_BYTES]! < 0xfe) {
+      const length = chunk[at]! | (chunk[at + 1]! << 8) | (chunk[at + 2]! << 16);
+      const end = at + HEADER_BYTES + length;
+      if (length === 0 || length === MAX_PACKET_BYTES || end > chunk.length) break;
+      this.sequence = chunk[at + 3]!;
+      at = end;
+      rows++;
+    }
+    this.#at = at;
+    this.#runEnd = at;
+    return rows;
+  }
+
   drop(): void {
     this.#decide('drop');
     this.#consume();
@@ -148,6 +170,17 @@ export class PacketFramer {
     if (this.#phase !== 'decide' || this.#continues) return null;
     const end = this.#at + this.#left;
     return end <= this.#chunk.length ? this.#chunk.subarray(this.#at, end) : null;
+  }
+
+  /** Where the waiting packet's payload begins in `chunk`, if it lies whole in there; -1: it does not, and has to be taken. */
+  get wholeAt(): number {
+    if (this.#phase !== 'decide' || this.#continues || this.#at + this.#left > this.#chunk.length) return -1;
+    return this.#at + HEADER_BYTES;
+  }
+
+  /** What was pushed last, behind what had been left. */
+  get chunk(): Buffer {
+    return this.#chunk;
   }
 
   /** All bytes passed since the last call, or null. */

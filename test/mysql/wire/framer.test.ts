@@ -72,6 +72,46 @@ describe('PacketFramer', () => {
     assert.deepEqual(run(Array.from(stream, (byte) => Buffer.of(byte))), expected);
   });
 
+  it('passes rows together as one by one, at every split point', () => {
+    const bytes = (first: number, length: number, sequence: number): Buffer =>
+      new PacketWriter().bytes(Buffer.alloc(length, first)).packet(sequence);
+    const rows = [
+      ...[bytes(1, 5, 254), bytes(0xfb, 1, 255), bytes(0, 300, 0), bytes(0, 0, 1), bytes(0xfd, 9, 2)],
+      ...[bytes(0xfe, 12, 3), bytes(2, 2, 4), bytes(3, 1, 5), bytes(0xfe, 5, 6), bytes(4, 4, 7)],
+    ];
+    const all = Buffer.concat(rows);
+    const read = (chunks: Buffer[], together: boolean): string => {
+      const framer = new PacketFramer(1000);
+      const passed: Buffer[] = [];
+      const seen: string[] = [];
+      let count = 0;
+      for (const chunk of chunks) {
+        framer.push(chunk);
+        while (framer.next() === 'ready') {
+          // What has to be looked at: the end of a result set.
+          const isEnd = framer.firstByte === 0xfe && framer.length < 9;
+          framer.pass();
+          count++;
+          if (together && !isEnd) count += framer.passRows();
+          if (isEnd) seen.push(`${count} behind ${framer.sequence}`);
+        }
+        const run = framer.takeRun();
+        if (run !== null) passed.push(run);
+      }
+      assert.ok(framer.isBetweenPackets);
+      assert.deepEqual(Buffer.concat(passed), all);
+      return `${seen} ${count} ${framer.sequence}`;
+    };
+    assert.equal(read([all], false), '9 behind 6 10 7');
+    for (let i = 0; i <= all.length; i++)
+      assert.equal(read([all.subarray(0, i), all.subarray(i)], true), '9 behind 6 10 7', `split at ${i}`);
+    const framer = new PacketFramer(1000);
+    framer.push(all);
+    framer.next();
+    framer.pass();
+    assert.equal(framer.passRows(), 2);
+  });
+
   it('does not copy what lies whole in a chunk', () => {
     const framer = new PacketFramer(1000);
     framer.push(stream);
