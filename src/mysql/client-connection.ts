@@ -333,7 +333,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#server = null;
     this.#capture = null;
     if (error.code === CONNECTION_LOST && server.closed) {
-      done({ kind: 'lost', reason: error.message, forwarded: false });
+      done({ kind: 'lost', reason: error.message, forwarded: false, unsent: true });
       return;
     }
     const retryOn = server.tainted && options.onReplica ? 'primary' : retryOf(Number(error.code));

@@ -57,7 +57,7 @@ export function beginWith(
     go();
     return;
   }
-  if (!unit.joinsBegin) {
+  if (!unit.onlyReads) {
     server.query(SENT, ({ error }) => (error === null ? go() : refused(error)));
     return;
   }

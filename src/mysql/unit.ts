@@ -44,7 +44,7 @@ export class MysqlUnit implements Unit {
   bulk: BulkExecute | null = null;
   startsTransaction = false;
   /** It only reads: the BEGIN that no server knows of yet may be sent together with it. */
-  joinsBegin = false;
+  onlyReads = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
   /** What its text is, whatever the session makes of it; null for what has none. */
@@ -63,7 +63,7 @@ export class MysqlUnit implements Unit {
   begins(): void {
     const { route, pin, transaction, session, prepared, statements } = this.statement;
     const isPlain = pin === null && transaction === null && session.length === 0 && prepared === null;
-    this.joinsBegin = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
+    this.onlyReads = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
     this.startsTransaction = true;
     this.statement = { ...this.statement, route: 'primary' };
   }

@@ -30,6 +30,8 @@ export interface Unit {
    * unit happens inside it.
    */
   readonly startsTransaction: boolean;
+  /** With `startsTransaction`: it only reads, so that both may be done again elsewhere. */
+  readonly onlyReads?: boolean;
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
 }
@@ -72,8 +74,13 @@ export type Outcome =
   | { readonly kind: 'refused'; readonly have: Position | null }
   /** It waited behind a unit that takes long, on a shared server connection; nothing was forwarded, and nothing will be. */
   | { readonly kind: 'moved' }
-  /** The server connection broke; the client has had no final reply. */
-  | { readonly kind: 'lost'; readonly reason: string; readonly forwarded: boolean };
+  /** The server connection broke; the client has had no final reply. `unsent`: before anything of the unit was written. */
+  | {
+      readonly kind: 'lost';
+      readonly reason: string;
+      readonly forwarded: boolean;
+      readonly unsent?: boolean;
+    };
 
 export interface ExecuteOptions {
   /** An error from the list of `errors from replicas` is kept back as `withheld` while nothing was forwarded. */
@@ -104,3 +111,4 @@ export interface ExecuteOptions {
 
 export type Answered = Outcome & { readonly kind: 'answered' };
 export type Withheld = Outcome & { readonly kind: 'withheld' };
+export type Lost = Outcome & { readonly kind: 'lost' };

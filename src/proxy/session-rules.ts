@@ -44,7 +44,8 @@ export function isRepeatable(unit: Unit): boolean {
     (statements === 0 && !unit.asksLast) ||
     route === 'replica' ||
     route === 'session' ||
-    (transaction?.kind === 'begin' && statements === 1);
+    (transaction?.kind === 'begin' && statements === 1) ||
+    (unit.startsTransaction && unit.onlyReads === true);
   return isHarmless && pin === null && !unit.open;
 }
 

@@ -18,6 +18,7 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type {
   Answered,
   ExecuteOptions,
+  Lost,
   Outcome,
   RuledStatement,
   TransactionStatus,
@@ -384,6 +385,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #mayRunAgain(unit: Unit): boolean {
     if (!rules.isRepeatable(unit) && this.#last.repeatedFor(unit) === null) return false;
+    return this.#isOutside;
+  }
+
+  get #isOutside(): boolean {
     return this.#transaction === 'idle' && this.#pins.size === 0;
   }
 
@@ -415,7 +420,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
         this.#onWithheld(unit, server, outcome);
         return;
       case 'lost':
-        this.#onLost(unit, server, outcome.reason, outcome.forwarded);
+        this.#onLost(unit, server, outcome);
     }
   }
 
@@ -467,13 +472,14 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#place(unit);
   }
 
-  #onLost(unit: Unit, server: ServerConnection, reason: string, forwarded: boolean): void {
+  #onLost(unit: Unit, server: ServerConnection, { reason, forwarded, unsent }: Lost): void {
     const node = server.node;
     this.#cluster.reportFailure(node, new Error(reason));
     this.#cluster.pool(node)?.discard(server, reason);
     this.#tenure.leave();
     const wasInTransaction = this.#transaction !== 'idle' || unit.startsTransaction;
-    const mayRunAgain = this.#mayRunAgain(unit) && !forwarded && this.#attempts < rules.MAX_ATTEMPTS;
+    const isHarmless = unsent === true ? this.#isOutside : this.#mayRunAgain(unit);
+    const mayRunAgain = isHarmless && !forwarded && this.#attempts < rules.MAX_ATTEMPTS;
     const hadPins = [...this.#pins];
     this.#pins = rules.NO_PINS;
     this.#transaction = 'idle';
