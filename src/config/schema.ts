@@ -151,15 +151,15 @@ export const sharingSchema = z.strictObject({
   spreadMs: milliseconds(10_000)
     .default(0.25)
     .describe(
-      'A kind of read that usually takes so long is not cheap: it goes behind others only where no server connection is idle, in milliseconds. Default: 0.25.',
+      'A kind of read that usually takes so long is not cheap: it goes behind others only where no server connection is idle, if that measures better, in milliseconds. Default: 0.25.',
     ),
   maxDepth: count(2, 10_000)
     .default(256)
     .describe('Units under way on a shared server connection at a time. Default: 256.'),
   maxUsualMs: milliseconds(10_000)
-    .default(2)
+    .default(5)
     .describe(
-      'A kind of read that usually takes longer, on its way to the node and back too, has a server connection to itself, in milliseconds. Default: 2.',
+      'A kind of read that usually takes longer, on its way to the node and back too, has a server connection to itself, in milliseconds. Default: 5.',
     ),
   maxHeadMs: duration(1, 10_000)
     .default(10)

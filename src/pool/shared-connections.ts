@@ -4,13 +4,14 @@
 import { currentTurn } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
+import { SpreadTrial } from './spread-trial.js';
 
 export interface SharingLimits {
   /** Server connections of one user, database and session state on which cheap units are pipelined. */
   readonly maxConnections: number;
   /** Another of them joins when at least so many units are under way on each. */
   readonly growAtDepth: number;
-  /** A unit that usually takes so long is not cheap: it goes behind others only where no connection is idle. */
+  /** A unit that usually takes so long is not cheap: where it measures better it goes behind others only if no connection is idle. */
   readonly spreadMs: number;
   /** Units under way on one of them. */
   readonly maxDepth: number;
@@ -55,6 +56,7 @@ export class SharedConnections {
   limits: SharingLimits;
   /** Since start, for the metrics. */
   readonly counts = { units: 0, evacuations: 0 };
+  readonly #trial = new SpreadTrial();
   /** How old heads are when they are looked at, on the average. */
   #commonHeadMs = 0;
 
@@ -92,7 +94,7 @@ export class SharedConnections {
   /**
    * The one to which something is going in this turn anyway (one write is cheaper than two), else the one with the shortest
    * queue, null when none takes more. `wantsMore`: another connection should join. Cheap units go many together on few
-   * connections; what is worth more than a write and a read of the proxy waits for nobody while a connection is idle.
+   * connections; others too, unless it has measured better that they wait for nobody while a connection is idle.
    */
   choose(
     keyText: string,
@@ -122,7 +124,7 @@ export class SharedConnections {
   }
 
   #spreads(usualMs: number): boolean {
-    return usualMs >= this.limits.spreadMs;
+    return usualMs >= this.limits.spreadMs && this.#trial.spreads;
   }
 
   /** How many units that usually take so long begin together on a connection that comes free. */
@@ -176,6 +178,7 @@ export class SharedConnections {
     // The average is of those under way: the first there counts wholly.
     shared.usualMs += (atLeast - shared.usualMs) / Math.max(1, server.depth);
     shared.turn = currentTurn();
+    if (usualMs >= this.limits.spreadMs) this.#trial.note(this.depth - 1, monotonicMs());
     if (shared.timer === null) this.#watch(shared);
   }
 

@@ -135,6 +135,7 @@ export class ExtendedBatch {
   #execute(classified: Classified): void {
     this.executed.push(classified);
     const { prepared, session } = classified.statement;
+    if (prepared === null && session.length === 0) return;
     const isAll = session.some((effect) => effect.kind === 'discard' && effect.what === 'all');
     if (!isAll && prepared?.kind !== 'deallocate') return;
     const name =
@@ -179,26 +180,27 @@ export class ExtendedBatch {
     // A unit under way may fail before its Parse: what the unnamed statement is by then cannot be known.
     if (from === 0 && server.depth > 0) server.unnamed = null;
     const names = this.#namesBefore(from);
-    /** Portals of a DEALLOCATE of one statement, by the statement. */
-    const deallocating = new Map<string, Deallocated>();
-    const lookUp = (name: string): PreparedText | undefined => names.get(name);
+    /** Portals of a DEALLOCATE of one statement, by the statement; null: there is none. */
+    const deallocating = this.#deallocates === null ? null : new Map<string, Deallocated>();
     for (let i = from; i < this.messages.length; i++) {
       const message = this.messages[i]!;
       switch (message.kind) {
         case 'parse':
           if (message.name === '') unnamedAs = this.#take(auto, message.text, i);
-          if (this.#writeDeallocate(server, message, lookUp, out)) {
+          if (this.#writeDeallocate(server, message, names, out)) {
             // The server knows the statement under another name.
           } else if (message.name === '' && unnamedAs != null)
             this.#writeAutoParse(auto!, message, unnamedAs, out);
-          else this.#writeParse(server, message, lookUp(message.name), out);
+          else this.#writeParse(server, message, names.get(message.name), out);
           names.set(message.name, message.text);
           break;
         case 'bind': {
-          const text = lookUp(message.fields.statement);
-          const deallocated = this.#deallocated(text, lookUp);
-          if (deallocated === null) deallocating.delete(message.fields.portal);
-          else deallocating.set(message.fields.portal, deallocated);
+          const text = names.get(message.fields.statement);
+          if (deallocating !== null) {
+            const deallocated = this.#deallocated(text, names);
+            if (deallocated === null) deallocating.delete(message.fields.portal);
+            else deallocating.set(message.fields.portal, deallocated);
+          }
           if (auto !== null && message.fields.statement === '' && text !== undefined) {
             if (unnamedAs === undefined) {
               unnamedAs = this.#take(auto, text, i - 1);
@@ -214,10 +216,10 @@ export class ExtendedBatch {
           break;
         }
         case 'describe':
-          this.#writeDescribe(server, message, lookUp(message.fields.name), out);
+          this.#writeDescribe(server, message, names.get(message.fields.name), out);
           break;
         case 'close':
-          this.#writeClose(message, lookUp(message.fields.name), out);
+          this.#writeClose(message, names.get(message.fields.name), out);
           if (message.fields.kind === 'statement') names.set(message.fields.name, null);
           break;
         case 'execute':
@@ -236,13 +238,10 @@ export class ExtendedBatch {
   }
 
   /** The client's statement that this DEALLOCATE names, as far as it is one of the protocol's; null: none. */
-  #deallocated(
-    text: PreparedText | undefined,
-    lookUp: (name: string) => PreparedText | undefined,
-  ): Deallocated | null {
+  #deallocated(text: PreparedText | undefined, names: NamesAhead): Deallocated | null {
     const name = text === undefined ? undefined : this.#deallocates?.get(text);
     if (name === undefined) return null;
-    const named = lookUp(name);
+    const named = names.get(name);
     return named === undefined ? null : { name, text: named };
   }
 
@@ -250,10 +249,10 @@ export class ExtendedBatch {
   #writeDeallocate(
     server: PostgresServerConnection,
     { name, text }: BatchMessage & { kind: 'parse' },
-    lookUp: (name: string) => PreparedText | undefined,
+    names: NamesAhead,
     out: Written,
   ): boolean {
-    const deallocated = name === '' ? this.#deallocated(text, lookUp) : null;
+    const deallocated = name === '' ? this.#deallocated(text, names) : null;
     if (deallocated === null) return false;
     this.#ensure(server, deallocated.text, out);
     server.unnamed = text;
@@ -265,9 +264,9 @@ export class ExtendedBatch {
   #executeStep(
     server: PostgresServerConnection,
     execute: Buffer,
-    deallocating: ReadonlyMap<string, Deallocated>,
+    deallocating: ReadonlyMap<string, Deallocated> | null,
   ): Step {
-    const gone = deallocating.size === 0 ? undefined : deallocating.get(portalOf(execute));
+    const gone = deallocating?.get(portalOf(execute));
     if (gone === undefined) return step('execute', 'forward', null);
     server.prepared.delete(gone.text);
     return step('execute', 'forward', gone.text, () => this.#forget('statement', gone.name));
@@ -275,8 +274,9 @@ export class ExtendedBatch {
 
   /** The unnamed statement is gone before the server looks at the one that takes its place. */
   #parseStep(name: string, text: PreparedText, held: PreparedText | null): Step {
-    const parsed = step('parse', 'forward', held, () => this.#setName(name, text));
-    return name === '' ? { ...parsed, failed: () => this.#forget('statement', '') } : parsed;
+    const completed = (): void => this.#setName(name, text);
+    const failed = name === '' ? (): void => this.#forget('statement', '') : null;
+    return { kind: 'parse', verb: 'forward', text: held, completed, alias: null, failed };
   }
 
   /** Names that messages before `from` have given or taken, whether or not their replies have come. */
@@ -313,7 +313,6 @@ export class ExtendedBatch {
     out: Written,
   ): void {
     const { name, text } = message;
-    const completed = (): void => this.#setName(name, text);
     if (name === '') {
       // Always sent: the server checks it anew, as it would without us.
       server.unnamed = text;
@@ -321,6 +320,7 @@ export class ExtendedBatch {
       out.steps.push(this.#parseStep('', text, text));
       return;
     }
+    const completed = (): void => this.#setName(name, text);
     const alias = aliasOf(known ?? text, name);
     if (known !== undefined) {
       // A name in use: the server says so (42P05), because it holds the statement under the name that we give it.
@@ -386,7 +386,7 @@ export class ExtendedBatch {
         ? message.bytes
         : renameBind(message.bytes, 0, message.bytes.length, message.fields, text.serverName),
     );
-    out.steps.push({ kind: 'bind', verb: 'forward', text, completed: null, alias });
+    out.steps.push({ kind: 'bind', verb: 'forward', text, completed: null, alias, failed: null });
   }
 
   #writeForeignBind(
@@ -485,7 +485,7 @@ function step(
   text: PreparedText | null,
   completed: (() => void) | null = null,
 ): Step {
-  return { kind, verb, text, completed, alias: null };
+  return { kind, verb, text, completed, alias: null, failed: null };
 }
 
 interface Deallocated {
@@ -523,15 +523,14 @@ function parseAuto(
   out: Written,
   verb: Step['verb'],
   completed: (() => void) | null,
-  failed?: () => void,
+  failed: (() => void) | null = null,
 ): void {
   for (const surplus of auto.closes) {
     out.messages.push(buildClose('statement', surplus.serverName));
     out.steps.push(step('close', 'drop', surplus));
   }
   out.messages.push(parseOf(held));
-  const parsed = { ...step('parse', verb, held, completed), alias: held.alias };
-  out.steps.push(failed === undefined ? parsed : { ...parsed, failed });
+  out.steps.push({ kind: 'parse', verb, text: held, completed, alias: held.alias, failed });
 }
 
 function writeAutoBind(
@@ -542,7 +541,8 @@ function writeAutoBind(
 ): void {
   out.messages.push(renameBind(bytes, 0, bytes.length, fields, held.serverName));
   auto.bound(out.steps.length);
-  out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias: held.alias });
+  const { alias } = held;
+  out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias, failed: null });
 }
 
 /** `types`: in place of those that it came with. */

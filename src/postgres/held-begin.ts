@@ -27,6 +27,7 @@ const DROPPED: readonly Step[] = (['parse', 'bind', 'execute', 'close'] as const
   text: null,
   alias: null,
   completed: null,
+  failed: null,
 }));
 
 export class HeldBegin {

@@ -138,8 +138,10 @@ export class PreparedOnServer {
 /** What the names of a client will be, if all that it has sent goes well. */
 export class NamesAhead {
   readonly #now: Pick<ClientStatements, 'get'>;
-  /** Null: taken away. */
-  readonly #ahead = new Map<string, PreparedText | null>();
+  /** Null: taken away; undefined: as it is. */
+  #unnamed: PreparedText | null | undefined;
+  /** The same for names; most batches have none. */
+  #named: Map<string, PreparedText | null> | null = null;
   #isBare = false;
 
   constructor(now: Pick<ClientStatements, 'get'>) {
@@ -147,23 +149,28 @@ export class NamesAhead {
   }
 
   get(name: string): PreparedText | undefined {
-    const text = this.#ahead.get(name);
+    const text = name === '' ? this.#unnamed : this.#named?.get(name);
     if (text !== undefined) return text ?? undefined;
     return this.#isBare && name !== '' ? undefined : this.#now.get(name);
   }
 
   set(name: string, text: PreparedText | null): void {
-    this.#ahead.set(name, text);
+    if (name === '') {
+      this.#unnamed = text;
+      return;
+    }
+    this.#named ??= new Map();
+    this.#named.set(name, text);
   }
 
   /** Null: all but the unnamed one. */
   takeAway(name: string | null): void {
     if (name !== null) {
-      this.#ahead.set(name, null);
+      this.set(name, null);
       return;
     }
     this.#isBare = true;
-    for (const each of this.#ahead.keys()) if (each !== '') this.#ahead.delete(each);
+    this.#named = null;
   }
 }
 

@@ -26,7 +26,7 @@ export interface Step {
   /** Called when the reply has come (or has been faked): the client's names change then, not before. */
   readonly completed: (() => void) | null;
   /** Called when the server has answered with an error instead. */
-  readonly failed?: () => void;
+  readonly failed: (() => void) | null;
 }
 
 /** Where replies go. */

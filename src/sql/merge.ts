@@ -27,6 +27,7 @@ export const emptyStatement: StatementClass = Object.freeze({
  * state behind the text is what the session must know; the server's own status remains the authority.
  */
 export function mergeClasses(classes: readonly StatementClass[]): StatementClass {
+  if (classes.length === 1 && classes[0]!.statements > 0) return classes[0]!;
   const members = classes.filter((member) => member.statements > 0);
   const first = members[0];
   if (first === undefined) return emptyStatement;

@@ -210,67 +210,57 @@ async function worldWithIdle(idle: number, maxServerConnections: number): Promis
   return world;
 }
 
-const { spreadMs } = LIMITS.sharing;
-
-test('cheap units go together; what is worth a wait goes behind others only where no connection is idle', async () => {
-  await frozenClock(async () => {
-    const world = await worldWithIdle(2, 3);
-    const cheap = [1, 2].map(() => world.share(KEYS[0]!));
-    assert.equal(cheap[0]!.server, cheap[1]!.server);
-    const dear = [1, 2].map(() => world.share(KEYS[0]!, '', spreadMs));
-    assert.equal(new Set([cheap[0]!.server, ...dear.map(({ server }) => server)]).size, 3);
-    // No connection is idle now, and no more may be opened: the shortest queue, by what its units take, is that of the cheap ones.
-    const late = world.share(KEYS[0]!, '', spreadMs);
-    assert.equal(late.server, cheap[0]!.server);
-    for (const server of world.shared) while (server.depth > 0) server.answer();
+/** Every node connection answers one unit in a millisecond, however many there are: the reads wait for something. */
+async function waitingReads(
+  world: World,
+  clock: { pass(ms: number): void },
+  count: number,
+  opened: (attempt: { succeed(): void; fail(): void }) => void,
+): Promise<Client[]> {
+  const { spreadMs } = LIMITS.sharing;
+  const clients = Array.from({ length: count }, () => world.share(KEYS[0]!, '', spreadMs));
+  for (const client of clients) client.restless = true;
+  for (let i = 0; i < 3_000; i++) {
+    for (const server of world.shared) if (server.depth > 0) server.answer();
+    clock.pass(1);
+    for (const attempt of [...world.attempts]) opened(attempt);
+    await settle();
     world.check();
-    assert.ok([...cheap, ...dear, late].every(({ answers }) => answers === 1));
-    // What they leave behind is more than cheap ones are pipelined on.
-    assert.equal(world.pool.shared, 3);
-    const servers = new Set(
-      Array.from({ length: LIMITS.sharing.maxDepth * 2 }, () => world.share(KEYS[0]!).server),
-    );
-    assert.equal(servers.size, LIMITS.sharing.maxConnections);
-  });
-});
+  }
+  return clients;
+}
 
-test('where none is idle a connection is opened for those that spread, and nobody is refused if it cannot be', async () => {
+const inUse = (world: World): number => world.shared.filter(({ depth }) => depth > 0).length;
+
+test('what is worth a wait spreads over all idle connections once that has measured better; cheap units do not', async () => {
   await frozenClock(async (clock) => {
-    const world = await worldWithIdle(0, 3);
-    const clients = [world.share(KEYS[0]!, '', spreadMs)];
-    assert.equal(world.attempts.length, 0);
-    for (const _ of [1, 2, 3]) clients.push(world.share(KEYS[0]!, '', spreadMs));
-    assert.equal(world.attempts.length, 1, 'one at a time');
-    world.attempts[0]!.fail();
-    await settle();
-    clock.pass(1_000);
-    assert.ok(clients.every(({ state }) => state === 'sharing'));
+    const world = await worldWithIdle(5, 6);
+    const clients = await waitingReads(world, clock, 6, () => {});
+    assert.equal(inUse(world), 6);
+    for (const client of clients) client.restless = false;
     for (const server of world.shared) while (server.depth > 0) server.answer();
-    const [first, second] = [world.share(KEYS[0]!, '', spreadMs), world.share(KEYS[0]!, '', spreadMs)];
-    assert.equal(second.server, first.server);
-    world.attempts[0]!.succeed();
-    await settle();
-    const third = world.share(KEYS[0]!, '', spreadMs);
-    assert.notEqual(third.server, first.server);
-    world.check();
+    // What they leave behind is more than cheap ones are pipelined on.
+    const { maxDepth, maxConnections } = LIMITS.sharing;
+    const cheap = Array.from({ length: maxDepth * maxConnections }, () => world.share(KEYS[0]!));
+    assert.equal(new Set(cheap.map(({ server }) => server)).size, maxConnections);
   });
 });
 
-test('a connection that comes free takes all that are cheap, but only one that is not', async () => {
-  for (const [usualMs, begin] of [
-    [0, 3],
-    [spreadMs, 1],
+test('where none is idle connections are opened for them, and nobody is refused if one cannot be', async () => {
+  for (const [outcome, used] of [
+    ['succeed', 4],
+    ['fail', 1],
   ] as const)
-    await frozenClock(async () => {
-      const world = new World({ ...LIMITS, maxServerConnections: 1 });
-      const holder = world.acquire(KEYS[0]!);
-      world.attempts[0]!.succeed();
-      await settle();
-      const clients = [1, 2, 3].map(() => world.share(KEYS[0]!, '', usualMs));
-      world.release(holder);
-      assert.equal(clients.filter(({ state }) => state === 'sharing').length, begin);
-      for (let i = 0; i < 3; i++) for (const server of world.shared) while (server.depth > 0) server.answer();
-      assert.ok(clients.every(({ answers }) => answers === 1));
+    await frozenClock(async (clock) => {
+      const world = await worldWithIdle(0, 4);
+      let most = 0;
+      const clients = await waitingReads(world, clock, 4, (attempt) => {
+        most = Math.max(most, world.attempts.length);
+        attempt[outcome]();
+      });
+      assert.equal(most, 1, 'one at a time');
+      assert.ok(clients.every(({ state }) => state === 'sharing'));
+      assert.equal(inUse(world), used);
     });
 });
 

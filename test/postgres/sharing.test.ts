@@ -2,7 +2,6 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { cancelRequest, say } from '../e2e/postgres-wire.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import { available, skipWithout } from '../servers/available.js';
@@ -58,37 +57,33 @@ test('postgres: neighbours on a shared connection', { skip }, async (t) => {
   });
 
   for (const [kind, limits] of [
-    ['may share', { spreadMs: 20, maxUsualMs: 10_000 }],
-    ['may not', { maxUsualMs: 20 }],
+    ['may share', { spreadMs: 10, maxUsualMs: 10_000 }],
+    ['may not', { maxUsualMs: 10 }],
   ] as const)
-    await t.test(
-      `of a read that is worth a wait use what idle connections there are: one that ${kind}`,
-      async (t) => {
-        const CLIENTS = 4;
-        const scene = await SharingScene.open(t, cluster, {
-          routing: { splitReads: false, readFunctions: ['pg_sleep'] },
-          pool: { maxServerConnections: CLIENTS },
-          sharing: { maxHeadMs: 10_000, ...limits },
-        });
-        const clients = await scene.clients(CLIENTS);
-        const unit = say.query('SELECT 1 FROM pg_sleep(0.3)');
-        await clients[0]!.talk(unit);
-        const before = scene.shared;
-        let most = 0;
-        // A connection more is opened while others wait: it takes several rounds until there are enough.
-        await until('all run at the same time', async () => {
-          for (const wire of clients) wire.send(unit);
-          const done = Promise.all(clients.map((wire) => wire.ready()));
-          for (let polling = true; polling && most < CLIENTS; ) {
-            most = Math.max(most, (await scene.active('pg_sleep')).length);
-            polling = await Promise.race([done.then(() => false), sleep(20).then(() => true)]);
-          }
-          await done;
-          return most === CLIENTS;
-        });
-        assert.equal(scene.shared > before, kind === 'may share');
-      },
-    );
+    await t.test(`of a read that waits use what idle connections there are: one that ${kind}`, async (t) => {
+      const CONNECTIONS = 4;
+      const scene = await SharingScene.open(t, cluster, {
+        routing: { splitReads: false, readFunctions: ['pg_sleep'] },
+        pool: { maxServerConnections: CONNECTIONS },
+        sharing: { maxHeadMs: 10_000, ...limits },
+      });
+      const clients = await scene.clients(2 * CONNECTIONS);
+      const unit = say.query('SELECT 1 FROM pg_sleep(0.02)');
+      await clients[0]!.talk(unit);
+      const before = scene.shared;
+      let isOver = false;
+      const running = clients.map(async (wire) => {
+        while (!isOver) assert.equal((await wire.talk(unit)).length, 4);
+      });
+      // They begin together, on one connection.
+      await until(
+        'they use all connections',
+        async () => (await scene.active('pg_sleep')).length === CONNECTIONS,
+      );
+      isOver = true;
+      await Promise.all(running);
+      assert.equal(scene.shared > before, kind === 'may share');
+    });
 
   await t.test('of a slow reader are not held up, and its reply does not pile up', async (t) => {
     const scene = await SharingScene.open(t, cluster);
