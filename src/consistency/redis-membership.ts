@@ -66,6 +66,8 @@ export class Membership {
   joins = 0;
   #timer: NodeJS.Timeout | null = null;
   #isRenewing = false;
+  /** Redis has not answered the last attempt to join: the next one need not wait when there is a connection. */
+  #awaitsConnection = true;
   #complaint = '';
   readonly #joined: (() => void)[] = [];
 
@@ -82,6 +84,9 @@ export class Membership {
   /** Resolves once it has joined, and all that were there before know of it. */
   async start(): Promise<void> {
     const joined = new Promise<void>((resolve) => this.#joined.push(resolve));
+    this.#options.redis.onReady(() => {
+      if (this.#state === 'out' && this.#awaitsConnection) this.#later(() => void this.#attempt(), 0);
+    });
     void this.#attempt();
     await joined;
   }
@@ -111,6 +116,7 @@ export class Membership {
     try {
       const [what, identity, time] = (await this.#call(HELLO, [keys.life], [this.#life])) as string[];
       if (this.#state !== 'out') return;
+      this.#awaitsConnection = false;
       if (what === 'ok') {
         this.#heard(time!);
         await this.#join(identity!);
@@ -124,6 +130,7 @@ export class Membership {
       else this.#complain('warn', 'Redis is a replica');
       redis.reconnect();
     } catch (cause) {
+      this.#awaitsConnection = true;
       this.#complain('warn', `Redis cannot be used: ${describeError(cause)}`);
       if (cause instanceof LateError) redis.reconnect();
     }

@@ -1,32 +1,60 @@
 // The connection to Redis, whatever stands behind it: one server, a master that Sentinels name, or a Cluster.
-// It knows no script; nothing is sent twice by itself, and nothing is queued while there is no connection.
+// It knows no script; nothing is queued while there is no connection, and only a Cluster's client sends anything twice.
 
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis } from 'ioredis';
 import type { RedisConfig } from '../config/schema.js';
+import { describeError } from '../lib/errors.js';
 
 export interface RedisPort {
   eval(script: string, keys: readonly string[], values: readonly string[]): Promise<unknown>;
   /** The present connection answers no more. */
   reconnect(): void;
+  /** Called whenever there is a connection that can be used. */
+  onReady(callback: () => void): void;
   close(): void;
 }
 
-const FIRST_RETRY_MS = 50;
-const MAX_RETRY_MS = 500;
+const FIRST_RETRY_MS = 25;
+/** Others are in doubt as long as this one is away: a refused connection costs next to nothing. */
+const MAX_RETRY_MS = 200;
 const CONNECT_TIMEOUT_MS = 2000;
+/** From a connection to its first use. Where packets are dropped, what was sent meanwhile comes seconds after they pass again. */
+const HANDSHAKE_TIMEOUT_MS = 1000;
+/** Of all questions to nodes of a Cluster where its slots are, before the next one is asked. */
+const SLOTS_TIMEOUT_MS = 500;
 
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
   const client = create(config);
-  client.on('error', onError);
+  client.on('error', (error: Error) => onError(withCause(error)));
+  watchHandshake(client);
   return {
     eval: (script, keys, values) => client.eval(script, keys.length, ...keys, ...values),
-    reconnect: () => {
-      client.disconnect(true);
-    },
+    reconnect: () => client.disconnect(true),
+    onReady: (callback) => client.on('ready', callback),
     close: () => client.disconnect(),
   };
+}
+
+/** A Cluster's client says that it has found no node, and why only beside it. */
+function withCause(error: Error & { readonly lastNodeError?: unknown }): Error {
+  const { lastNodeError } = error;
+  return lastNodeError == null ? error : new Error(`${error.message} ${describeError(lastNodeError)}`);
+}
+
+/** The client itself waits for the first answers as long as the connection stands. */
+function watchHandshake(client: Redis | Cluster): void {
+  let timer: NodeJS.Timeout | null = null;
+  const stop = (): void => {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+  };
+  client.on('connect', () => {
+    stop();
+    timer = setTimeout(() => client.disconnect(true), HANDSHAKE_TIMEOUT_MS);
+  });
+  for (const event of ['ready', 'close', 'end']) client.on(event, stop);
 }
 
 function retryAfterMs(times: number): number {
@@ -34,10 +62,11 @@ function retryAfterMs(times: number): number {
 }
 
 function create(config: RedisConfig): Redis | Cluster {
+  const tls = config.tls === null ? null : tlsOptions(config.tls);
   const options = {
     ...(config.username === null ? {} : { username: config.username }),
     ...(config.password === null ? {} : { password: config.password }),
-    ...(config.tls === null ? {} : { tls: tlsOptions(config.tls) }),
+    ...(tls === null ? {} : { tls }),
     connectTimeout: CONNECT_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -51,18 +80,24 @@ function create(config: RedisConfig): Redis | Cluster {
       redisOptions: options,
       enableOfflineQueue: false,
       clusterRetryStrategy: retryAfterMs,
+      slotsRefreshTimeout: SLOTS_TIMEOUT_MS,
       scaleReads: 'master',
     });
   }
   const single = { ...options, db: config.database, retryStrategy: retryAfterMs };
   if (config.mode === 'sentinel') {
-    const { name, username, password } = config.sentinel!;
+    const { name, username, password, tls: hasTls } = config.sentinel!;
     return new Redis({
       ...single,
       sentinels: nodes,
       name,
       role: 'master',
+      // Without it the master would be talked to in the clear.
+      enableTLSForSentinelMode: tls !== null,
+      ...(tls !== null && hasTls ? { sentinelTLS: tls } : {}),
       sentinelRetryStrategy: retryAfterMs,
+      // A Sentinel that accepts and says nothing is passed over.
+      sentinelCommandTimeout: SLOTS_TIMEOUT_MS,
       ...(username === null ? {} : { sentinelUsername: username }),
       ...(password === null ? {} : { sentinelPassword: password }),
     });
