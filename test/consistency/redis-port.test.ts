@@ -120,7 +120,7 @@ test('TLS to a Cluster', { skip }, async (t) => {
   const port = await overTls(t, files, [
     ...['--cluster-enabled', 'yes', '--cluster-port', bus, '--tls-cluster', 'yes'],
   ]);
-  const admin = new Redis({ port, tls: { ca: readFileSync(files.ca) } });
+  const admin = new Redis({ host: '127.0.0.1', port, tls: { ca: readFileSync(files.ca) } });
   t.after(() => admin.disconnect());
   await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383');
   await works(t, { mode: 'cluster', nodes: [{ port }], tls: { ca: files.ca } });
