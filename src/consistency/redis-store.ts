@@ -23,6 +23,8 @@ export interface RedisStoreOptions {
   readonly counters: StoreCounters;
   /** Of the primary, asked for after the call; null: it cannot be asked. */
   readonly positionNow: (callback: (position: SharedPosition | null) => void) => void;
+  /** Its name; null: there is none. */
+  readonly primary: () => string | null;
 }
 
 const MAX_BATCH = 200;
@@ -40,12 +42,14 @@ export class RedisStore implements WatermarkStore {
   constructor(options: RedisStoreOptions) {
     this.#options = options;
     this.#readTimeoutMs = Math.min(options.timeoutMs, options.leaseMs / 8);
-    const { redis, keys, member, leaseMs, log, positionNow } = options;
+    const { redis, keys, member, leaseMs, log, positionNow, primary } = options;
     const changed = (state: MembershipState): void => this.#onState(state);
     const missing = (names: readonly string[]): void => {
       options.counters.missing = names.length;
     };
-    this.#membership = new Membership({ redis, keys, member, leaseMs, log, positionNow, changed, missing });
+    this.#membership = new Membership({
+      ...{ redis, keys, member, leaseMs, log, positionNow, primary, changed, missing },
+    });
   }
 
   get incarnation(): string {

@@ -47,6 +47,7 @@ async function complains(t: TestContext, input: RedisInput, what: RegExp): Promi
     ...{ config, cluster: config.clusters[0]!, worker: null, log, ttlMs: () => 60_000 },
     counters: clusterCounters(createCounters(), 'main'),
     positionNow: (callback) => callback(null),
+    primary: () => null,
   })!;
   t.after(() => store.stop());
   void store.start();
