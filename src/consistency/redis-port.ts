@@ -19,8 +19,9 @@ export interface RedisPort {
 const FIRST_RETRY_MS = 25;
 /** Others are in doubt as long as this one is away: a refused connection costs next to nothing. */
 const MAX_RETRY_MS = 200;
-const CONNECT_TIMEOUT_MS = 2000;
-/** From a connection to its first use. Where packets are dropped, what was sent meanwhile comes seconds after they pass again. */
+/** Where packets are dropped, what was sent meanwhile comes seconds after they pass again: it is sent anew. */
+const CONNECT_TIMEOUT_MS = 1000;
+/** From a connection to its first use. */
 const HANDSHAKE_TIMEOUT_MS = 1000;
 /** Of all questions to nodes of a Cluster where its slots are, before the next one is asked. */
 const SLOTS_TIMEOUT_MS = 500;
@@ -28,10 +29,14 @@ const SLOTS_TIMEOUT_MS = 500;
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
   const client = create(config);
   client.on('error', (error: Error) => onError(withCause(error)));
-  watchHandshake(client);
+  const reconnect = (): void => {
+    // While it looks for a master it would take that for its end.
+    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true);
+  };
+  watchHandshake(client, reconnect);
   return {
     eval: (script, keys, values) => client.eval(script, keys.length, ...keys, ...values),
-    reconnect: () => client.disconnect(true),
+    reconnect,
     onReady: (callback) => client.on('ready', callback),
     close: () => client.disconnect(),
   };
@@ -44,7 +49,7 @@ function withCause(error: Error & { readonly lastNodeError?: unknown }): Error {
 }
 
 /** The client itself waits for the first answers as long as the connection stands. */
-function watchHandshake(client: Redis | Cluster): void {
+function watchHandshake(client: Redis | Cluster, reconnect: () => void): void {
   let timer: NodeJS.Timeout | null = null;
   const stop = (): void => {
     if (timer !== null) clearTimeout(timer);
@@ -52,7 +57,7 @@ function watchHandshake(client: Redis | Cluster): void {
   };
   client.on('connect', () => {
     stop();
-    timer = setTimeout(() => client.disconnect(true), HANDSHAKE_TIMEOUT_MS);
+    timer = setTimeout(reconnect, HANDSHAKE_TIMEOUT_MS);
   });
   for (const event of ['ready', 'close', 'end']) client.on(event, stop);
 }
