@@ -156,11 +156,12 @@ export class Membership {
     // Into other data it takes along whom it knows: they may still write to the former.
     const known = identity === this.#membersOf ? [] : this.#members;
     this.identity = identity;
-    this.#nextBase = null;
     const outcome = await this.#askLease(base, known);
     if (this.#state !== 'joining') return;
     if (outcome === 'ok' || outcome === 'new') {
       this.joins++;
+      // Asked for before this base, it covers less.
+      this.#nextBase = null;
       this.#complaint = '';
       this.#options.log.info({ missing: this.missing }, 'watermarks are shared through Redis');
       this.#to('in');
