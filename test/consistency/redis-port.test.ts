@@ -120,6 +120,8 @@ test('TLS to a Cluster', { skip }, async (t) => {
   const bus = String(await freePort());
   const port = await overTls(t, files, [
     ...['--cluster-enabled', 'yes', '--cluster-port', bus, '--tls-cluster', 'yes'],
+    // Alone, it has not heard from anybody what its address is.
+    ...['--cluster-announce-ip', '127.0.0.1'],
   ]);
   const admin = new Redis({ host: '127.0.0.1', port, tls: { ca: readFileSync(files.ca) } });
   t.after(() => admin.disconnect());
