@@ -28,7 +28,8 @@ const SLOTS_TIMEOUT_MS = 500;
 
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
   const client = create(config);
-  client.on('error', (error: Error) => onError(withCause(error)));
+  if (client instanceof Cluster) tellCauses(client, config, onError);
+  else client.on('error', onError);
   const reconnect = (): void => {
     // While it looks for a master it would take that for its end.
     if (client.status === 'ready' || client.status === 'connect') client.disconnect(true);
@@ -42,10 +43,33 @@ export function openRedis(config: RedisConfig, onError: (error: Error) => void):
   };
 }
 
-/** A Cluster's client says that it has found no node, and why only beside it. */
-function withCause(error: Error & { readonly lastNodeError?: unknown }): Error {
-  const { lastNodeError } = error;
-  return lastNodeError == null ? error : new Error(`${error.message} ${describeError(lastNodeError)}`);
+/** A Cluster's client says that no node has answered, and keeps to itself why: the first one is asked again, for its error alone. */
+function tellCauses(client: Cluster, config: RedisConfig, onError: (error: Error) => void): void {
+  const options = nodeOptions(config);
+  let isAsking = false;
+  client.on('error', (error: Error) => {
+    if (isAsking) return;
+    isAsking = true;
+    const node = new Redis({
+      ...options,
+      ...config.nodes[0]!,
+      lazyConnect: true,
+      retryStrategy: null,
+    });
+    let cause: unknown = null;
+    node.on('error', (first: Error) => {
+      cause ??= first;
+    });
+    const late = setTimeout(() => node.disconnect(), CONNECT_TIMEOUT_MS + HANDSHAKE_TIMEOUT_MS);
+    const done = (last: unknown): void => {
+      clearTimeout(late);
+      node.disconnect();
+      isAsking = false;
+      const why = cause ?? last;
+      onError(why === null ? error : new Error(`${error.message} ${describeError(why)}`));
+    };
+    node.connect().then(() => done(null), done);
+  });
 }
 
 /** The client itself waits for the first answers as long as the connection stands. */
@@ -67,18 +91,8 @@ function retryAfterMs(times: number): number {
 }
 
 function create(config: RedisConfig): Redis | Cluster {
-  const tls = config.tls === null ? null : tlsOptions(config.tls);
-  const options = {
-    ...(config.username === null ? {} : { username: config.username }),
-    ...(config.password === null ? {} : { password: config.password }),
-    ...(tls === null ? {} : { tls }),
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    // A demoted master answers READONLY: another one has to be found.
-    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
-  };
+  const options = nodeOptions(config);
+  const tls = options.tls ?? null;
   const nodes = config.nodes.map(({ host, port }) => ({ host, port }));
   if (config.mode === 'cluster') {
     return new Cluster(nodes, {
@@ -108,6 +122,21 @@ function create(config: RedisConfig): Redis | Cluster {
     });
   }
   return new Redis({ ...single, ...nodes[0]! });
+}
+
+function nodeOptions(config: RedisConfig) {
+  const tls = config.tls === null ? null : tlsOptions(config.tls);
+  return {
+    ...(config.username === null ? {} : { username: config.username }),
+    ...(config.password === null ? {} : { password: config.password }),
+    ...(tls === null ? {} : { tls }),
+    connectTimeout: CONNECT_TIMEOUT_MS,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    // A demoted master answers READONLY: another one has to be found.
+    reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
+  };
 }
 
 function tlsOptions(tls: NonNullable<RedisConfig['tls']>): ConnectionOptions {
