@@ -87,6 +87,8 @@ export interface ExplainReport {
   readonly rules: readonly { readonly rule: string; readonly matches: boolean; readonly why: string }[];
   readonly consistency: {
     readonly level: string;
+    /** Whose writes it must see, as `kind:name`; null: those of its connection. */
+    readonly key: string | null;
     readonly maxLagMs: number;
     readonly splitReads: boolean;
     /** Text of the position that a node must have; null: none. */

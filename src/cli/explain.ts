@@ -136,9 +136,11 @@ function classExtras({ verb, statements, pin, transaction, ddl }: ExplainReport)
 }
 
 function consistencyText(consistency: ExplainReport['consistency']): string {
-  const { level, maxLagMs, splitReads, watermark, watermarkPending, lastReplica, moveFloor } = consistency;
+  const { level, key, maxLagMs, splitReads, watermark, watermarkPending, lastReplica, moveFloor } =
+    consistency;
   return [
     `${level}, lag up to ${maxLagMs} ms`,
+    ...(key === null ? [] : [`whose writes: ${key}`]),
     ...(splitReads ? [] : ['reads are not split']),
     ...(watermarkPending ? ['what it must see is not known yet'] : []),
     ...(watermark === null || watermarkPending ? [] : [`must see ${watermark}`]),

@@ -159,8 +159,10 @@ class Checker {
 
   #redis({ redis }: ClusterConfig, path: readonly PropertyKey[]): void {
     if (redis === null) return;
-    if ((redis.mode === 'sentinel') !== (redis.sentinel !== null))
-      this.fail([...path, 'sentinel'], 'belongs to the mode "sentinel", which needs it');
+    if (redis.mode === 'sentinel' && redis.sentinel === null)
+      this.fail([...path, 'sentinel'], 'missing; the mode "sentinel" needs the name of the master');
+    if (redis.mode !== 'sentinel' && redis.sentinel !== null)
+      this.fail([...path, 'sentinel'], `is for the mode "sentinel", and the mode is "${redis.mode}"`);
     if (redis.mode === 'single' && redis.nodes.length > 1)
       this.fail(
         [...path, 'nodes'],

@@ -10,7 +10,8 @@ import { parseStructure, resolveConfig, secretFilesOf } from './resolve.js';
 import type { Config } from './schema.js';
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
-const MAX_SECRET_BYTES = 64 * 1024;
+/** A bundle of all authorities of a system is a quarter of that. */
+const MAX_SECRET_BYTES = 1024 * 1024;
 
 export interface Loaded {
   /** Absolute. */

@@ -61,11 +61,14 @@ export function parseStructure(input: unknown): Parsed {
   return { parsed: configSchema.parse(known), problems };
 }
 
-/** Absolute paths of the files that hold secrets. */
+/** Absolute paths of the files that hold secrets, or certificates. */
 export function secretFilesOf(parsed: ParsedConfig, baseDir: string): string[] {
   const secrets: (Secret | undefined)[] = [parsed.admin.token];
   for (const cluster of parsed.clusters) {
-    secrets.push(cluster.monitor.password, cluster.redis?.password, cluster.redis?.sentinel?.password);
+    const { redis } = cluster;
+    secrets.push(cluster.monitor.password, redis?.password, redis?.sentinel?.password);
+    for (const file of [redis?.tls?.ca, redis?.tls?.cert, redis?.tls?.key])
+      if (file !== undefined) secrets.push({ file });
     for (const user of cluster.users ?? []) secrets.push(user.password, user.verifier);
   }
   const paths = new Set<string>();
@@ -194,14 +197,15 @@ class Resolver {
               name: sentinel.name,
               username: sentinel.username ?? null,
               password: this.#secret(sentinel.password, [...path, 'sentinel', 'password']),
+              tls: sentinel.tls,
             },
       tls:
         tls === undefined
           ? null
           : {
-              ca: this.#file(tls.ca),
-              cert: this.#file(tls.cert),
-              key: this.#file(tls.key),
+              ca: this.#readable(tls.ca, [...path, 'tls', 'ca']),
+              cert: this.#readable(tls.cert, [...path, 'tls', 'cert']),
+              key: this.#readable(tls.key, [...path, 'tls', 'key']),
               serverName: tls.serverName ?? null,
             },
     };
@@ -209,6 +213,15 @@ class Resolver {
 
   #file(path: string | undefined): string | null {
     return path === undefined ? null : resolvePath(this.#around.baseDir, path);
+  }
+
+  #readable(file: string | undefined, path: readonly PropertyKey[]): string | null {
+    const absolute = this.#file(file);
+    if (absolute === null) return null;
+    const text = this.#around.secretFiles.get(absolute);
+    if (text instanceof Error)
+      this.problems.push({ path: pathText(path), message: `cannot read ${file}: ${text.message}` });
+    return absolute;
   }
 
   #secret(secret: Secret | undefined, path: readonly PropertyKey[]): string | null {

@@ -31,6 +31,7 @@ export interface RuleConfig {
     readonly maxLagMs: number | null;
     readonly waitMs: number | null;
     readonly timeoutMs: number | null;
+    readonly session: string | null;
     readonly deny: string | null;
     readonly log: RuleLogLevel | null;
     readonly sharing: boolean | null;
@@ -82,6 +83,7 @@ export function resolveRule(rule: ParsedRule, index: number, protocol: Protocol)
       maxLagMs: action.maxLagMs ?? null,
       waitMs: action.waitMs ?? null,
       timeoutMs: action.timeoutMs ?? null,
+      session: action.session ?? null,
       deny: action.deny ?? null,
       log: log === undefined || log === false ? null : log === true ? 'info' : log,
       sharing: action.sharing ?? null,

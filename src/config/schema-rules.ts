@@ -103,6 +103,14 @@ export const ruleSchema = <const Levels extends readonly [string, ...string[]]>(
           .describe(
             'A unit that is not answered by then, waiting included, is cancelled, in milliseconds. Default: none.',
           ),
+        session: z
+          .string()
+          .min(1)
+          .max(255)
+          .optional()
+          .describe(
+            'Whose writes the statement must see, in place of its connection or scope: all statements that are given the same name here or in a comment (session=name) are one session. Default: as without the rule.',
+          ),
         deny: z
           .string()
           .min(1)

@@ -53,6 +53,10 @@ export const redisSchema = z.strictObject({
       name: z.string().min(1).describe('Name of the master, as the Sentinels know it.'),
       username: z.string().min(1).optional().describe('User at the Sentinels. Default: none.'),
       password: secretSchema.optional().describe('Password at the Sentinels. Default: none.'),
+      tls: z
+        .boolean()
+        .default(true)
+        .describe('Whether the Sentinels speak TLS too, where there is tls. Default: true.'),
     })
     .optional()
     .describe('For the mode sentinel. Default: none.'),
@@ -124,6 +128,7 @@ export interface ResolvedRedis
     readonly name: string;
     readonly username: string | null;
     readonly password: string | null;
+    readonly tls: boolean;
   } | null;
   readonly tls: {
     readonly ca: string | null;

@@ -57,11 +57,20 @@ export class KeyedWatermarks {
       return known;
     }
     this.#makeRoom(nowMs);
-    const watermark = new Watermark(this.#positions);
-    watermark.owe(nowMs);
-    const created = new KeyedWatermark(key, watermark, nowMs);
+    const created = this.#unknown(key, nowMs);
     this.#byKey.set(key, created);
     return created;
+  }
+
+  /** What `obtain` would give: nothing is made, forgotten or used. */
+  peek(key: string, nowMs: number): KeyedWatermark {
+    return this.#byKey.get(key) ?? this.#unknown(key, nowMs);
+  }
+
+  #unknown(key: string, nowMs: number): KeyedWatermark {
+    const watermark = new Watermark(this.#positions);
+    watermark.owe(nowMs);
+    return new KeyedWatermark(key, watermark, nowMs);
   }
 
   /** A few at a time: those that have not been used for long, and the oldest while there are too many. */

@@ -35,6 +35,8 @@ export interface MembershipOptions {
   readonly log: Log;
   /** Of the primary, asked for after the call; null: it cannot be asked. */
   readonly positionNow: (callback: (position: SharedPosition | null) => void) => void;
+  /** Its name; null: there is none. */
+  readonly primary: () => string | null;
   readonly changed: (state: MembershipState) => void;
   /** With each lease: members that have none. */
   readonly missing: (names: readonly string[]) => void;
@@ -66,6 +68,12 @@ export class Membership {
   joins = 0;
   #timer: NodeJS.Timeout | null = null;
   #isRenewing = false;
+  /** Redis has not answered the last attempt to join: the next one need not wait when there is a connection. */
+  #awaitsConnection = true;
+  /** The base as Redis has it, and as the next lease brings it. */
+  #base: SharedPosition | null = null;
+  #nextBase: SharedPosition | null = null;
+  #asksBase = false;
   #complaint = '';
   readonly #joined: (() => void)[] = [];
 
@@ -82,6 +90,9 @@ export class Membership {
   /** Resolves once it has joined, and all that were there before know of it. */
   async start(): Promise<void> {
     const joined = new Promise<void>((resolve) => this.#joined.push(resolve));
+    this.#options.redis.onReady(() => {
+      if (this.#state === 'out' && this.#awaitsConnection) this.#later(() => void this.#attempt(), 0);
+    });
     void this.#attempt();
     await joined;
   }
@@ -111,6 +122,7 @@ export class Membership {
     try {
       const [what, identity, time] = (await this.#call(HELLO, [keys.life], [this.#life])) as string[];
       if (this.#state !== 'out') return;
+      this.#awaitsConnection = false;
       if (what === 'ok') {
         this.#heard(time!);
         await this.#join(identity!);
@@ -124,6 +136,7 @@ export class Membership {
       else this.#complain('warn', 'Redis is a replica');
       redis.reconnect();
     } catch (cause) {
+      this.#awaitsConnection = true;
       this.#complain('warn', `Redis cannot be used: ${describeError(cause)}`);
       if (cause instanceof LateError) redis.reconnect();
     }
@@ -143,10 +156,12 @@ export class Membership {
     // Into other data it takes along whom it knows: they may still write to the former.
     const known = identity === this.#membersOf ? [] : this.#members;
     this.identity = identity;
-    const outcome = await this.#askLease([base.primary, base.text].join(SEPARATOR), known);
+    const outcome = await this.#askLease(base, known);
     if (this.#state !== 'joining') return;
     if (outcome === 'ok' || outcome === 'new') {
       this.joins++;
+      // Asked for before this base, it covers less.
+      this.#nextBase = null;
       this.#complaint = '';
       this.#options.log.info({ missing: this.missing }, 'watermarks are shared through Redis');
       this.#to('in');
@@ -174,8 +189,9 @@ export class Membership {
   // --- the lease --------------------------------------------------------------------------------------------
 
   /** What became of it; null: not known. */
-  async #askLease(base: string, known: readonly string[]): Promise<string | null> {
+  async #askLease(base: SharedPosition | null, known: readonly string[]): Promise<string | null> {
     const { keys, member } = this.#options;
+    const value = base === null ? '' : [base.primary, base.text].join(SEPARATOR);
     const now = monotonicMs();
     const sentEnd = this.#serverMs + Math.floor(now - this.#serverReadMs + this.#runMs);
     // Before it is sent: it may hold although its answer never comes.
@@ -184,12 +200,13 @@ export class Membership {
       const answer = (await this.#call(
         LEASE,
         [keys.life, keys.members, keys.base],
-        [this.identity, member, this.instance, String(sentEnd), base, ...known],
+        [this.identity, member, this.instance, String(sentEnd), value, ...known],
       )) as string[];
       const what = answer[0]!;
       if (what === 'taken') this.#complain('error', `another proxy is the member ${member}`);
       if (what !== 'ok' && what !== 'new') return what;
       this.#heard(answer[1]!);
+      this.#base = base ?? this.#base;
       this.#membersOf = this.identity;
       this.#members = answer.slice(2).filter((_, i) => i % 2 === 0);
       const missing = this.#members.filter((_, i) => answer[3 + 2 * i] === '0');
@@ -212,11 +229,29 @@ export class Membership {
   async #renew(): Promise<void> {
     if (this.#state !== 'in' || this.#isRenewing) return;
     this.#isRenewing = true;
-    const outcome = await this.#askLease('', []);
+    const base = this.#nextBase;
+    this.#nextBase = null;
+    const outcome = await this.#askLease(base, []);
     this.#isRenewing = false;
     if (this.#state !== 'in') return;
-    if (outcome === 'ok') this.#later(() => void this.#renew(), this.#runMs / 4);
-    else this.distrust(outcome ?? 'the lease could not be renewed');
+    if (outcome === 'ok') {
+      this.#later(() => void this.#renew(), this.#runMs / 4);
+      void this.#lookAtBase();
+    } else this.distrust(outcome ?? 'the lease could not be renewed');
+  }
+
+  /**
+   * A base of a former primary makes others ask for what the present one has at each read. All of it that was not lost the present
+   * one has had from its beginning, so that whatever it is asked for now takes its place.
+   */
+  async #lookAtBase(): Promise<void> {
+    const primary = this.#options.primary();
+    if (this.#asksBase || primary === null || primary === this.#base?.primary) return;
+    this.#asksBase = true;
+    const { joins } = this;
+    const position = await this.#askPosition();
+    this.#asksBase = false;
+    if (position !== null && this.joins === joins) this.#nextBase = position;
   }
 
   #leave(): void {

@@ -1,32 +1,89 @@
 // The connection to Redis, whatever stands behind it: one server, a master that Sentinels name, or a Cluster.
-// It knows no script; nothing is sent twice by itself, and nothing is queued while there is no connection.
+// It knows no script; nothing is queued while there is no connection, and only a Cluster's client sends anything twice.
 
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis } from 'ioredis';
 import type { RedisConfig } from '../config/schema.js';
+import { describeError } from '../lib/errors.js';
 
 export interface RedisPort {
   eval(script: string, keys: readonly string[], values: readonly string[]): Promise<unknown>;
   /** The present connection answers no more. */
   reconnect(): void;
+  /** Called whenever there is a connection that can be used. */
+  onReady(callback: () => void): void;
   close(): void;
 }
 
-const FIRST_RETRY_MS = 50;
-const MAX_RETRY_MS = 500;
-const CONNECT_TIMEOUT_MS = 2000;
+const FIRST_RETRY_MS = 25;
+/** Others are in doubt as long as this one is away: a refused connection costs next to nothing. */
+const MAX_RETRY_MS = 200;
+/** Where packets are dropped, what was sent meanwhile comes seconds after they pass again: it is sent anew. */
+const CONNECT_TIMEOUT_MS = 1000;
+/** From a connection to its first use. */
+const HANDSHAKE_TIMEOUT_MS = 1000;
+/** Of all questions to nodes of a Cluster where its slots are, before the next one is asked. */
+const SLOTS_TIMEOUT_MS = 500;
 
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
   const client = create(config);
-  client.on('error', onError);
+  if (client instanceof Cluster) tellCauses(client, config, onError);
+  else client.on('error', onError);
+  const reconnect = (): void => {
+    // While it looks for a master it would take that for its end.
+    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true);
+  };
+  watchHandshake(client, reconnect);
   return {
     eval: (script, keys, values) => client.eval(script, keys.length, ...keys, ...values),
-    reconnect: () => {
-      client.disconnect(true);
-    },
+    reconnect,
+    onReady: (callback) => client.on('ready', callback),
     close: () => client.disconnect(),
   };
+}
+
+/** A Cluster's client says that no node has answered, and keeps to itself why: the first one is asked again, for its error alone. */
+function tellCauses(client: Cluster, config: RedisConfig, onError: (error: Error) => void): void {
+  const options = nodeOptions(config);
+  let isAsking = false;
+  client.on('error', (error: Error) => {
+    if (isAsking) return;
+    isAsking = true;
+    const node = new Redis({
+      ...options,
+      ...config.nodes[0]!,
+      lazyConnect: true,
+      retryStrategy: null,
+    });
+    let cause: unknown = null;
+    node.on('error', (first: Error) => {
+      cause ??= first;
+    });
+    const late = setTimeout(() => node.disconnect(), CONNECT_TIMEOUT_MS + HANDSHAKE_TIMEOUT_MS);
+    const done = (last: unknown): void => {
+      clearTimeout(late);
+      node.disconnect();
+      isAsking = false;
+      const why = cause ?? last;
+      onError(why === null ? error : new Error(`${error.message} ${describeError(why)}`));
+    };
+    node.connect().then(() => done(null), done);
+  });
+}
+
+/** The client itself waits for the first answers as long as the connection stands. */
+function watchHandshake(client: Redis | Cluster, reconnect: () => void): void {
+  let timer: NodeJS.Timeout | null = null;
+  const stop = (): void => {
+    if (timer !== null) clearTimeout(timer);
+    timer = null;
+  };
+  client.on('connect', () => {
+    stop();
+    timer = setTimeout(reconnect, HANDSHAKE_TIMEOUT_MS);
+  });
+  for (const event of ['ready', 'close', 'end']) client.on(event, stop);
 }
 
 function retryAfterMs(times: number): number {
@@ -34,10 +91,45 @@ function retryAfterMs(times: number): number {
 }
 
 function create(config: RedisConfig): Redis | Cluster {
-  const options = {
+  const options = nodeOptions(config);
+  const tls = options.tls ?? null;
+  const nodes = config.nodes.map(({ host, port }) => ({ host, port }));
+  if (config.mode === 'cluster') {
+    return new Cluster(nodes, {
+      redisOptions: options,
+      enableOfflineQueue: false,
+      clusterRetryStrategy: retryAfterMs,
+      slotsRefreshTimeout: SLOTS_TIMEOUT_MS,
+      scaleReads: 'master',
+    });
+  }
+  const single = { ...options, db: config.database, retryStrategy: retryAfterMs };
+  if (config.mode === 'sentinel') {
+    const { name, username, password, tls: hasTls } = config.sentinel!;
+    return new Redis({
+      ...single,
+      sentinels: nodes,
+      name,
+      role: 'master',
+      // Without it the master would be talked to in the clear.
+      enableTLSForSentinelMode: tls !== null,
+      ...(tls !== null && hasTls ? { sentinelTLS: tls } : {}),
+      sentinelRetryStrategy: retryAfterMs,
+      // A Sentinel that accepts and says nothing is passed over.
+      sentinelCommandTimeout: SLOTS_TIMEOUT_MS,
+      ...(username === null ? {} : { sentinelUsername: username }),
+      ...(password === null ? {} : { sentinelPassword: password }),
+    });
+  }
+  return new Redis({ ...single, ...nodes[0]! });
+}
+
+function nodeOptions(config: RedisConfig) {
+  const tls = config.tls === null ? null : tlsOptions(config.tls);
+  return {
     ...(config.username === null ? {} : { username: config.username }),
     ...(config.password === null ? {} : { password: config.password }),
-    ...(config.tls === null ? {} : { tls: tlsOptions(config.tls) }),
+    ...(tls === null ? {} : { tls }),
     connectTimeout: CONNECT_TIMEOUT_MS,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -45,29 +137,6 @@ function create(config: RedisConfig): Redis | Cluster {
     // A demoted master answers READONLY: another one has to be found.
     reconnectOnError: (error: Error) => error.message.startsWith('READONLY'),
   };
-  const nodes = config.nodes.map(({ host, port }) => ({ host, port }));
-  if (config.mode === 'cluster') {
-    return new Cluster(nodes, {
-      redisOptions: options,
-      enableOfflineQueue: false,
-      clusterRetryStrategy: retryAfterMs,
-      scaleReads: 'master',
-    });
-  }
-  const single = { ...options, db: config.database, retryStrategy: retryAfterMs };
-  if (config.mode === 'sentinel') {
-    const { name, username, password } = config.sentinel!;
-    return new Redis({
-      ...single,
-      sentinels: nodes,
-      name,
-      role: 'master',
-      sentinelRetryStrategy: retryAfterMs,
-      ...(username === null ? {} : { sentinelUsername: username }),
-      ...(password === null ? {} : { sentinelPassword: password }),
-    });
-  }
-  return new Redis({ ...single, ...nodes[0]! });
 }
 
 function tlsOptions(tls: NonNullable<RedisConfig['tls']>): ConnectionOptions {

@@ -5,6 +5,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { describeError } from '../lib/errors.js';
 import type { StoreCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
+import { KeyBatch, type PendingWrite, type ReadCallback, settle } from './key-batch.js';
 import { inTime, Membership, type MembershipState } from './redis-membership.js';
 import type { RedisPort } from './redis-port.js';
 import { READ, type RedisKeys, SEPARATOR, WRITE } from './redis-scripts.js';
@@ -22,16 +23,8 @@ export interface RedisStoreOptions {
   readonly counters: StoreCounters;
   /** Of the primary, asked for after the call; null: it cannot be asked. */
   readonly positionNow: (callback: (position: SharedPosition | null) => void) => void;
-}
-
-type Callback = (answer: FloorAnswer) => void;
-type Settled = (incarnation: string | null) => void;
-
-interface Write {
-  readonly key: string;
-  position: SharedPosition;
-  readonly settled: Settled[];
-  readonly sinceMs: number;
+  /** Its name; null: there is none. */
+  readonly primary: () => string | null;
 }
 
 const MAX_BATCH = 200;
@@ -40,24 +33,23 @@ export class RedisStore implements WatermarkStore {
   readonly #options: RedisStoreOptions;
   readonly #membership: Membership;
   readonly #readTimeoutMs: number;
-  /** In this turn; one question for each key. */
-  #reads = new Map<string, Callback[]>();
-  /** Not sent yet, by key. */
-  #writes = new Map<string, Write>();
-  /** Sent, and neither known to be there nor given up. */
-  readonly #sent = new Set<Write>();
-  #isDue = false;
+  /** Reads go out at once, writes while the lease runs. */
+  readonly #batch = new KeyBatch(() => this.#send());
+  /** Writes that were sent, and are neither known to be there nor given up. */
+  readonly #sent = new Set<PendingWrite>();
   #seq = 0;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
     this.#readTimeoutMs = Math.min(options.timeoutMs, options.leaseMs / 8);
-    const { redis, keys, member, leaseMs, log, positionNow } = options;
+    const { redis, keys, member, leaseMs, log, positionNow, primary } = options;
     const changed = (state: MembershipState): void => this.#onState(state);
     const missing = (names: readonly string[]): void => {
       options.counters.missing = names.length;
     };
-    this.#membership = new Membership({ redis, keys, member, leaseMs, log, positionNow, changed, missing });
+    this.#membership = new Membership({
+      ...{ redis, keys, member, leaseMs, log, positionNow, primary, changed, missing },
+    });
   }
 
   get incarnation(): string {
@@ -77,19 +69,16 @@ export class RedisStore implements WatermarkStore {
     return { state: this.#membership.state, missing: this.#membership.missing };
   }
 
-  read(key: string, callback: Callback): void {
+  read(key: string, callback: ReadCallback): void {
     this.#options.counters.reads++;
     if (this.#membership.state !== 'in') {
       this.#doubt('not-joined', [callback]);
       return;
     }
-    const others = this.#reads.get(key);
-    if (others === undefined) this.#reads.set(key, [callback]);
-    else others.push(callback);
-    this.#soon();
+    this.#batch.read(key, callback);
   }
 
-  write(key: string, position: SharedPosition, settled: Settled): void {
+  write(key: string, position: SharedPosition, settled: (incarnation: string | null) => void): void {
     this.#options.counters.writes++;
     const { state } = this.#membership;
     if (state === 'out' || state === 'closed') {
@@ -97,35 +86,21 @@ export class RedisStore implements WatermarkStore {
       settled(null);
       return;
     }
-    const waiting = this.#writes.get(key);
-    if (waiting === undefined)
-      this.#writes.set(key, { key, position, settled: [settled], sinceMs: monotonicMs() });
-    else {
-      // Positions of one process come in order: the later one covers the former.
-      waiting.position = position;
-      waiting.settled.push(settled);
-    }
-    this.#soon();
+    this.#batch.write(key, position, settled);
   }
 
-  #soon(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      this.#isDue = false;
-      this.#sendReads();
-      if (this.#membership.state === 'in') this.#sendWrites();
-    });
+  #send(): void {
+    this.#sendReads();
+    if (this.#membership.state === 'in') this.#sendWrites();
   }
 
   #onState(state: MembershipState): void {
     this.#options.counters.joined = state === 'in' ? 1 : 0;
-    if (state === 'in' && this.#writes.size > 0) this.#soon();
+    if (state === 'in') this.#batch.soon();
     if (state !== 'out' && state !== 'closed') return;
     // No lease of ours runs: whoever reads is in doubt, so that clients may be told what is not recorded.
-    const given = [...this.#sent, ...this.#writes.values()];
+    const given = [...this.#sent, ...this.#batch.takeWrites()];
     this.#sent.clear();
-    this.#writes.clear();
     for (const write of given) {
       this.#options.counters.unrecorded += write.settled.length;
       settle(write, null);
@@ -135,13 +110,11 @@ export class RedisStore implements WatermarkStore {
   // --- reading ----------------------------------------------------------------------------------------------
 
   #sendReads(): void {
-    if (this.#reads.size === 0) return;
-    const asked = [...this.#reads];
-    this.#reads = new Map();
+    const asked = this.#batch.takeReads();
     for (let i = 0; i < asked.length; i += MAX_BATCH) void this.#ask(asked.slice(i, i + MAX_BATCH));
   }
 
-  async #ask(asked: readonly (readonly [string, Callback[]])[]): Promise<void> {
+  async #ask(asked: readonly (readonly [string, readonly ReadCallback[]])[]): Promise<void> {
     const { redis, keys, member, counters } = this.#options;
     const { life, members, base } = keys;
     const sentMs = monotonicMs();
@@ -179,7 +152,7 @@ export class RedisStore implements WatermarkStore {
     });
   }
 
-  #doubt(why: keyof StoreCounters['doubts'], callbacks: readonly Callback[]): void {
+  #doubt(why: keyof StoreCounters['doubts'], callbacks: readonly ReadCallback[]): void {
     this.#options.counters.doubts[why] += callbacks.length;
     for (const callback of callbacks) callback({ kind: 'doubt', why });
   }
@@ -187,13 +160,12 @@ export class RedisStore implements WatermarkStore {
   // --- writing ----------------------------------------------------------------------------------------------
 
   #sendWrites(): void {
-    const all = [...this.#writes.values()];
-    this.#writes = new Map();
+    const all = this.#batch.takeWrites();
     for (const write of all) this.#sent.add(write);
     for (let i = 0; i < all.length; i += MAX_BATCH) void this.#record(all.slice(i, i + MAX_BATCH));
   }
 
-  async #record(writes: readonly Write[]): Promise<void> {
+  async #record(writes: readonly PendingWrite[]): Promise<void> {
     const { redis, keys, member, counters, ttlMs } = this.#options;
     const { identity, instance, callTimeoutMs } = this.#membership;
     const values = [identity, member, instance, String(ttlMs())];
@@ -222,10 +194,6 @@ export class RedisStore implements WatermarkStore {
       this.#membership.distrust(`a watermark could not be written: ${describeError(cause)}`);
     }
   }
-}
-
-function settle(write: Write, incarnation: string | null): void {
-  for (const settled of write.settled) settled(incarnation);
 }
 
 /** `primary`, `text`. */

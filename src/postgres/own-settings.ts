@@ -25,7 +25,13 @@ import {
 export const OWN_PREFIX = 'scheelite.';
 const CONSISTENCY = 'scheelite.consistency';
 type OwnStatement =
-  | { readonly kind: 'set'; readonly level: ConsistencyLevel; readonly local: boolean }
+  /** `column`: of the row that SELECT set_config answers with; null: SET. */
+  | {
+      readonly kind: 'set';
+      readonly level: ConsistencyLevel;
+      readonly local: boolean;
+      readonly column: string | null;
+    }
   | { readonly kind: 'reset' }
   | { readonly kind: 'show' };
 
@@ -43,14 +49,16 @@ function ownStatement({ statement, shape }: Classified): OwnStatement | null {
   );
   const effect = own[0];
   if (effect === undefined) return null;
-  if (statement.statements !== 1)
+  const isSelect = statement.verb === 'SELECT';
+  if (statement.statements !== 1 || (isSelect && statement.session.length > 1))
     throw new ProxyError('unsupported-feature', {
       feature: `${statement.verb} ${OWN_PREFIX}* together with other statements`,
     });
   if (effect.kind === 'set') {
     checkName(effect.name);
-    if (effect.value === 'DEFAULT') return { kind: 'reset' };
-    return { kind: 'set', level: levelNamed(effect.value), local: effect.local };
+    if (effect.value === 'DEFAULT' && !isSelect) return { kind: 'reset' };
+    const column = isSelect ? 'set_config' : null;
+    return { kind: 'set', level: levelNamed(effect.value), local: effect.local, column };
   }
   if (effect.kind === 'reset') checkName(effect.name);
   return { kind: 'reset' };
@@ -105,7 +113,8 @@ export class OwnSettings {
       const own = ownStatement(classified);
       if (own === null) return null;
       refuseFailed(transaction);
-      const row = own.kind === 'show' ? [textRowDescription([CONSISTENCY])] : [];
+      const column = columnOf(own);
+      const row = column === null ? [] : [textRowDescription([column])];
       return [...row, ...this.#run(own, transaction), readyForQuery(transaction)];
     } catch (error) {
       return [errorOf(error), readyForQuery(transaction)];
@@ -179,7 +188,8 @@ export class OwnSettings {
           const { kind, name } = message.fields;
           const own = kind === 'statement' ? statementOf(name) : portalOf(name);
           if (kind === 'statement') replies.push(NO_PARAMETERS);
-          replies.push(own.kind === 'show' ? textRowDescription([CONSISTENCY]) : NO_DATA);
+          const column = columnOf(own);
+          replies.push(column === null ? NO_DATA : textRowDescription([column]));
           break;
         }
         case 'execute': {
@@ -208,6 +218,8 @@ export class OwnSettings {
     else if (!own.local) this.#set(own.level, transaction);
     else if (transaction !== 'idle') this.#local = own.level;
     this.#level.setConsistency(this.current);
+    if (own.kind === 'set' && own.column !== null)
+      return [textDataRow([own.level]), commandComplete('SELECT 1')];
     return [commandComplete(own.kind === 'reset' ? 'RESET' : 'SET')];
   }
 
@@ -240,6 +252,12 @@ export class OwnSettings {
     this.#local = undefined;
     if (this.current !== before) this.#level.setConsistency(this.current);
   }
+}
+
+/** Of the row that it answers with; null: none. */
+function columnOf(own: OwnStatement): string | null {
+  if (own.kind === 'show') return CONSISTENCY;
+  return own.kind === 'set' ? own.column : null;
 }
 
 function refuseFailed(transaction: TransactionStatus): void {

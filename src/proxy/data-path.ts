@@ -213,6 +213,7 @@ export class DataPath implements RunningProxy {
       log,
       ttlMs: () => runtime.config.consistency.keyTtlMs,
       positionNow: (callback) => runtime.sharedPosition(callback),
+      primary: () => runtime.snapshot.primary,
     });
     const runtime: ClusterRuntime = new ClusterRuntime({
       config,

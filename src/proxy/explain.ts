@@ -23,6 +23,7 @@ import type { ExplainedPolicy } from './policies.js';
 import type { Session } from './session.js';
 import type { SessionFacts } from './session-facts.js';
 import { whyNotShared } from './session-rules.js';
+import { type PeekedView, SessionSight } from './session-sight.js';
 
 /** Of a list. */
 const MAX_SHAPE = 200;
@@ -81,9 +82,9 @@ function explainForNobody(
   const login = { user, database: database ?? '', application: request.application ?? '', clientAddress: '' };
   const explained = cluster.policies.explain(NO_LAYER, login, inspection.unit);
   const { policy } = explained;
-  const view = newcomersView(policy);
+  const seen = newcomersView(cluster, request, policy);
   return {
-    ...reportOf(cluster, inspection, explained, view, null),
+    ...reportOf(cluster, inspection, explained, seen, null),
     session: null,
     user,
     database: database ?? '',
@@ -92,9 +93,21 @@ function explainForNobody(
   };
 }
 
-/** Of a client that has just logged in. */
-function newcomersView({ consistency, maxLagMs, splitReads, target, fallback }: UnitPolicy): SessionView {
-  return {
+/** Of a client that has just logged in; it may have a key that others have used. */
+function newcomersView(
+  cluster: ClusterRuntime,
+  { user, database }: ExplainRequest,
+  policy: UnitPolicy,
+): PeekedView {
+  const { scope } = cluster.config.consistency;
+  const hasKey = scope === 'user' ? user !== null : scope === 'database' && database !== null;
+  if (hasKey || policy.sessionKey !== null) {
+    const sight = new SessionSight(cluster);
+    sight.loggedIn(null, { user: user ?? '', database: database ?? '', attributes: new Map() });
+    return sight.peekFor(policy, false);
+  }
+  const { consistency, maxLagMs, splitReads, target, fallback } = policy;
+  const view = {
     ...{ consistency, maxLagMs, splitReads, target, fallback },
     watermark: null,
     watermarkPending: false,
@@ -103,6 +116,7 @@ function newcomersView({ consistency, maxLagMs, splitReads, target, fallback }: 
     excluded: NO_NODES,
     effort: null,
   };
+  return { view, key: null };
 }
 
 function explainForSession(
@@ -113,11 +127,11 @@ function explainForSession(
 ): ExplainReport {
   const inspection = facts.client.inspect(sql);
   const explained = session.peekPolicy(inspection.unit);
-  const view = session.peekViewFor(inspection.unit);
+  const seen = session.peekViewFor(inspection.unit);
   const { settings, tracked } = facts.client.facts;
   const { user, database } = facts.key;
   return {
-    ...reportOf(cluster, inspection, explained, view, facts),
+    ...reportOf(cluster, inspection, explained, seen, facts),
     session: { ...sessionReport(cluster, facts), settings, tracked },
     ...{ user, database, application: facts.application },
     sharing: sharingOf(inspection.unit, cluster, explained.policy.sharing, facts),
@@ -128,7 +142,7 @@ function reportOf(
   cluster: ClusterRuntime,
   inspection: Inspection,
   { policy, rules, unread }: ExplainedPolicy,
-  view: SessionView,
+  { view, key }: PeekedView,
   facts: SessionFacts | null,
 ): Omit<ExplainReport, 'session' | 'user' | 'database' | 'application' | 'sharing'> {
   const { unit, autoPrepare } = inspection;
@@ -139,6 +153,8 @@ function reportOf(
   for (const directive of unread) notes.push(`the hint's "${directive}" cannot be read, and is ignored`);
   if (facts !== null && facts.phase !== 'idle')
     notes.push('the session is at work: what it has seen, and holds, may be other things when it is done');
+  if (key !== null && cluster.store !== null && isReplicaRead(statement))
+    notes.push('what other processes have let the key see is asked for when it runs; in doubt, the primary');
   return {
     cluster: cluster.name,
     protocol: cluster.config.protocol,
@@ -156,6 +172,7 @@ function reportOf(
     rules,
     consistency: {
       level: view.consistency,
+      key,
       maxLagMs: view.maxLagMs,
       splitReads: view.splitReads,
       watermark: view.watermark?.text ?? null,

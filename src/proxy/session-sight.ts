@@ -53,6 +53,12 @@ const view: { -readonly [K in keyof SessionView]: SessionView[K] } = {
   effort,
 };
 
+export interface PeekedView {
+  readonly view: SessionView;
+  /** Whose writes the unit would see; null: those of its connection. */
+  readonly key: string | null;
+}
+
 export class SessionSight {
   readonly #cluster: ClusterRuntime;
   /** Of what is under no key. */
@@ -107,8 +113,7 @@ export class SessionSight {
     if (!inTransaction) this.#letGo();
     const name = keyNamed(sessionKey) ?? this.#loginKey;
     if (name === null) {
-      // In a transaction whose key was named at its beginning the rest is under it too.
-      this.#key = inTransaction ? (this.#keys[0] ?? null) : null;
+      this.#key = this.#keyOfTransaction(inTransaction);
       if (this.#key === null) this.#usesOwn = true;
       return;
     }
@@ -117,6 +122,11 @@ export class SessionSight {
     if (!inTransaction) this.#usesOwn = false;
     this.#key.holders++;
     this.#keys = [...this.#keys, this.#key];
+  }
+
+  /** In a transaction whose key was named at its beginning the rest is under it too. */
+  #keyOfTransaction(inTransaction: boolean): KeyedWatermark | null {
+    return inTransaction ? (this.#keys[0] ?? null) : null;
   }
 
   /** The client is gone. `server`: where a unit ran, of which it may have seen a part; others of its key go on. */
@@ -256,15 +266,24 @@ export class SessionSight {
     effort.watermarkAgeMs = watermark.sinceMs;
   }
 
-  /** The same for an operator: the session goes on as if nobody had looked. */
-  peekFor(policy: UnitPolicy): SessionView {
+  /** The same of a unit that has not begun, for an operator: the session goes on as if nobody had looked. */
+  peekFor(policy: UnitPolicy, inTransaction: boolean): PeekedView {
+    const key = this.#key;
+    const floor = this.#floor;
     const isChecked = this.#isChecked;
     const arrivedMs = this.#arrivedMs;
     const awaitedMs = this.#awaitedMs;
     const waitMs = this.#waitMs;
     const usesAtDecision = this.#usesAtDecision;
-    // What a gate would find is not known before it is asked.
-    const seen = { ...this.viewFor(policy, NO_NODES, false, false), effort: null };
+    const name = keyNamed(policy.sessionKey) ?? this.#loginKey;
+    this.#key =
+      name === null ? this.#keyOfTransaction(inTransaction) : this.#cluster.keyed.peek(name, monotonicMs());
+    this.#floor = null;
+    // What a gate would find, and what a store says, is not known before it is asked.
+    const view = { ...this.viewFor(policy, NO_NODES, false, false), effort: null };
+    const seen = { view, key: this.#key?.key ?? null };
+    this.#key = key;
+    this.#floor = floor;
     this.#isChecked = isChecked;
     this.#arrivedMs = arrivedMs;
     this.#awaitedMs = awaitedMs;

@@ -25,7 +25,7 @@ import type {
   Unit,
   Withheld,
 } from '../protocol/unit.js';
-import { type Decision, isReplicaRead, type SessionView } from '../routing/decide.js';
+import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -36,7 +36,7 @@ import type { SessionFacts } from './session-facts.js';
 import { mayMove, type Phase } from './session-phase.js';
 import { SessionPolicy } from './session-policy.js';
 import * as rules from './session-rules.js';
-import { SessionSight } from './session-sight.js';
+import { type PeekedView, SessionSight } from './session-sight.js';
 import { Tenure } from './tenure.js';
 import { UnitDelay } from './unit-delay.js';
 
@@ -125,8 +125,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   /** What a decision about this unit would be made on. */
-  peekViewFor(unit: Unit): SessionView {
-    return this.#sight.peekFor(this.#policies.peek(unit).policy);
+  peekViewFor(unit: Unit): PeekedView {
+    return this.#sight.peekFor(this.#policies.peek(unit).policy, this.#transaction !== 'idle');
   }
 
   denial(ruled: readonly RuledStatement[]): ProxyError | null {

@@ -28,6 +28,7 @@ export interface SharedWatermarksParts {
   readonly log: Log;
   readonly ttlMs: () => number;
   readonly positionNow: (callback: (position: SharedPosition | null) => void) => void;
+  readonly primary: () => string | null;
 }
 
 /** Null: nothing is configured. */
@@ -51,6 +52,7 @@ export function redisWatermarks(parts: SharedWatermarksParts): SharedWatermarks 
     log,
     counters: parts.counters.store,
     positionNow: parts.positionNow,
+    primary: parts.primary,
   });
 }
 

@@ -310,7 +310,7 @@ function unitMismatch(rule: Rule, unit: readonly RuledStatement[], test: Pattern
 }
 
 function layerOf({ action }: RuleConfig): PolicyLayer {
-  const { route, fallback, consistency, maxLagMs, waitMs, timeoutMs, sharing, autoPrepare } = action;
+  const { route, fallback, consistency, maxLagMs, waitMs, timeoutMs, session, sharing, autoPrepare } = action;
   return {
     consistency,
     maxLagMs,
@@ -320,6 +320,6 @@ function layerOf({ action }: RuleConfig): PolicyLayer {
     timeoutMs,
     sharing,
     autoPrepare,
-    sessionKey: null,
+    sessionKey: session,
   };
 }

@@ -154,7 +154,12 @@ const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
   [
     'Sentinels without the name of their master',
     minimal({ redis: { mode: 'sentinel', nodes: [{ port: 26379 }] } }),
-    ['clusters[0].redis.sentinel: belongs to the mode "sentinel", which needs it'],
+    ['clusters[0].redis.sentinel: missing; the mode "sentinel" needs the name of the master'],
+  ],
+  [
+    'the name of a master for a single Redis',
+    minimal({ redis: { nodes: [{}], sentinel: { name: 'main' } } }),
+    ['clusters[0].redis.sentinel: is for the mode "sentinel", and the mode is "single"'],
   ],
   [
     'two single ones',

@@ -71,6 +71,48 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
     assert.doesNotMatch(front.proxy.lines.join(''), new RegExp(SECRET));
   });
 
+  await t.test('the key is that of the explained text, not of what the session ran last', async (t) => {
+    const rules = [{ match: { shape: 'SELECT note FROM notes' }, action: { session: 'notes' } }];
+    const front = await stage.front(t, { consistency: { scope: 'comment' }, rules });
+    const { client, id } = await connect(t, front);
+    const of = (name: string) => `/* scheelite: session=${name} */ ${READ}`;
+    // What a key is not known for is owed by all of it; alice's reads come back to replicas, bob's do not.
+    await until('a read of alice on a replica', async () => {
+      return (await client.query(of('alice')))[0]?.port !== cluster.primary.port;
+    });
+    for (const session of [id, null]) {
+      const alice = await explain(front, of('alice'), session, database);
+      assert.deepEqual([alice.consistency.key, alice.consistency.watermarkPending], ['session:alice', false]);
+      assert.equal(alice.decision.onReplica, true);
+      assert.notEqual(alice.consistency.watermark, null);
+      for (let i = 0; i < 2; i++) {
+        const bob = await explain(front, of('bob'), session, database);
+        assert.deepEqual([bob.consistency.key, bob.consistency.watermarkPending], ['session:bob', true]);
+        assert.equal(bob.decision.reason, 'watermark-unknown');
+      }
+      const ruled = await explain(front, 'SELECT note FROM notes', session, database);
+      assert.equal(ruled.consistency.key, 'session:notes');
+      const own = await explain(front, READ, session, database);
+      assert.deepEqual([own.consistency.key, own.consistency.watermarkPending], [null, false]);
+    }
+    // In a transaction the rest is under the key that it began with.
+    await client.query('BEGIN');
+    await client.query(of('alice'));
+    assert.equal((await explain(front, READ, id)).consistency.key, 'session:alice');
+    await client.query('ROLLBACK');
+    // And the rule's key is one session over connections.
+    const { client: other } = await connect(t, front);
+    await cluster.waitCaughtUp();
+    for (const replica of cluster.replicas) await replica.pauseReplay();
+    t.after(async () => {
+      for (const replica of cluster.replicas) await replica.resumeReplay();
+      await cluster.waitCaughtUp();
+    });
+    await client.query("/* scheelite: session=notes */ INSERT INTO notes VALUES (901, 'ruled')");
+    const rows = await other.query('SELECT note FROM notes');
+    assert.ok(rows.some(({ note }) => note === 'ruled'));
+  });
+
   await t.test('rules: which one has a say, why others have none, and what is refused', async (t) => {
     const front = await stage.front(t, {
       routing: { readFunctions: FUNCTIONS },

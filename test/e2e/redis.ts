@@ -8,20 +8,12 @@ import { Redis } from 'ioredis';
 import type { ConfigInput } from '../../src/config/schema.js';
 import { Relay } from '../cluster/relay.js';
 import { available, availablePeer, type Kind, skipWithout } from '../servers/available.js';
-import { type RunningPeer, startRedis } from '../servers/peers.js';
+import { startRedis } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
-import type { Client } from './driver.js';
+import { background, nextId, note, writes } from './redis-writes.js';
 import { type Front, Stage } from './stage.js';
 
 const LEASE_MS = 800;
-
-interface Pair {
-  readonly stage: Stage;
-  readonly fronts: readonly [Front, Front];
-  readonly clients: readonly [Client, Client];
-  readonly redis: RunningPeer;
-  readonly relays: readonly [Relay, Relay];
-}
 
 export function redisSuite(kind: Kind): void {
   const skip = skipWithout(available(kind)) || skipWithout(availablePeer('redis'));
@@ -51,7 +43,6 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
   };
   const fronts = [await front(0), await front(1)] as const;
   const clients = [await fronts[0].connect(t), await fronts[1].connect(t)] as const;
-  const pair: Pair = { stage, fronts, clients, redis, relays };
   const admin = new Redis({ port: redis.port, maxRetriesPerRequest: null, retryStrategy: () => 50 });
   admin.on('error', () => {});
   t.after(() => admin.disconnect());
@@ -71,7 +62,7 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
   });
 
   await t.test('a write is seen through the other proxy', async () => {
-    await writes(pair, 50);
+    await writes(clients, 50);
   });
   await t.test('what was read is not unseen through the other proxy', async () => {
     const id = nextId();
@@ -83,13 +74,13 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
     for (let i = 0; i < 10; i++) assert.equal(await note(clients[1], 'eve', id), 'new');
   });
   await t.test('Redis is emptied', async () => {
-    const stop = background(pair);
+    const stop = background(clients);
     await admin.flushall();
     await sleep(2 * LEASE_MS);
     await stop();
   });
   await t.test('Redis is paused', async () => {
-    const stop = background(pair);
+    const stop = background(clients);
     await redis.kill('SIGSTOP');
     await sleep(2 * LEASE_MS);
     await redis.kill('SIGCONT');
@@ -99,7 +90,7 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
   await t.test('Redis is made a replica', async () => {
     const other = await startRedis();
     t.after(() => other.stop());
-    const stop = background(pair);
+    const stop = background(clients);
     await admin.call('REPLICAOF', '127.0.0.1', String(other.port));
     await sleep(2 * LEASE_MS);
     await admin.call('REPLICAOF', 'NO', 'ONE');
@@ -107,7 +98,7 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
     await stop();
   });
   await t.test('one proxy is cut off from Redis', async () => {
-    const stop = background(pair);
+    const stop = background(clients);
     relays[0].silence();
     await sleep(3 * LEASE_MS);
     relays[0].open();
@@ -115,7 +106,7 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
     await stop();
   });
   await t.test('Redis is killed, and comes back empty', async () => {
-    const stop = background(pair);
+    const stop = background(clients);
     await redis.kill('SIGKILL');
     await sleep(2 * LEASE_MS);
     await redis.start();
@@ -137,40 +128,4 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
       JSON.stringify(store),
     );
   });
-}
-
-let id = 10_000;
-function nextId(): number {
-  return ++id;
-}
-
-async function note(client: Client, session: string, id: number): Promise<unknown> {
-  const rows = await client.query(`/* scheelite: session=${session} */ SELECT note FROM notes WHERE id = ?`, [
-    id,
-  ]);
-  return rows[0]?.note;
-}
-
-/** Writes through one, reads through the other at once, and the other way round. */
-async function writes({ clients }: Pair, count: number, go = () => true): Promise<number> {
-  let done = 0;
-  for (; done < count && go(); done++) {
-    const [writer, reader] = done % 2 === 0 ? clients : [clients[1], clients[0]];
-    const id = nextId();
-    const session = `s${done % 3}`;
-    await writer!.query(`/* scheelite: session=${session} */ INSERT INTO notes VALUES (?, 'new')`, [id]);
-    assert.equal(await note(reader!, session, id), 'new', `write ${done} is missing`);
-  }
-  return done;
-}
-
-/** Until it is stopped; the answer rejects where something was stale, or an error. */
-function background(pair: Pair): () => Promise<void> {
-  let going = true;
-  const work = writes(pair, Number.POSITIVE_INFINITY, () => going);
-  work.catch(() => {});
-  return async () => {
-    going = false;
-    assert.ok((await work) > 0);
-  };
 }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import type { Stage } from './stage.js';
@@ -16,7 +17,7 @@ const MIN_ON_REPLICAS = 40;
 export async function gatedScopeTests(t: TestContext, stage: Stage, set: (level: string) => string) {
   const { cluster } = stage;
   const owner = await stage.direct(t, cluster.primary);
-  await owner.query('INSERT INTO counters VALUES (201, 0), (202, 0), (203, 0), (204, 0)');
+  await owner.query('INSERT INTO counters VALUES (201, 0), (202, 0), (203, 0), (204, 0), (205, 0)');
   await cluster.waitCaughtUp();
   const read = async (client: Client, id: number) => {
     const [row] = await client.query(READ, [id]);
@@ -39,6 +40,61 @@ export async function gatedScopeTests(t: TestContext, stage: Stage, set: (level:
       assert.equal(seen.value, value);
       return seen.onReplica && front.counters().reads['fresh-by-gate'] > before;
     });
+  });
+
+  await t.test('what one connection of a key has read on a replica, another one reads too', async (t) => {
+    const front = await stage.front(t, { consistency: { scope: 'user' } });
+    const [one, other] = await front.connectMany(t, 2);
+    const [behind, ahead] = cluster.replicas;
+    const readBy = async (client: Client, hint: string, seconds = 0) => {
+      const pause = seconds === 0 ? '' : `, pause(${seconds}) AS paused`;
+      const sql = `SELECT value, node_port() AS port${pause} FROM counters WHERE id = 205`;
+      const [row] = await client.query(`/* scheelite: ${hint} */ ${sql}`);
+      return { value: Number(row?.value), node: stage.nodeAt(row?.port) };
+    };
+    /** Wherever it is fresh enough; what it sees on the primary is owed from then on. */
+    const readAt = (client: Client, { name }: TestNode) => readBy(client, `route=node:${name}`);
+    /** There and nowhere else, once it is fresh enough. */
+    const readOnly = (client: Client, { name }: TestNode, seconds = 0) =>
+      readBy(client, `route=node:${name} fallback=hold`, seconds);
+    let value = 0;
+    /** One replica has what the other one lacks, and the key has seen neither; it may still read on both. */
+    const part = async () => {
+      await behind!.resumeReplay();
+      await cluster.waitCaughtUp();
+      await readOnly(other!, behind!);
+      await behind!.pauseReplay();
+      // Past the proxy: the key owes it nothing.
+      await write(owner, 205, ++value);
+      await until('it to be replicated', async () => {
+        const [row] = await ahead!.admin('SELECT value FROM counters WHERE id = 205');
+        return Number(row?.value) === value;
+      });
+    };
+    t.after(async () => {
+      await behind!.resumeReplay();
+      await cluster.waitCaughtUp();
+    });
+    await part();
+    assert.deepEqual(await readAt(one!, behind!), { value: value - 1, node: behind!.name }, 'as it may');
+    assert.deepEqual(await readOnly(one!, ahead!), { value, node: ahead!.name });
+    assert.deepEqual(await readAt(other!, behind!), { value, node: cluster.primary.name });
+
+    // The same while another read is under way on the replica that is behind: its end must not make that one good again.
+    for (let seconds = 1, overlapped = false; !overlapped; seconds *= 3) {
+      await part();
+      let ended = false;
+      const { units } = front.node(behind!.name);
+      const before = units.replica;
+      const slow = readOnly(one!, behind!, seconds).finally(() => {
+        ended = true;
+      });
+      await until('it to run', () => units.replica > before);
+      assert.deepEqual(await readOnly(other!, ahead!), { value, node: ahead!.name });
+      overlapped = !ended;
+      assert.deepEqual(await slow, { value: value - 1, node: behind!.name });
+      if (overlapped) assert.deepEqual(await readAt(one!, behind!), { value, node: cluster.primary.name });
+    }
   });
 
   for (const workers of [1, 2])

@@ -135,6 +135,26 @@ async function postgresLevels(t: TestContext, stage: Stage, front: Front): Promi
   await client.query("SET scheelite.consistency = 'session'");
   await client.query(named);
   assert.equal(await shown(client), 'primary', 'a prepared SET works again');
+  const call = (level: string, local = false) =>
+    `SELECT set_config('scheelite.consistency', '${level}', ${local})`;
+  for (const [level, query] of [
+    ['eventual', { text: call('eventual') }],
+    ['session', { name: 'called', text: call('session') }],
+  ] as const) {
+    const { rows, command } = await client.query(query);
+    assert.deepEqual([rows, command], [[{ set_config: level }], 'SELECT']);
+    assert.equal(await shown(client), level, 'set_config is SET with a row');
+  }
+  await client.query('BEGIN');
+  await client.query(call('primary', true));
+  assert.equal(await shown(client), 'primary');
+  await client.query('ROLLBACK');
+  assert.equal(await shown(client), 'session', 'and may be local');
+  await assert.rejects(client.query(call('soon')), { code: '22023' });
+  await assert.rejects(client.query(`${call('primary')}, set_config('work_mem', '4MB', false)`), {
+    code: '0A000',
+  });
+  await client.query("SET scheelite.consistency = 'primary'");
   await assert.rejects(client.query("SELECT 1; SET scheelite.consistency = 'session'"), { code: '0A000' });
   await assert.rejects(client.query('SHOW scheelite.nothing'), { code: '42704' });
   await assert.rejects(client.query('BEGIN; SELECT 1/0'), { code: '22012' });

@@ -105,18 +105,44 @@ async function startPeer(
   };
 }
 
-/** Keeps nothing on disk: after a kill and a start it is empty. */
-export async function startRedis(): Promise<RunningPeer> {
+/** Keeps nothing on disk: after a kill and a start it is empty. `more`: further settings, as on the command line. */
+export async function startRedis(more: readonly string[] = [], port?: number): Promise<RunningPeer> {
+  const chosen = port ?? (await freePort());
+  return startPeer({
+    peer: 'redis',
+    port: chosen,
+    command: (program, folder) => [
+      ...[program, '--port', String(chosen), '--bind', host, '--dir', folder],
+      ...['--save', '', '--appendonly', 'no', '--daemonize', 'no', ...more],
+    ],
+    stopSignal: 'SIGTERM',
+    ready: (log) => log.includes('Ready to accept connections'),
+  });
+}
+
+/** One that watches the master on that port, and finds soon that it is down. `more`: further lines of its configuration. */
+export async function startSentinel(
+  name: string,
+  master: number,
+  quorum: number,
+  more: (port: number) => readonly string[] = (port) => [`port ${port}`],
+): Promise<RunningPeer> {
   const port = await freePort();
   return startPeer({
     peer: 'redis',
     port,
-    command: (program, folder) => [
-      ...[program, '--port', String(port), '--bind', host, '--dir', folder],
-      ...['--save', '', '--appendonly', 'no', '--daemonize', 'no'],
-    ],
+    files: {
+      'sentinel.conf': `bind ${host}
+daemonize no
+${more(port).join('\n')}
+sentinel monitor ${name} ${host} ${master} ${quorum}
+sentinel down-after-milliseconds ${name} 1000
+sentinel failover-timeout ${name} 5000
+`,
+    },
+    command: (program, folder) => [program, join(folder, 'sentinel.conf'), '--sentinel'],
     stopSignal: 'SIGTERM',
-    ready: (log) => log.includes('Ready to accept connections'),
+    ready: (log) => log.includes('Sentinel ID is'),
   });
 }
 

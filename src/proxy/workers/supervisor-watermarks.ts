@@ -1,13 +1,11 @@
 // Keyed watermarks as a worker shares them with the other workers of its proxy, through the supervisor.
 // A channel keeps its order and ends with its process: what has been answered is known, and there is no doubt.
 
+import { KeyBatch, type ReadCallback, settle } from '../../consistency/key-batch.js';
 import type { FloorAnswer, SharedPosition, WatermarkStore } from '../../consistency/watermark-store.js';
 import { monotonicMs } from '../../lib/clock.js';
 import type { StoreCounters } from '../../telemetry/counters.js';
 import type { KeyAnswer, SupervisorCall } from './messages.js';
-
-type Callback = (answer: FloorAnswer) => void;
-type Settled = (incarnation: string | null) => void;
 
 export class SupervisorWatermarks implements WatermarkStore {
   readonly #cluster: string;
@@ -15,9 +13,11 @@ export class SupervisorWatermarks implements WatermarkStore {
   readonly #ask: (call: SupervisorCall) => Promise<unknown>;
   readonly incarnation = 'supervisor';
   readonly state = { state: 'in', missing: [] };
-  #reads = new Map<string, Callback[]>();
-  #writes = new Map<string, { position: SharedPosition; readonly settled: Settled[] }>();
-  #isDue = false;
+  /** One message for all of a turn. */
+  readonly #batch = new KeyBatch(() => {
+    void this.#sendWrites();
+    void this.#sendReads();
+  });
 
   constructor(cluster: string, counters: StoreCounters, ask: (call: SupervisorCall) => Promise<unknown>) {
     this.#cluster = cluster;
@@ -34,42 +34,21 @@ export class SupervisorWatermarks implements WatermarkStore {
     return Promise.resolve();
   }
 
-  read(key: string, callback: Callback): void {
+  read(key: string, callback: ReadCallback): void {
     this.#counters.reads++;
-    const others = this.#reads.get(key);
-    if (others === undefined) this.#reads.set(key, [callback]);
-    else others.push(callback);
-    this.#soon();
+    this.#batch.read(key, callback);
   }
 
-  write(key: string, position: SharedPosition, settled: Settled): void {
+  write(key: string, position: SharedPosition, settled: (incarnation: string | null) => void): void {
     this.#counters.writes++;
-    const waiting = this.#writes.get(key);
-    if (waiting === undefined) this.#writes.set(key, { position, settled: [settled] });
-    else {
-      // Positions of one process come in order: the later one covers the former.
-      waiting.position = position;
-      waiting.settled.push(settled);
-    }
-    this.#soon();
-  }
-
-  /** One message for all of a turn. */
-  #soon(): void {
-    if (this.#isDue) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      this.#isDue = false;
-      if (this.#writes.size > 0) void this.#sendWrites();
-      if (this.#reads.size > 0) void this.#sendReads();
-    });
+    this.#batch.write(key, position, settled);
   }
 
   async #sendWrites(): Promise<void> {
-    const writes = this.#writes;
+    const writes = this.#batch.takeWrites();
+    if (writes.length === 0) return;
     const sentMs = monotonicMs();
-    this.#writes = new Map();
-    const positions = [...writes].map(([key, { position }]) => [key, position] as const);
+    const positions = writes.map(({ key, position }) => [key, position] as const);
     try {
       await this.#ask({ kind: 'keys-written', cluster: this.#cluster, positions });
     } catch {
@@ -77,19 +56,23 @@ export class SupervisorWatermarks implements WatermarkStore {
       return;
     }
     this.#counters.writeMs += monotonicMs() - sentMs;
-    for (const { settled } of writes.values()) {
-      this.#counters.recorded += settled.length;
-      for (const each of settled) each(this.incarnation);
+    for (const write of writes) {
+      this.#counters.recorded += write.settled.length;
+      settle(write, this.incarnation);
     }
   }
 
   async #sendReads(): Promise<void> {
-    const reads = this.#reads;
+    const reads = this.#batch.takeReads();
+    if (reads.length === 0) return;
     const sentMs = monotonicMs();
-    this.#reads = new Map();
     let answers: readonly KeyAnswer[] = [];
     try {
-      const asked = await this.#ask({ kind: 'keys-read', cluster: this.#cluster, keys: [...reads.keys()] });
+      const asked = await this.#ask({
+        kind: 'keys-read',
+        cluster: this.#cluster,
+        keys: reads.map(([key]) => key),
+      });
       answers = asked as readonly KeyAnswer[];
     } catch {
       // As above; the primary is always right.
@@ -97,7 +80,7 @@ export class SupervisorWatermarks implements WatermarkStore {
     this.#counters.readMs += monotonicMs() - sentMs;
     this.#counters.readBatches++;
     let i = 0;
-    for (const callbacks of reads.values()) {
+    for (const [, callbacks] of reads) {
       const positions = answers[i++];
       if (positions == null) this.#counters.unknown += callbacks.length;
       const answer: FloorAnswer = positions == null ? { kind: 'unknown' } : { kind: 'floor', positions };
