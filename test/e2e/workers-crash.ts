@@ -67,6 +67,7 @@ export async function crashTests(t: TestContext, stage: Stage): Promise<void> {
   await cluster.replicas[0]!.delay(0);
   assert.ok((await front.metric('watermark_store_writes_total')) > 0, 'keys were not shared');
 
+  await t.test('what its clients have written their keys must see', (t) => keysOfTheDead(t, stage, front));
   await t.test('what it held comes back', (t) => limitsComeBack(t, stage, front));
 }
 
@@ -74,11 +75,40 @@ function told(error: unknown): unknown {
   return (error as { message?: unknown } | undefined)?.message;
 }
 
+/** Replicas stand still, so that a read which should not have gone there shows it. */
+async function keysOfTheDead(t: TestContext, stage: Stage, front: WorkersFront): Promise<void> {
+  const { cluster } = stage;
+  const id = 9;
+  await cluster.primary.admin(`INSERT INTO counters VALUES (${id}, 0)`);
+  await cluster.waitCaughtUp();
+  const read = async (client: Placed, key: string) => {
+    const sql = `/* scheelite: session=${key} */ SELECT value, node_port() AS port FROM counters WHERE id = ${id}`;
+    const [row] = await client.query(sql);
+    return { value: Number(row?.value), onReplica: stage.nodeAt(row?.port) !== cluster.primary.name };
+  };
+  const clients = await front.connectMany(t, 4);
+  const [other, doomed] = [0, 1].map((worker) => clients.find((client) => client.worker === worker)!);
+  for (const key of ['writer', 'stranger'])
+    await until('it is read from a replica', async () => (await read(other!, key)).onReplica);
+  t.after(() => Promise.all(cluster.replicas.map((node) => node.resumeReplay())));
+  await Promise.all(cluster.replicas.map((node) => node.pauseReplay()));
+
+  await doomed!.query(`/* scheelite: session=writer */ UPDATE counters SET value = 1 WHERE id = ${id}`);
+  process.kill((await front.workers())[1]!.pid!, 'SIGKILL');
+  assert.deepEqual(await read(other!, 'stranger'), { value: 0, onReplica: true });
+  assert.equal((await read(other!, 'writer')).value, 1, 'through a worker that knew the key before');
+  await until('it has ended', () => doomed!.broken());
+  await front.allRun();
+  const successor = (await front.connectMany(t, 4)).find(({ worker }) => worker === 1);
+  assert.equal((await read(successor!, 'writer')).value, 1, 'through its successor');
+}
+
 /** One worker holds all that the user may have, and is killed. */
 async function limitsComeBack(parent: TestContext, stage: Stage, front: WorkersFront): Promise<void> {
   const { cluster, driver } = stage;
   const clientsNow = async () => (await front.status()).listeners[0]!.clients;
   await until('the load has gone', async () => (await clientsNow()) === 0);
+  await front.allRun();
   const clients = await front.connectMany(parent, MAX_CLIENTS);
   const of = (worker: number) => clients.filter((client) => client.worker === worker);
   const others = of(0);
