@@ -2,8 +2,9 @@
 // It knows no script; nothing is sent twice by itself, and nothing is queued while there is no connection.
 
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { ConnectionOptions } from 'node:tls';
-import { Cluster, Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { RedisConfig } from '../config/schema.js';
 
 export interface RedisPort {
@@ -33,7 +34,11 @@ function retryAfterMs(times: number): number {
   return Math.min(FIRST_RETRY_MS * 2 ** Math.min(times, 8), MAX_RETRY_MS);
 }
 
+/** Loaded when it is needed: it takes some 10 MiB. */
+const load = createRequire(import.meta.url);
+
 function create(config: RedisConfig): Redis | Cluster {
+  const { Cluster, Redis } = load('ioredis') as typeof import('ioredis');
   const options = {
     ...(config.username === null ? {} : { username: config.username }),
     ...(config.password === null ? {} : { password: config.password }),

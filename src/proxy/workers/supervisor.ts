@@ -16,6 +16,7 @@ import {
 import type { ClusterStatus, ProxyStatus, Readiness, WorkerStatus } from '../../admin/source.js';
 import type { ClusterConfig, Config } from '../../config/schema.js';
 import { MACHINE_OFFSET_MS } from '../../lib/clock.js';
+import { tidyHeapWhenIdle } from '../../lib/tidy-heap.js';
 import type { Protocol } from '../../protocol/protocol.js';
 import {
   addCounters,
@@ -83,6 +84,7 @@ export class Supervisor implements RunningProxy {
   /** For those who have asked since that one was sent. */
   #nextRefresh: Promise<void> | null = null;
   readonly #looks: NodeJS.Timeout;
+  readonly #stopTidying: () => void;
 
   constructor(options: SupervisorOptions) {
     const { config, log, workers } = options;
@@ -109,6 +111,15 @@ export class Supervisor implements RunningProxy {
     this.#looks = setInterval(() => {
       for (const worker of this.#workers) worker.look();
     }, LOOK_INTERVAL_MS).unref();
+    // Clients that are handed on leave something behind here too.
+    this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
+  }
+
+  #arrivals(): number {
+    let count = 0;
+    for (const counters of [this.#past, ...this.#workers.map(({ report }) => report?.counters)])
+      for (const { clientsTotal } of counters?.listeners.values() ?? []) count += clientsTotal;
+    return count;
   }
 
   #watch(config: ClusterConfig): WatchedCluster {
@@ -166,6 +177,7 @@ export class Supervisor implements RunningProxy {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     clearInterval(this.#looks);
+    this.#stopTidying();
     for (const worker of this.#workers) worker.last();
     this.#broadcast({ type: 'close' });
     // One that does not serve yet has nothing to close.
