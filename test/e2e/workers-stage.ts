@@ -92,7 +92,8 @@ export class WorkersFront {
       const query = async (sql: string) => (await client.query<Row>(sql)).rows;
       return { worker: id % WORKERS, id, secretKey, query, broken, close };
     }
-    const connection = await mysql.createConnection(address);
+    // The first login of a worker makes a key, which takes long on a busy machine.
+    const connection = await mysql.createConnection({ ...address, connectTimeout: 60_000 });
     connection.on('error', end);
     connection.on('end', end);
     t.after(() => connection.destroy());
