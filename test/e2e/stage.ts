@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import type { ConfigInput } from '../../src/config/schema.js';
+import type { Config, ConfigInput } from '../../src/config/schema.js';
+import type { ReloadResult } from '../../src/proxy/running-proxy.js';
 import type { ClusterCounters, NodeCounters } from '../../src/telemetry/counters.js';
 import { type ProxyUnderTest, startProxyFor, TEST_WORKERS } from '../proxy/proxy-under-test.js';
 import type { Kind } from '../servers/available.js';
@@ -127,6 +128,13 @@ export class Front {
   /** What clients that are not of `connect` have done is counted once the workers have been asked. */
   refresh(): Promise<void> {
     return this.proxy.proxy.refresh();
+  }
+
+  /** Resolves once the workers have taken it over. */
+  async reload(config: Config): Promise<ReloadResult> {
+    const result = this.proxy.proxy.reload(config);
+    await this.refresh();
+    return result;
   }
 
   counters(): ClusterCounters {

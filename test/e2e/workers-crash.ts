@@ -93,14 +93,17 @@ async function keysOfTheDead(t: TestContext, stage: Stage, front: WorkersFront):
   t.after(() => Promise.all(cluster.replicas.map((node) => node.resumeReplay())));
   await Promise.all(cluster.replicas.map((node) => node.pauseReplay()));
 
-  await doomed!.query(`/* scheelite: session=writer */ UPDATE counters SET value = 1 WHERE id = ${id}`);
+  // The second of them nobody else has ever used.
+  for (const key of ['writer', 'alone'])
+    await doomed!.query(`/* scheelite: session=${key} */ UPDATE counters SET value = 1 WHERE id = ${id}`);
   process.kill((await front.workers())[1]!.pid!, 'SIGKILL');
   assert.deepEqual(await read(other!, 'stranger'), { value: 0, onReplica: true });
   assert.equal((await read(other!, 'writer')).value, 1, 'through a worker that knew the key before');
   await until('it has ended', () => doomed!.broken());
   await front.allRun();
   const successor = (await front.connectMany(t, 4)).find(({ worker }) => worker === 1);
-  assert.equal((await read(successor!, 'writer')).value, 1, 'through its successor');
+  for (const key of ['alone', 'writer'])
+    assert.equal((await read(successor!, key)).value, 1, `${key}, through its successor`);
 }
 
 /** One worker holds all that the user may have, and is killed. */

@@ -160,8 +160,7 @@ async function denyTests(t: TestContext, stage: Stage): Promise<void> {
     const open = await stage.front(t);
     const client = await open.connect(t);
     await client.execute('SELECT * FROM ledger WHERE seq = ?', [1]);
-    open.proxy.proxy.reload(configFor(stage.cluster, { routing: { readFunctions: FUNCTIONS }, rules }));
-    await open.refresh();
+    await open.reload(configFor(stage.cluster, { routing: { readFunctions: FUNCTIONS }, rules }));
     await rejectsWith(stage.driver, client.execute('SELECT * FROM ledger WHERE seq = ?', [1]), code);
   });
 
@@ -311,10 +310,8 @@ async function routeTests(t: TestContext, stage: Stage): Promise<void> {
       failover: { mode: 'off' as const, holdMs },
     });
     const own = await stage.front(t, changes('online', 300));
-    const become = async (mode: 'online' | 'standby-only', holdMs: number) => {
-      own.proxy.proxy.reload(configFor(stage.cluster, changes(mode, holdMs)));
-      await own.refresh();
-    };
+    const become = (mode: 'online' | 'standby-only', holdMs: number) =>
+      own.reload(configFor(stage.cluster, changes(mode, holdMs)));
     await become('standby-only', 300);
     await own.seesReplicas([first]);
     const client = await own.connect(t);
@@ -536,12 +533,10 @@ async function reloadTests(t: TestContext, stage: Stage): Promise<void> {
   const [first, second] = stage.replicaNames as [string, string];
   for (const node of [first, second, first]) {
     const rules: Rules = [{ match: { shapePattern: 'as live' }, action: { route: { node } } }];
-    front.proxy.proxy.reload(configFor(stage.cluster, { routing, consistency, rules }));
-    await front.refresh();
+    await front.reload(configFor(stage.cluster, { routing, consistency, rules }));
     for (let i = 0; i < 4; i++) assert.equal(await where(stage, client, 'live'), node);
   }
-  front.proxy.proxy.reload(configFor(stage.cluster, { routing, consistency }));
-  await front.refresh();
+  await front.reload(configFor(stage.cluster, { routing, consistency }));
   const seen = new Set<string>();
   await until(
     'both replicas to be read again',
