@@ -81,16 +81,26 @@ export class ProcessTable {
   }
 }
 
-/** Resident memory of the trees; pages that processes share count for each. */
-export function residentBytes(roots: readonly number[]): number {
-  let total = 0;
+export interface Memory {
+  /** Resident; pages that processes share count for each of them. */
+  readonly rss: number;
+  /** The same, but a page that n processes share counts for an nth in each (also those that are not of the trees). */
+  readonly pss: number;
+}
+
+/** Of the trees, in bytes. */
+export function memoryOf(roots: readonly number[]): Memory {
+  let [rss, pss] = [0, 0];
   for (const pid of new ProcessTable().trees(roots)) {
     try {
-      const kibibytes = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-      total += Number(kibibytes ?? 0) * 1024;
+      const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      const bytes = (field: string) =>
+        Number(new RegExp(`^${field}:\\s+(\\d+) kB`, 'm').exec(text)?.[1] ?? 0) * 1024;
+      rss += bytes('Rss');
+      pss += bytes('Pss');
     } catch {
       // It ended meanwhile.
     }
   }
-  return total;
+  return { rss, pss };
 }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import mariadb from 'mariadb';
 import pg from 'pg';
 import type { TestCluster } from '../test/servers/cluster.js';
-import { residentBytes } from './cpu.js';
+import { type Memory, memoryOf } from './cpu.js';
 import { distinct } from './load.js';
 import type { Options } from './options.js';
 import type { SubjectName } from './scenarios.js';
@@ -30,6 +30,8 @@ export interface IdleRow {
   readonly p99Ms: null;
   /** Medians over the rounds; null if any round failed. */
   readonly rssMiB: number | null;
+  /** Pages that processes share counted once. */
+  readonly pssMiB: number | null;
   readonly rssBeforeMiB: number | null;
   readonly kibPerClient: number | null;
   readonly failures: readonly string[];
@@ -81,18 +83,20 @@ async function connectAll(cluster: TestCluster, subject: Subject, count: number)
 }
 
 /** The most that is seen within a second. */
-async function resident(subject: Subject): Promise<number> {
-  let most = 0;
+async function resident(subject: Subject): Promise<Memory> {
+  let [rss, pss] = [0, 0];
   for (let i = 0; i < 5; i++) {
-    most = Math.max(most, residentBytes(subject.pids));
+    const now = memoryOf(subject.pids);
+    rss = Math.max(rss, now.rss);
+    pss = Math.max(pss, now.pss);
     await sleep(200);
   }
-  return most;
+  return { rss, pss };
 }
 
 interface Measured {
-  readonly before: number;
-  readonly after: number;
+  readonly before: Memory;
+  readonly after: Memory;
 }
 
 async function measure(
@@ -101,7 +105,11 @@ async function measure(
   name: SubjectName,
   count: number,
 ): Promise<Measured> {
-  const subject = await startSubject(name, cluster, { maxClients: count, profile: false });
+  const subject = await startSubject(name, cluster, {
+    maxClients: count,
+    workers: options.workers,
+    profile: false,
+  });
   try {
     // One client first, so that what is loaded at first use is not charged to the others.
     for (const client of await connectAll(cluster, subject, 1)) client.close();
@@ -132,7 +140,7 @@ export async function idleMemory(
       try {
         const run = await measure(options, cluster, subject, clients);
         runs.push(run);
-        say(`round ${round}: ${clients} idle clients, ${subject}: ${(run.after / MIB).toFixed(1)} MiB`);
+        say(`round ${round}: ${clients} idle clients, ${subject}: ${(run.after.rss / MIB).toFixed(1)} MiB`);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         failures.push(`round ${round}: ${reason}`);
@@ -145,9 +153,10 @@ export async function idleMemory(
       failures.length > 0 || runs.length === 0 ? null : Number((median(runs.map(pick)) / unit).toFixed(1));
     return {
       ...{ mode: 'idle', clients, subject, qps: null, p50Ms: null, p95Ms: null, p99Ms: null },
-      rssMiB: middle((run) => run.after, MIB),
-      rssBeforeMiB: middle((run) => run.before, MIB),
-      kibPerClient: middle((run) => (run.after - run.before) / clients, 1024),
+      rssMiB: middle((run) => run.after.rss, MIB),
+      pssMiB: middle((run) => run.after.pss, MIB),
+      rssBeforeMiB: middle((run) => run.before.rss, MIB),
+      kibPerClient: middle((run) => (run.after.rss - run.before.rss) / clients, 1024),
       failures,
     };
   });
@@ -156,10 +165,10 @@ export async function idleMemory(
 export function idleTable(rows: readonly IdleRow[]): string[] {
   const text = (value: number | null) => (value === null ? 'FAILED' : value.toFixed(1));
   return aligned([
-    ['clients', 'subject', 'RSS MiB', 'before MiB', 'KiB a client'],
+    ['clients', 'subject', 'RSS MiB', 'PSS MiB', 'before MiB', 'KiB a client'],
     ...rows.map((row) => [
       ...[String(row.clients), row.subject],
-      ...[text(row.rssMiB), text(row.rssBeforeMiB), text(row.kibPerClient)],
+      ...[text(row.rssMiB), text(row.pssMiB), text(row.rssBeforeMiB), text(row.kibPerClient)],
     ]),
   ]);
 }

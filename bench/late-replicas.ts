@@ -201,10 +201,10 @@ async function latenessOf(cluster: TestCluster): Promise<Lateness> {
   };
 }
 
-function start(cluster: TestCluster, policy: Policy): Promise<StormProxy> {
+function start(cluster: TestCluster, policy: Policy, workers: number): Promise<StormProxy> {
   // `bounded` may not be built.
   const level: string = policy === 'stick' ? 'eventual' : policy === 'wait' ? 'session' : policy;
-  return startStormProxy(cluster, 1, {
+  return startStormProxy(cluster, workers, {
     cluster: {
       consistency: { level, ...MORE[policy] },
       routing: { readFunctions: ['node_port'] },
@@ -217,9 +217,10 @@ function start(cluster: TestCluster, policy: Policy): Promise<StormProxy> {
 async function measure(
   cluster: TestCluster,
   { clients, policy }: Cell,
-  { seconds, round, thinkMs }: { readonly seconds: number; readonly round: number; readonly thinkMs: number },
+  { seconds, thinkMs, workers }: Pick<Options, 'seconds' | 'thinkMs' | 'workers'>,
+  round: number,
 ): Promise<Measured> {
-  const proxy = await start(cluster, policy);
+  const proxy = await start(cluster, policy, workers);
   const askers: Asker[] = [];
   try {
     for (let i = 0; i < clients; i++) askers.push(await connectTo(cluster, proxy));
@@ -254,10 +255,11 @@ async function measure(
 }
 
 export async function lateReplicas(
-  { modes, clients, seconds, rounds, levels, thinkMs }: Options,
+  options: Options,
   cluster: TestCluster,
   say: (line: string) => void,
 ): Promise<LateRow[]> {
+  const { modes, clients, rounds, levels } = options;
   for (const sql of tables(cluster.kind, Math.max(...clients))) await cluster.primary.admin(sql);
   await cluster.waitCaughtUp();
   const lateness = await latenessOf(cluster);
@@ -277,7 +279,7 @@ export async function lateReplicas(
           try {
             // What the run before has written is not this one's lag.
             await until('the replicas to catch up', () => cluster.waitCaughtUp().then(() => true));
-            const run = await measure(cluster, cell, { seconds, round, thinkMs });
+            const run = await measure(cluster, cell, options, round);
             cell.runs.push(run);
             say(
               `${title}: ${run.qps.toFixed(0)} queries/s, ${(run.replicaShare * 100).toFixed(1)} % from replicas`,

@@ -78,7 +78,9 @@ async function load(
     if (able.length === 0) continue;
     const maxClients = Math.max(...able);
     try {
-      subjects.push(await startSubject(name, cluster, { maxClients, profile: options.profile }));
+      subjects.push(
+        await startSubject(name, cluster, { maxClients, workers: options.workers, profile: options.profile }),
+      );
     } catch (error) {
       absent.push({ subject: name, reason: error instanceof Error ? error.message : String(error) });
     }

@@ -24,8 +24,15 @@ export interface RunningScheelite {
   stop(): Promise<CpuProfile[]>;
 }
 
-function configFor(cluster: TestCluster, level: 'session' | 'eventual'): ConfigInput {
+export interface ScheeliteOptions {
+  readonly profile?: boolean;
+  readonly level?: 'session' | 'eventual';
+  readonly workers?: number;
+}
+
+function configFor(cluster: TestCluster, { level = 'session', workers = 1 }: ScheeliteOptions): ConfigInput {
   return {
+    workers,
     listeners: [{ name: 'bench', host, port: 0 }],
     clusters: [
       {
@@ -64,15 +71,14 @@ function readyLine(log: string): ReadyLine | undefined {
 
 export async function startScheelite(
   cluster: TestCluster,
-  profile = false,
-  level: 'session' | 'eventual' = 'session',
+  options: ScheeliteOptions = {},
 ): Promise<RunningScheelite> {
   const folder = newFolder('bench');
   mkdirSync(folder, { mode: 0o700 });
   const config = join(folder, 'proxy.config.json');
-  writeFileSync(config, JSON.stringify(configFor(cluster, level)), { mode: 0o600 });
+  writeFileSync(config, JSON.stringify(configFor(cluster, options)), { mode: 0o600 });
   const logFile = join(folder, 'log');
-  const profiling = profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
+  const profiling = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
   const server = new ServerProcess({
     name: 'scheelite',
     command: () => [process.execPath, ...profiling, MAIN, 'serve', '--config', config],

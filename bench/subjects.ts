@@ -28,6 +28,8 @@ export interface Subject {
 export interface SubjectOptions {
   /** At a time; some peers need to know. */
   readonly maxClients: number;
+  /** Of Scheelite. */
+  readonly workers: number;
   readonly profile: boolean;
 }
 
@@ -90,7 +92,11 @@ export async function startSubject(
     case 'scheelite':
     case 'scheelite-eventual': {
       const level = name === 'scheelite' ? 'session' : 'eventual';
-      const running = await startScheelite(cluster, options.profile && name === 'scheelite', level);
+      const running = await startScheelite(cluster, {
+        profile: options.profile && name === 'scheelite',
+        level,
+        workers: options.workers,
+      });
       const { host, port, pid } = running;
       return {
         ...{ name, host, port },

@@ -2,8 +2,9 @@
 // It knows no script; nothing is queued while there is no connection, and only a Cluster's client sends anything twice.
 
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import type { ConnectionOptions } from 'node:tls';
-import { Cluster, Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import type { RedisConfig } from '../config/schema.js';
 import { describeError } from '../lib/errors.js';
 
@@ -14,6 +15,13 @@ export interface RedisPort {
   /** Called whenever there is a connection that can be used. */
   onReady(callback: () => void): void;
   close(): void;
+}
+
+const load = createRequire(import.meta.url);
+
+/** Loaded when it is needed: it takes some 10 MiB. */
+function ioredis(): typeof import('ioredis') {
+  return load('ioredis') as typeof import('ioredis');
 }
 
 const FIRST_RETRY_MS = 25;
@@ -28,7 +36,7 @@ const SLOTS_TIMEOUT_MS = 500;
 
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
   const client = create(config);
-  if (client instanceof Cluster) tellCauses(client, config, onError);
+  if (client instanceof ioredis().Cluster) tellCauses(client, config, onError);
   else client.on('error', onError);
   const reconnect = (): void => {
     // While it looks for a master it would take that for its end.
@@ -50,6 +58,7 @@ function tellCauses(client: Cluster, config: RedisConfig, onError: (error: Error
   client.on('error', (error: Error) => {
     if (isAsking) return;
     isAsking = true;
+    const { Redis } = ioredis();
     const node = new Redis({
       ...options,
       ...config.nodes[0]!,
@@ -91,6 +100,7 @@ function retryAfterMs(times: number): number {
 }
 
 function create(config: RedisConfig): Redis | Cluster {
+  const { Cluster, Redis } = ioredis();
   const options = nodeOptions(config);
   const tls = options.tls ?? null;
   const nodes = config.nodes.map(({ host, port }) => ({ host, port }));

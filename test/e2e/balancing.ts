@@ -8,7 +8,7 @@ import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import { slowRelay } from './slow-relay.js';
-import { type ClusterChanges, type Front, FUNCTIONS, rejects, type Stage } from './stage.js';
+import { type ClusterChanges, type Front, FUNCTIONS, ONE_PROCESS, rejects, type Stage } from './stage.js';
 
 type NodeInput = NonNullable<ClusterChanges['nodes']>[number];
 type Mode = NonNullable<NodeInput['mode']>;
@@ -22,7 +22,11 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     cluster.nodes.map((node) => ({ name: node.name, host: node.host, port: node.port, ...change(node) }));
 
   /** Takes over these modes, and whatever else is to change, without a restart. */
-  const set = (front: Front, modes: Record<string, Mode>, changes: ClusterChanges = {}): void => {
+  const set = async (
+    front: Front,
+    modes: Record<string, Mode>,
+    changes: ClusterChanges = {},
+  ): Promise<void> => {
     const { routing = {}, ...rest } = changes;
     const next = configFor(cluster, {
       nodes: nodes(({ name }) => ({ mode: modes[name] ?? 'online' })),
@@ -30,6 +34,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       routing: { readFunctions: FUNCTIONS, ...routing },
     });
     assert.deepEqual(front.proxy.proxy.reload(next), { ok: true });
+    await front.refresh();
   };
   const value = async (client: Client): Promise<{ value: number; node: string }> => {
     const [row] = await client.query('SELECT value, node_port() AS port FROM counters WHERE id = 1');
@@ -56,7 +61,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       const inside = await beginOnReplica(front, a);
       const others = await front.connectMany(t, 4);
       for (const client of others) await front.whereIs(client);
-      set(front, { [a.name]: 'drain' });
+      await set(front, { [a.name]: 'drain' });
       for (const client of others) assert.notEqual(await front.whereIs(client), a.name);
       assert.deepEqual(await front.spread(t, 4), { [b.name]: 4 });
       assert.equal(await front.whereIs(inside), a.name);
@@ -65,7 +70,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       await inside.query('COMMIT');
       await until('its server connections to be gone', () => front.nodeStatus(a.name).pool.open === 0);
       assert.notEqual(await front.whereIs(inside), a.name);
-      set(front, {});
+      await set(front, {});
       await until('it to take reads again', async () => ((await front.spread(t, 4))[a.name] ?? 0) > 0);
     },
   );
@@ -75,11 +80,11 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     async (t) => {
       const front = await stage.front(t);
       const inside = await beginOnReplica(front, a);
-      set(front, { [b.name]: 'drain' });
+      await set(front, { [b.name]: 'drain' });
       const reader = await front.connect(t);
       const running = reader.query('SELECT pause(3) AS one, node_port() AS port');
       await until('it to run', () => front.nodeStatus(a.name).pool.leased === 2);
-      set(front, { [a.name]: 'offline' });
+      await set(front, { [a.name]: 'offline' });
       await rejects(
         driver,
         inside.query('SELECT name FROM items WHERE id = 1'),
@@ -95,9 +100,9 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
 
   await t.test('standby-only: no reads', async (t) => {
     const front = await stage.front(t);
-    set(front, { [a.name]: 'standby-only' });
+    await set(front, { [a.name]: 'standby-only' });
     assert.deepEqual(await front.spread(t, 4), { [b.name]: 4 });
-    set(front, { [a.name]: 'standby-only', [b.name]: 'standby-only' });
+    await set(front, { [a.name]: 'standby-only', [b.name]: 'standby-only' });
     assert.deepEqual(await front.spread(t, 2), { [primary]: 2 });
   });
 
@@ -107,7 +112,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     await inside.query('BEGIN');
     await inside.query("INSERT INTO notes VALUES (810, 'inside')");
     const writer = await front.connect(t);
-    set(front, { [primary]: 'drain' });
+    await set(front, { [primary]: 'drain' });
     const held = writer.query("INSERT INTO notes VALUES (811, 'held')");
     await until('the write to be held', () => front.status().held === 1);
     assert.ok(front.status().state.includes('is set to drain') || front.status().alerts.length > 0);
@@ -123,7 +128,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     );
     // Nothing was promoted for that, and a newcomer can log in.
     assert.equal(front.status().primary, primary);
-    set(front, {});
+    await set(front, {});
     await held;
     assert.equal((await writer.query('SELECT note FROM notes WHERE id = 811'))[0]?.note, 'held');
   });
@@ -136,14 +141,14 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       await inside.query('BEGIN');
       await inside.query("INSERT INTO notes VALUES (820, 'lost')");
       const writer = await front.connect(t);
-      set(front, { [primary]: 'offline' }, { failover: { holdMs: 200 } });
+      await set(front, { [primary]: 'offline' }, { failover: { holdMs: 200 } });
       await rejects(
         driver,
         inside.query('SELECT name FROM items WHERE id = 1'),
         driver.code('transaction-lost'),
       );
       await rejects(driver, writer.query("INSERT INTO notes VALUES (821, 'no')"), driver.code('no-primary'));
-      set(front, {});
+      await set(front, {});
       await inside.query('ROLLBACK');
       await writer.query("INSERT INTO notes VALUES (822, 'yes')");
       assert.deepEqual(await cluster.primary.admin('SELECT id FROM notes WHERE id BETWEEN 820 AND 822'), [
@@ -159,7 +164,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     await b.pauseReplay();
     t.after(() => b.resumeReplay());
     await setup.query('UPDATE counters SET value = value + 1 WHERE id = 1');
-    set(front, { [b.name]: 'drain' });
+    await set(front, { [b.name]: 'drain' });
     // It has never written: all it knows is what it saw.
     let seen = await value(session);
     await until('it to have seen the new value on a', async () => {
@@ -167,7 +172,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       return seen.value === 1 && seen.node === a.name;
     });
     // b is all that is left, and does not have it.
-    set(front, { [a.name]: 'drain' });
+    await set(front, { [a.name]: 'drain' });
     for (let i = 0; i < 20; i++) assert.deepEqual(await value(session), { value: 1, node: primary });
     await b.resumeReplay();
     await until('it to read from b', async () => {
@@ -189,35 +194,36 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
     assert.deepEqual(await front.spread(t, 5), { [a.name]: 5 });
     const session = await front.connect(t);
     assert.equal(await front.whereIs(session), a.name);
-    set(front, {}, zoned({ [a.name]: 'drain' }));
+    await set(front, {}, zoned({ [a.name]: 'drain' }));
     assert.deepEqual(await front.spread(t, 3), { [b.name]: 3 });
     await until(
       'the session to read from the other zone',
       async () => (await front.whereIs(session)) === b.name,
     );
-    set(front, {}, zoned());
+    await set(front, {}, zoned());
     await until('the session to be back', async () => (await front.whereIs(session)) === a.name);
     // Live: another zone, and none.
-    set(front, {}, { ...zoned(), routing: { locality: { tag: 'zone', value: 'there' } } });
+    await set(front, {}, { ...zoned(), routing: { locality: { tag: 'zone', value: 'there' } } });
     assert.equal((await front.spread(t, 3))[a.name], undefined);
-    set(front, {}, { ...zoned(), routing: {} });
+    await set(front, {}, { ...zoned(), routing: {} });
     assert.deepEqual(await front.spread(t, 4), { [a.name]: 2, [b.name]: 2 });
   });
 
   await t.test('slow start: a node that comes back gets a tenth of its share at first', async (t) => {
     const slow: ClusterChanges = { routing: { slowStartMs: 3_600_000 } };
-    const front = await stage.front(t, slow);
+    // Turns are each worker's own.
+    const front = await stage.front(t, slow, ONE_PROCESS);
     // The proxy has just come, not they.
     assert.deepEqual(await front.spread(t, 6), { [a.name]: 3, [b.name]: 3 });
-    set(front, { [a.name]: 'drain' }, slow);
+    await set(front, { [a.name]: 'drain' }, slow);
     const drainedAtMs = performance.now();
     await until('it to have been away for a while', () => performance.now() - drainedAtMs > 700);
-    set(front, {}, slow);
+    await set(front, {}, slow);
     await front.seesReplicas([a.name, b.name]);
     const served = await front.spread(t, 60);
     assert.ok(served[a.name]! >= 1 && served[a.name]! <= 8, JSON.stringify(served));
     // Live: no more of that.
-    set(front, {}, { routing: { slowStartMs: 0 } });
+    await set(front, {}, { routing: { slowStartMs: 0 } });
     assert.deepEqual(await front.spread(t, 6), { [a.name]: 3, [b.name]: 3 });
   });
 

@@ -170,7 +170,11 @@ function mysqlDriver(kind: Kind): Driver {
   return {
     kind,
     async connect(at, account) {
-      const connection = await mysql.createConnection({ ...options(at, account), multipleStatements: true });
+      const connection = await mysql.createConnection({
+        ...options(at, account),
+        multipleStatements: true,
+        connectTimeout: 60_000,
+      });
       return new MysqlClient(connection);
     },
     codeOf: (error) => String((error as { errno?: unknown }).errno),

@@ -9,7 +9,7 @@ import { temporaryFolder } from '../config/folder.js';
 import { configFor } from '../proxy/proxy-under-test.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
-import { type Front, FUNCTIONS, type Stage } from './stage.js';
+import { type Front, FUNCTIONS, ONE_PROCESS, type Stage } from './stage.js';
 
 const READ = 'SELECT name, node_port() AS port FROM items WHERE id = 1';
 /** Stands in a statement and must stand nowhere else. */
@@ -52,7 +52,8 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
   const { database } = cluster.user;
 
   await t.test('of nobody: the node that the next newcomer reads from, however often one asks', async (t) => {
-    const front = await stage.front(t);
+    // Each worker takes turns by itself.
+    const front = await stage.front(t, {}, ONE_PROCESS);
     await front.spread(t, 1);
     for (let i = 0; i < 4; i++) {
       const report = await explain(front, READ, null, database);
@@ -167,6 +168,7 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
       routing: { readFunctions: FUNCTIONS },
     });
     front.proxy.proxy.reload(next);
+    await front.refresh();
     const drained = await explain(front, READ);
     assert.deepEqual(verdicts(drained), { [primary]: 'also', [a.name]: 'passed-over', [b.name]: 'chosen' });
     assert.equal(whyNot(drained, a.name), 'is set to drain');

@@ -7,7 +7,7 @@ import { type ConnectionConfig, createConnection, createPool } from 'mariadb';
 import { authPlugins } from 'mysql2';
 import mysql from 'mysql2/promise';
 import type { Row } from '../servers/cluster.js';
-import type { Front, Stage } from './stage.js';
+import { type Front, ONE_PROCESS, type Stage } from './stage.js';
 
 export async function driverTests(t: TestContext, stage: Stage): Promise<void> {
   const front = await stage.front(t);
@@ -130,7 +130,7 @@ async function mysql2Tests(t: TestContext, stage: Stage, front: Front): Promise<
     }
     if (stage.kind !== 'mysql') return;
     // A new proxy knows no password: the first login is the full one, the next the fast one, which needs no key.
-    const fresh = await stage.front(t);
+    const fresh = await stage.front(t, {}, ONE_PROCESS);
     const at = { ...account, host: fresh.proxy.host, port: fresh.proxy.port };
     const withoutKey: mysql.ConnectionOptions = {
       ...at,

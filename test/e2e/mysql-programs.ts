@@ -149,6 +149,10 @@ export async function programTests(t: TestContext, stage: Stage): Promise<void> 
       '--threads=16',
       '--time=0',
     ];
+    const servedBy = async () => {
+      await front.refresh();
+      return stage.replicaNames.map((name) => front.node(name).units.replica);
+    };
     await t.test(
       'sysbench: prepare, oltp_read_write, oltp_point_select with and without prepared statements',
       async (t) => {
@@ -164,12 +168,12 @@ export async function programTests(t: TestContext, stage: Stage): Promise<void> 
           ]);
           assert.match(mixed, /transactions: +200 /);
           assert.match(mixed, /reconnects: +0 /);
-          const before = stage.replicaNames.map((name) => front.node(name).units.replica);
+          const before = await servedBy();
           const reads = await succeed(t, sysbench, [
             ...['oltp_point_select', ...common, '--events=1000', `--db-ps-mode=${mode}`, 'run'],
           ]);
           assert.match(reads, /ignored errors: +0 /);
-          const after = stage.replicaNames.map((name) => front.node(name).units.replica);
+          const after = await servedBy();
           const served = after.map((count, i) => count - before[i]!);
           assert.ok(served.reduce((a, b) => a + b) >= 1000, `${served} reads on replicas`);
         }

@@ -21,9 +21,10 @@ export async function operationTests(t: TestContext, stage: Stage): Promise<void
     const users = [{ name: cluster.user.user, password: cluster.user.password }];
     const base: ClusterChanges = { routing, users, nodes: nodes({ node1: 1, [a]: 1, [b]: 1 }) };
     const front = await stage.front(t, base);
-    const reload = (changes: ClusterChanges) => {
+    const reload = async (changes: ClusterChanges) => {
       const result = front.proxy.proxy.reload(configFor(cluster, { ...base, ...changes }));
       assert.deepEqual(result, { ok: true });
+      await front.refresh();
     };
     const idle = await front.connect(t);
     const inside = await front.connect(t);
@@ -31,18 +32,18 @@ export async function operationTests(t: TestContext, stage: Stage): Promise<void
     await inside.query("INSERT INTO notes VALUES (600, 'across reloads')");
     assert.deepEqual(await front.spread(t, 8), { [a]: 4, [b]: 4 });
 
-    reload({ nodes: nodes({ node1: 1, [a]: 1, [b]: 3 }) });
+    await reload({ nodes: nodes({ node1: 1, [a]: 1, [b]: 3 }) });
     assert.deepEqual(await front.spread(t, 8), { [a]: 2, [b]: 6 });
 
-    reload({ nodes: nodes({ node1: 1, [b]: 1 }) });
+    await reload({ nodes: nodes({ node1: 1, [b]: 1 }) });
     await front.seesReplicas([b]);
     assert.deepEqual(await front.spread(t, 4), { [b]: 4 });
 
-    reload({ nodes: nodes({ node1: 1, [a]: 1, [b]: 1 }) });
+    await reload({ nodes: nodes({ node1: 1, [a]: 1, [b]: 1 }) });
     await front.seesReplicas([a, b]);
     assert.deepEqual(await front.spread(t, 4), { [a]: 2, [b]: 2 });
 
-    reload({
+    await reload({
       nodes: nodes({ node1: 1, [a]: 1, [b]: 1 }).map((node) =>
         node.name === a ? { ...node, mode: 'drain' } : node,
       ),
@@ -56,7 +57,7 @@ export async function operationTests(t: TestContext, stage: Stage): Promise<void
       driver.connect(front.proxy, { ...other!, database }),
       driver.code('authentication-failed'),
     );
-    reload({ users: [...users, { name: other!.user, password: other!.password }] });
+    await reload({ users: [...users, { name: other!.user, password: other!.password }] });
     await (await front.connect(t, { ...other!, database }))
       .query('SELECT name FROM items WHERE id = 1')
       .catch((error) => {

@@ -7,7 +7,7 @@ import { mysqlPositions } from '../../src/mysql/position.js';
 import { postgresPositions } from '../../src/postgres/position.js';
 import type { PositionFunctions } from '../../src/protocol/position.js';
 import { until } from '../servers/poll.js';
-import type { Stage } from './stage.js';
+import { ONE_PROCESS, type Stage } from './stage.js';
 
 /** Positions are compared rightly everywhere but behind a gate. */
 function breakGates(t: TestContext, positions: PositionFunctions): void {
@@ -22,7 +22,8 @@ function breakGates(t: TestContext, positions: PositionFunctions): void {
 export async function plantedTests(t: TestContext, stage: Stage): Promise<void> {
   const { cluster } = stage;
   await t.test('a gate that lets everything pass shows an old state, and is found out', async (t) => {
-    const front = await stage.front(t, { monitor: { ...cluster.superuser, intervalMs: 2000 } });
+    // What is broken is this process's.
+    const front = await stage.front(t, { monitor: { ...cluster.superuser, intervalMs: 2000 } }, ONE_PROCESS);
     const client = await front.connect(t);
     await client.query('INSERT INTO counters VALUES (301, 0)');
     await cluster.waitCaughtUp();

@@ -138,7 +138,10 @@ export async function authTests(t: TestContext, stage: Stage): Promise<void> {
       await until('the new password to count', () =>
         enters(t, front, { user: 'changing', password: 'second' }).then(() => true),
       );
-      await isRefused(front, { user: 'changing', password: 'first' });
+      // By each worker, once it has asked.
+      await until('the old one to be refused', () =>
+        isRefused(front, { user: 'changing', password: 'first' }).then(() => true),
+      );
     },
   );
 }

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
-import type { Stage } from './stage.js';
+import { ONE_PROCESS, type Stage } from './stage.js';
 
 export async function routingTests(t: TestContext, stage: Stage): Promise<void> {
   const { cluster } = stage;
@@ -137,7 +137,7 @@ export async function routingTests(t: TestContext, stage: Stage): Promise<void> 
   });
 
   await t.test('least-outstanding: a busy replica is passed over', async (t) => {
-    const least = await stage.front(t, { routing: { balance: 'least-outstanding' } });
+    const least = await stage.front(t, { routing: { balance: 'least-outstanding' } }, ONE_PROCESS);
     const [a, b] = stage.replicaNames as [string, string];
     const busy = await least.connect(t);
     // Cut off at the end.

@@ -3,13 +3,17 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import type { ConfigInput } from '../../src/config/schema.js';
+import type { Config, ConfigInput } from '../../src/config/schema.js';
+import type { ReloadResult } from '../../src/proxy/running-proxy.js';
 import type { ClusterCounters, NodeCounters } from '../../src/telemetry/counters.js';
-import { type ProxyUnderTest, startProxyFor } from '../proxy/proxy-under-test.js';
+import { type ProxyUnderTest, startProxyFor, TEST_WORKERS } from '../proxy/proxy-under-test.js';
 import type { Kind } from '../servers/available.js';
 import { type StartOptions, startCluster, type TestCluster, type TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import { type Account, type Client, type Driver, driverOf } from './driver.js';
+
+/** For what each worker does by itself (balancing, queues, caches), where a test looks at the exact numbers. */
+export const ONE_PROCESS = { workers: 1 } as const;
 
 export type ClusterChanges = Partial<ConfigInput['clusters'][number]>;
 
@@ -37,17 +41,24 @@ export class Stage {
   readonly kind: Kind;
   readonly cluster: TestCluster;
   readonly driver: Driver;
+  /** Of its proxies, where a test does not say. */
+  readonly workers: number;
 
-  private constructor(cluster: TestCluster) {
+  private constructor(cluster: TestCluster, workers: number) {
     this.kind = cluster.kind;
     this.cluster = cluster;
+    this.workers = workers;
     this.driver = driverOf(cluster.kind);
   }
 
-  static async open(t: TestContext, kind: Kind, options: StartOptions = {}): Promise<Stage> {
+  static async open(
+    t: TestContext,
+    kind: Kind,
+    { workers = TEST_WORKERS, ...options }: StartOptions & { readonly workers?: number } = {},
+  ): Promise<Stage> {
     const cluster = await startCluster(kind, options);
     t.after(() => cluster.stop());
-    const stage = new Stage(cluster);
+    const stage = new Stage(cluster, workers);
     const { primary, user } = cluster;
     const owner = await stage.driver.connect(primary, user);
     for (const table of TABLES) await owner.query(table);
@@ -64,7 +75,7 @@ export class Stage {
     const proxy = await startProxyFor(
       this.cluster,
       { ...rest, routing: { readFunctions: FUNCTIONS, ...routing } },
-      top,
+      { workers: this.workers, ...top },
     );
     t.after(() => proxy.stop());
     return new Front(this, proxy);
@@ -100,7 +111,7 @@ export class Front {
   async connect(t: TestContext, account: Account = this.#stage.cluster.user): Promise<Client> {
     const client = await this.#stage.driver.connect(this.proxy, account);
     t.after(() => client.kill());
-    return client;
+    return this.proxy.config.workers === 1 ? client : telling(client, () => this.refresh());
   }
 
   async connectMany(t: TestContext, count: number): Promise<Client[]> {
@@ -112,6 +123,18 @@ export class Front {
 
   nodeAt(port: unknown): string {
     return this.#stage.nodeAt(port);
+  }
+
+  /** What clients that are not of `connect` have done is counted once the workers have been asked. */
+  refresh(): Promise<void> {
+    return this.proxy.proxy.refresh();
+  }
+
+  /** Resolves once the workers have taken it over. */
+  async reload(config: Config): Promise<ReloadResult> {
+    const result = this.proxy.proxy.reload(config);
+    await this.refresh();
+    return result;
   }
 
   counters(): ClusterCounters {
@@ -155,6 +178,19 @@ export class Front {
     }
     return served;
   }
+}
+
+/** What workers count is known to this process when they have been asked: here at the end of each statement. */
+function telling(client: Client, refresh: () => Promise<void>): Client {
+  return {
+    query: (sql, values) => client.query(sql, values).finally(refresh),
+    execute: (sql, values) => client.execute(sql, values).finally(refresh),
+    close: () => client.close().finally(refresh),
+    kill: () => client.kill(),
+    get broken() {
+      return client.broken;
+    },
+  };
 }
 
 /** Rejects with an error of exactly that code, and tells what came instead. */

@@ -8,7 +8,7 @@ import { createMetrics } from '../../src/telemetry/metrics.js';
 import { statementsReport } from '../../src/telemetry/statement-report.js';
 import { DEFAULT_LIMITS } from '../../src/telemetry/statements.js';
 import type { Client } from './driver.js';
-import type { Front, Stage } from './stage.js';
+import { type Front, ONE_PROCESS, type Stage } from './stage.js';
 
 const FLOOD = 20_000;
 const FLOODERS = 8;
@@ -142,7 +142,8 @@ async function literalTest(t: TestContext, stage: Stage): Promise<void> {
 }
 
 async function floodTest(t: TestContext, stage: Stage): Promise<void> {
-  const front = await stage.front(t);
+  // The cache of classes is each worker's own.
+  const front = await stage.front(t, {}, ONE_PROCESS);
   const [popular, ...flooders] = await front.connectMany(t, 1 + FLOODERS);
   const popularTexts = Array.from({ length: 20 }, (_, i) => `SELECT name AS n${i} FROM items WHERE id = 1`);
   const askAll = async (client: Client) => {

@@ -7,7 +7,7 @@ import pg from 'pg';
 import type { StatusReport, WorkerStatus } from '../../src/admin/source.js';
 import { type Server, startServer } from '../cli/run.js';
 import { type Folder, temporaryFolder } from '../config/folder.js';
-import type { Row } from '../servers/cluster.js';
+import type { Row, TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import { type ClusterChanges, FUNCTIONS, type Stage } from './stage.js';
 
@@ -43,6 +43,7 @@ export class WorkersFront {
     stage: Stage,
     changes: ClusterChanges = {},
     listener: Record<string, unknown> = {},
+    env: Readonly<Record<string, string>> = {},
   ): Promise<WorkersFront> {
     const { cluster, kind } = stage;
     const folder = temporaryFolder(t);
@@ -63,7 +64,7 @@ export class WorkersFront {
       admin: { port: 0, token: { file: 'token' } },
       limits: { drainMs: 60_000 },
     });
-    const server = await startServer(t, folder.write('proxy.json', config({})));
+    const server = await startServer(t, folder.write('proxy.json', config({})), { env });
     const front = new WorkersFront(stage, server, folder, config);
     await until('all nodes are known', async () => {
       const [status] = (await front.status()).clusters;
@@ -91,12 +92,21 @@ export class WorkersFront {
       const query = async (sql: string) => (await client.query<Row>(sql)).rows;
       return { worker: id % WORKERS, id, secretKey, query, broken, close };
     }
-    const connection = await mysql.createConnection(address);
+    // The first login of a worker makes a key, which takes long on a busy machine.
+    const connection = await mysql.createConnection({ ...address, connectTimeout: 60_000 });
     connection.on('error', end);
     connection.on('end', end);
     t.after(() => connection.destroy());
     const id = connection.threadId;
-    const query = async (sql: string) => (await connection.query(sql))[0] as Row[];
+    const query = async (sql: string) => {
+      try {
+        return (await connection.query(sql))[0] as Row[];
+      } catch (error) {
+        // Its statement is told, and then nobody else.
+        if ((error as { fatal?: boolean }).fatal === true) end();
+        throw error;
+      }
+    };
     return { worker: id % WORKERS, id, secretKey: 0, query, broken, close: () => connection.end() };
   }
 
@@ -146,4 +156,13 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
+}
+
+/** Of the application, as the node counts them. */
+export async function serverConnections(stage: Stage, node: TestNode): Promise<number> {
+  const sql =
+    stage.kind === 'postgres'
+      ? "SELECT count(*) AS n FROM pg_stat_activity WHERE usename = 'app'"
+      : "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE USER = 'app'";
+  return Number((await node.admin(sql))[0]?.n);
 }

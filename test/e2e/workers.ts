@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { StatementsReport } from '../../src/admin/statements.js';
 import { scheelite } from '../cli/run.js';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import type { TestNode } from '../servers/cluster.js';
@@ -12,7 +13,8 @@ import { until } from '../servers/poll.js';
 import * as mysqlActivity from './mysql-activity.js';
 import * as postgresActivity from './postgres-activity.js';
 import { rejects, Stage } from './stage.js';
-import { isAlive, type Placed, WORKERS, WorkersFront } from './workers-stage.js';
+import { crashTests } from './workers-crash.js';
+import { isAlive, type Placed, serverConnections, WORKERS, WorkersFront } from './workers-stage.js';
 
 const CLIENTS = 10;
 /** For a row that somebody else holds: SLEEP() would answer a kill with a value. */
@@ -23,7 +25,8 @@ export function workersSuite(kind: Kind): void {
     const stage = await Stage.open(t, kind);
     await t.test('limits', (t) => limitTests(t, stage));
     await t.test('one proxy', (t) => oneProxyTests(t, stage));
-    await t.test('ends', (t) => endTests(t, stage));
+    await t.test('crashes', (t) => crashTests(t, stage));
+    if (kind === 'postgres') await t.test('ends', (t) => endTests(t, stage));
     // Last: the cluster is another one afterwards.
     await t.test('failover', (t) => failoverTest(t, stage));
   });
@@ -55,6 +58,9 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     assert.equal(await front.metric('node_primary'), 1);
     assert.equal(await front.metric('worker_running'), WORKERS);
     assert.ok((await front.metric('probes_total', 'answered')) > 0);
+    const top = await scheelite(['top', '--once', '--json', '--admin', front.server.admin]);
+    const { statements } = JSON.parse(top.stdout) as StatementsReport;
+    assert.equal(statements.find(({ shape }) => /^select .* as one$/i.test(shape))?.calls, 5 * CLIENTS);
   });
 
   await t.test('a cancel reaches the worker of its client, wherever it comes in', async (t) => {
@@ -71,6 +77,11 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     }
     await holder.query('ROLLBACK');
     if (stage.kind === 'postgres') return;
+    for (const canceller of clients.slice(0, 2)) {
+      const victim = await front.connect(t);
+      await canceller.query(`KILL ${victim.id}`);
+      await until('it is cut', () => victim.broken());
+    }
     for (const client of clients.slice(0, 2))
       for (const id of [4_000_000, 4_000_001])
         await rejects(driver, client.query(`KILL QUERY ${id}`), '1094');
@@ -102,6 +113,11 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
       await until('it is a write for the other worker', place, 30_000);
     });
 
+  // What has nothing to do with the servers is tried with one kind.
+  if (stage.kind === 'postgres') await replacementTests(t, front, clients);
+}
+
+async function replacementTests(t: TestContext, front: WorkersFront, clients: Placed[]): Promise<void> {
   await t.test('a worker that is killed is replaced, and the others notice nothing', async (t) => {
     const accepted = await front.metric('client_connections_accepted_total');
     const [, victim] = await front.workers();
@@ -127,16 +143,13 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     assert.equal(line?.worker, 2);
   });
 
-  if (stage.kind === 'postgres')
-    await t.test('a worker that hangs is replaced', async () => {
-      const { pid, restarts } = (await front.workers())[0]!;
-      process.kill(pid!, 'SIGSTOP');
-      await until('it is replaced', async () => (await front.workers())[0]!.restarts > restarts, 120_000);
-      assert.ok(
-        front.server.log().some(({ msg, worker }) => msg === 'a worker hangs: killed' && worker === 1),
-      );
-      await front.allRun();
-    });
+  await t.test('a worker that hangs is replaced', async () => {
+    const { pid, restarts } = (await front.workers())[0]!;
+    process.kill(pid!, 'SIGSTOP');
+    await until('it is replaced', async () => (await front.workers())[0]!.restarts > restarts, 120_000);
+    assert.ok(front.server.log().some(({ msg, worker }) => msg === 'a worker hangs: killed' && worker === 1));
+    await front.allRun();
+  });
 
   await t.test('workers that keep ending are replaced ever more slowly', async () => {
     const deaths = () =>
@@ -189,7 +202,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
   let ended = false;
   const watch = (async () => {
     while (!ended) {
-      for (const node of cluster.nodes) most = Math.max(most, await connectionsOf(stage, node));
+      for (const node of cluster.nodes) most = Math.max(most, await serverConnections(stage, node));
       await sleep(10);
     }
   })();
@@ -259,21 +272,13 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
       for (let i = 0; i < 5; i++) {
         await client.query('BEGIN');
         await client.query('SELECT pause(0.02)');
-        most = Math.max(most, await connectionsOf(stage, cluster.primary));
+        most = Math.max(most, await serverConnections(stage, cluster.primary));
         await client.query('COMMIT');
       }
     });
     await Promise.all(work);
     assert.ok(most >= 1 && most <= 2, `${most} at a time`);
   });
-}
-
-async function connectionsOf(stage: Stage, node: TestNode): Promise<number> {
-  const sql =
-    stage.kind === 'postgres'
-      ? "SELECT count(*) AS n FROM pg_stat_activity WHERE usename = 'app'"
-      : "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE USER = 'app'";
-  return Number((await node.admin(sql))[0]?.n);
 }
 
 async function endTests(t: TestContext, stage: Stage): Promise<void> {

@@ -1,4 +1,5 @@
 // Starts the real proxy in front of a test cluster, in this process, on a free port; the tests' one way to have one.
+// With SCHEELITE_TEST_WORKERS=n it is the supervisor that is in this process, and the clients are served by n workers.
 
 import { configFrom } from '../../src/config/resolve.js';
 import type { Config, ConfigInput } from '../../src/config/schema.js';
@@ -20,6 +21,22 @@ export interface ProxyUnderTest {
 
 type ClusterInput = ConfigInput['clusters'][number];
 
+/** What `workers` is where a test does not say. */
+export const TEST_WORKERS = Number(process.env.SCHEELITE_TEST_WORKERS ?? 1);
+
+let fronts = 0;
+
+/**
+ * node:cluster gives one socket to all workers of this process that listen on the same host and port, and port 0 is one port: each
+ * proxy has a loopback address of its own.
+ */
+function apart(config: Config): Config {
+  if (config.workers === 1) return config;
+  const host = `127.0.${1 + (fronts >> 7)}.${1 + (fronts++ & 127)}`;
+  const listeners = config.listeners.map((listener) => ({ ...listener, host }));
+  return { ...config, listeners, log: { ...config.log, level: 'debug' } };
+}
+
 export function configFor(
   cluster: TestCluster,
   changes: Partial<ClusterInput> = {},
@@ -37,6 +54,7 @@ export function configFor(
       },
     ],
     admin: { enabled: false },
+    workers: TEST_WORKERS,
     ...top,
   };
   return configFrom(input);
@@ -48,10 +66,13 @@ export async function startProxyFor(
   changes: Partial<ClusterInput> = {},
   top: Partial<ConfigInput> = {},
 ): Promise<ProxyUnderTest> {
-  const config = configFor(cluster, changes, top);
+  const config = apart(configFor(cluster, changes, top));
   const lines: string[] = [];
   const { log } = openLog({ level: 'debug', format: 'json' }, (text) => lines.push(text));
-  const proxy = await startProxy({ config, configPath: null, log });
+  const proxy = await startProxy({
+    ...{ config, configPath: null, log },
+    writeLog: (text) => lines.push(...text.trimEnd().split('\n')),
+  });
   await until('the proxy to know all nodes', () => {
     const [status] = proxy.admin.status().clusters;
     return status!.primary !== null && status!.nodes.every((node) => node.takesReads || node.takesWrites);

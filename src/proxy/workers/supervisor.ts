@@ -16,6 +16,7 @@ import {
 import type { ClusterStatus, ProxyStatus, Readiness, WorkerStatus } from '../../admin/source.js';
 import type { ClusterConfig, Config } from '../../config/schema.js';
 import { MACHINE_OFFSET_MS } from '../../lib/clock.js';
+import { tidyHeapWhenIdle } from '../../lib/tidy-heap.js';
 import type { Protocol } from '../../protocol/protocol.js';
 import {
   addCounters,
@@ -46,6 +47,8 @@ const REPORT_TIMEOUT_MS = 2_000;
 const SETTLE_TIMEOUT_MS = 5_000;
 const CLOSE_TIMEOUT_MS = 5_000;
 const LOOK_INTERVAL_MS = 1_000;
+/** Nodes notice a moment later that the connections of a worker have ended: only then do others get its part of the limits. */
+const RELEASE_MS = 300;
 
 export interface SupervisorOptions extends StartOptions {
   readonly workers: number;
@@ -69,6 +72,8 @@ export class Supervisor implements RunningProxy {
   readonly #clusters = new Map<string, WatchedCluster>();
   readonly #workers: readonly WorkerHandle[];
   readonly #shares: Shares;
+  /** Of workers that have ended and whose part of the limits is still theirs. */
+  readonly #releases = new Map<number, NodeJS.Timeout>();
   #config: Config;
   #state: 'starting' | 'running' | 'draining' | 'closed' = 'starting';
   #startFailed: ((error: Error) => void) | null = null;
@@ -76,7 +81,10 @@ export class Supervisor implements RunningProxy {
   /** Looked at whenever a worker has ended. */
   readonly #watchers = new Set<() => void>();
   #refreshing: Promise<void> | null = null;
+  /** For those who have asked since that one was sent. */
+  #nextRefresh: Promise<void> | null = null;
   readonly #looks: NodeJS.Timeout;
+  readonly #stopTidying: () => void;
 
   constructor(options: SupervisorOptions) {
     const { config, log, workers } = options;
@@ -103,6 +111,15 @@ export class Supervisor implements RunningProxy {
     this.#looks = setInterval(() => {
       for (const worker of this.#workers) worker.look();
     }, LOOK_INTERVAL_MS).unref();
+    // Clients that are handed on leave something behind here too.
+    this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
+  }
+
+  #arrivals(): number {
+    let count = 0;
+    for (const counters of [this.#past, ...this.#workers.map(({ report }) => report?.counters)])
+      for (const { clientsTotal } of counters?.listeners.values() ?? []) count += clientsTotal;
+    return count;
   }
 
   #watch(config: ClusterConfig): WatchedCluster {
@@ -160,6 +177,7 @@ export class Supervisor implements RunningProxy {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     clearInterval(this.#looks);
+    this.#stopTidying();
     for (const worker of this.#workers) worker.last();
     this.#broadcast({ type: 'close' });
     // One that does not serve yet has nothing to close.
@@ -197,6 +215,7 @@ export class Supervisor implements RunningProxy {
   #onMessage(worker: WorkerHandle, message: FromWorker): void {
     switch (message.type) {
       case 'hello':
+        this.#release(worker.index);
         worker.start({
           type: 'start',
           config: this.#config,
@@ -238,9 +257,14 @@ export class Supervisor implements RunningProxy {
   #onEnded(worker: WorkerHandle): void {
     if (worker.report !== null) addCounters(this.#past, worker.report.counters, true);
     worker.report = null;
-    this.#shares.leave(worker.index);
+    this.#releases.set(worker.index, setTimeout(() => this.#release(worker.index), RELEASE_MS).unref());
     if (this.#state === 'starting') this.#startFailed?.(new Error(`a worker has ended: ${worker.lastEnd}`));
     for (const look of [...this.#watchers]) look();
+  }
+
+  #release(index: number): void {
+    clearTimeout(this.#releases.get(index));
+    if (this.#releases.delete(index)) this.#shares.leave(index);
   }
 
   async #answer(worker: WorkerHandle, call: SupervisorCall): Promise<unknown> {
@@ -290,8 +314,16 @@ export class Supervisor implements RunningProxy {
 
   // --- what is told of it -----------------------------------------------------------------------------------
 
+  /** What is told then is no older than the call. */
   refresh(): Promise<void> {
-    this.#refreshing ??= this.#askReports().finally(() => {
+    if (this.#refreshing !== null) {
+      this.#nextRefresh ??= this.#refreshing.then(() => {
+        this.#nextRefresh = null;
+        return this.refresh();
+      });
+      return this.#nextRefresh;
+    }
+    this.#refreshing = this.#askReports().finally(() => {
       this.#refreshing = null;
     });
     return this.#refreshing;

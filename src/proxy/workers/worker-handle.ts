@@ -7,6 +7,7 @@ import { monotonicMs } from '../../lib/clock.js';
 import type { Log } from '../../telemetry/log.js';
 import type { ListenerAddress } from '../running-proxy.js';
 import { Calls } from './calls.js';
+import { watchHandovers } from './handovers.js';
 import {
   type FromWorker,
   PROTOCOLS_VARIABLE,
@@ -106,7 +107,11 @@ export class WorkerHandle {
       if (worker === this.#process) this.#onMessage(message);
     });
     worker.on('error', (error) => this.#log.error({ error: error.message }, 'a worker cannot be reached'));
-    worker.on('exit', (code, signal) => this.#onExit(worker, signal ?? `exit code ${code}`));
+    const cutThoseUnderWay = watchHandovers(worker.process);
+    worker.on('exit', (code, signal) => {
+      cutThoseUnderWay();
+      this.#onExit(worker, signal ?? `exit code ${code}`);
+    });
     passLines(worker, (text) => this.#events.lines(text));
   }
 

@@ -160,7 +160,7 @@ async function denyTests(t: TestContext, stage: Stage): Promise<void> {
     const open = await stage.front(t);
     const client = await open.connect(t);
     await client.execute('SELECT * FROM ledger WHERE seq = ?', [1]);
-    open.proxy.proxy.reload(configFor(stage.cluster, { routing: { readFunctions: FUNCTIONS }, rules }));
+    await open.reload(configFor(stage.cluster, { routing: { readFunctions: FUNCTIONS }, rules }));
     await rejectsWith(stage.driver, client.execute('SELECT * FROM ledger WHERE seq = ?', [1]), code);
   });
 
@@ -311,8 +311,8 @@ async function routeTests(t: TestContext, stage: Stage): Promise<void> {
     });
     const own = await stage.front(t, changes('online', 300));
     const become = (mode: 'online' | 'standby-only', holdMs: number) =>
-      own.proxy.proxy.reload(configFor(stage.cluster, changes(mode, holdMs)));
-    become('standby-only', 300);
+      own.reload(configFor(stage.cluster, changes(mode, holdMs)));
+    await become('standby-only', 300);
     await own.seesReplicas([first]);
     const client = await own.connect(t);
     await always(client, primary, 'to_node');
@@ -326,13 +326,13 @@ async function routeTests(t: TestContext, stage: Stage): Promise<void> {
     assert.equal(own.counters().holds['no-target'], 1);
     assert.equal(own.counters().holds['no-primary'], 0);
     // A node that may take it again ends the wait.
-    become('standby-only', 120_000);
+    await become('standby-only', 120_000);
     const waiting = client.query('SELECT node_port() AS to_wait');
     await until('it to be held', () => own.status().held === 1);
-    become('online', 120_000);
+    await become('online', 120_000);
     assert.equal(stage.nodeAt((await waiting)[0]?.to_wait), second);
     // And so does a deadline.
-    become('standby-only', 120_000);
+    await become('standby-only', 120_000);
     await own.seesReplicas([first]);
     const late = '/* scheelite: timeoutMs=200 */ SELECT node_port() AS to_wait';
     await rejectsWith(stage.driver, client.query(late), timeoutCode(stage));
@@ -533,10 +533,10 @@ async function reloadTests(t: TestContext, stage: Stage): Promise<void> {
   const [first, second] = stage.replicaNames as [string, string];
   for (const node of [first, second, first]) {
     const rules: Rules = [{ match: { shapePattern: 'as live' }, action: { route: { node } } }];
-    front.proxy.proxy.reload(configFor(stage.cluster, { routing, consistency, rules }));
+    await front.reload(configFor(stage.cluster, { routing, consistency, rules }));
     for (let i = 0; i < 4; i++) assert.equal(await where(stage, client, 'live'), node);
   }
-  front.proxy.proxy.reload(configFor(stage.cluster, { routing, consistency }));
+  await front.reload(configFor(stage.cluster, { routing, consistency }));
   const seen = new Set<string>();
   await until(
     'both replicas to be read again',
