@@ -329,9 +329,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
 
   /** Drivers send Close without Sync in front of what comes next. */
   #closesBefore(): readonly Buffer[] {
-    const batch = this.#batch;
-    if (batch === null) return [];
-    const { replies, portals } = closesAlone(batch, this.#unit !== null, this.#transaction, this.#names);
+    if (this.#batch === null) return [];
+    const isOpen = this.#unit !== null;
+    const { replies, portals } = closesAlone(this.#batch, isOpen, this.#transaction, this.#names);
     this.#batch = null;
     for (const reply of replies) this.write(reply);
     return portals;
@@ -413,10 +413,11 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     queueMicrotask(() => this.#pump());
   }
 
-  /** More of an open batch, up to a Flush or its Sync. */
   #writeMore(): void {
     const batch = this.#batch!;
-    (this.#unit as BatchUnit).extended();
+    const denial = this.#host.denial((this.#unit as BatchUnit).extended());
+    // What came before has run, and its transaction is open: nothing but the end takes that back.
+    if (denial !== null) return this.terminate(denial);
     const written = batch.writeFor(this.#server!, this.#written);
     this.#written = batch.messages.length;
     this.#run!.steps?.push(...written.steps);

@@ -81,12 +81,15 @@ export class BatchUnit implements Unit {
   open: boolean;
   readonly begin: HeldBegin | null;
   readonly #wasOpen: boolean;
+  /** So many of its statements the rules have been asked about. */
+  #ruled: number;
 
   constructor(batch: ExtendedBatch, open: boolean, begin: HeldBegin | null) {
     this.batch = batch;
     this.begin = begin;
     this.open = open;
     this.#wasOpen = open;
+    this.#ruled = batch.classified.length;
     const first = batch.classified[0];
     this.hint = first?.hint ?? null;
     this.shape = shapeOf(batch.classified);
@@ -95,9 +98,12 @@ export class BatchUnit implements Unit {
       !open && batch.classified.length <= MAX_SHARED_STATEMENTS && isShareable(this.statement, batch.bytes);
   }
 
-  /** More messages have come behind a Flush: what they do counts too. */
-  extended(): void {
+  /** More messages have come behind a Flush: what they do counts too. Answers the statements that are new. */
+  extended(): readonly RuledStatement[] {
     this.statement = this.#merge();
+    const more = this.batch.classified.slice(this.#ruled);
+    this.#ruled += more.length;
+    return more;
   }
 
   #merge(): StatementClass {

@@ -106,6 +106,7 @@ export class SessionPolicy implements SessionLevel {
 
   /** For what is not submitted. */
   denialOf(ruled: readonly RuledStatement[]): ProxyError | null {
+    if (ruled.length === 0) return null;
     const { match, policy } = this.#now().ruled({ ruled });
     if (match.deny === null) return null;
     this.#count(match);
