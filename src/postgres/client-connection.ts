@@ -25,9 +25,8 @@ import { failTransaction } from './fail-transaction.js';
 import { beginWith, type HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
 import { newRun } from './new-run.js';
-import type { Parameters } from './parameters.js';
 import { ClientStatements, type PreparedText } from './prepared-statements.js';
-import { answeredByUs, type ReplySink, type Run } from './run.js';
+import { answeredByUs, type ReplyEvents, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
 import { SessionSettings } from './session-settings.js';
@@ -44,7 +43,7 @@ import { FRONTEND, parseQuery, unexpectedMessage } from './wire/frontend.js';
 
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-export class PostgresClientConnection implements ClientConnection, ReplySink {
+export class PostgresClientConnection implements ClientConnection, ReplyEvents {
   readonly mayAskBack = false;
   readonly asksBack = false;
   readonly #socket: Socket;
@@ -89,7 +88,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   ) {
     this.#socket = socket;
     this.#settings = settings;
-    this.#out = new ClientOutput(socket, settings.maxClientBufferBytes);
+    this.#out = new ClientOutput(socket, settings.maxClientBufferBytes, this);
     this.#runtime = runtime;
     this.#host = createHost(this);
     this.#session = new SessionSettings(this.#host.level);
@@ -274,7 +273,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     if (this.#skipping) {
       this.#skipping = false;
       this.#batch = null;
-      this.write(readyForQuery(this.#transaction.status));
+      this.#out.write(readyForQuery(this.#transaction.status));
       return;
     }
     const batch = this.#openBatch();
@@ -333,7 +332,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     const isOpen = this.#unit !== null;
     const { replies, portals } = closesAlone(this.#batch, isOpen, this.#transaction, this.#names);
     this.#batch = null;
-    for (const reply of replies) this.write(reply);
+    for (const reply of replies) this.#out.write(reply);
     return portals;
   }
 
@@ -394,7 +393,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       written?.messages.unshift(begin.batch);
       written?.steps.unshift(...begin.steps);
     }
-    const run = newRun(this, unit, options, written?.steps ?? null, begin, gate, {
+    const run = newRun(this.#out, unit, options, written?.steps ?? null, begin, gate, {
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
@@ -413,6 +412,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     queueMicrotask(() => this.#pump());
   }
 
+  /** More of an open batch, up to a Flush or its Sync. */
   #writeMore(): void {
     const batch = this.#batch!;
     const denial = this.#host.denial((this.#unit as BatchUnit).extended());
@@ -445,9 +445,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     else this.#transaction.becomes(server.transaction);
     this.#endUnit();
     const own = options.denial ?? options.late;
-    this.write(own === null ? errorResponse({ severity: 'ERROR', ...error }) : proxyErrorResponse(own));
+    this.#out.write(own === null ? errorResponse({ severity: 'ERROR', ...error }) : proxyErrorResponse(own));
     if (wasOpen) this.#skipping = true;
-    else this.write(readyForQuery(this.#transaction.status));
+    else this.#out.write(readyForQuery(this.#transaction.status));
     done(answeredByUs(server.transaction, error));
   }
 
@@ -470,7 +470,7 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
       if (isBehindBegin && failed && transaction === 'idle') this.#transaction.lose(null);
       if (!failed) noteDiscards(effects, this.#host);
-      if (transaction === 'idle') this.#names.portals.end();
+      if (transaction === 'idle') this.#names.endPortals();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
       this.#run = null;
@@ -523,9 +523,9 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
       this.terminate(error);
       return;
     }
-    this.write(proxyErrorResponse(error));
+    this.#out.write(proxyErrorResponse(error));
     if (unit.open) this.#skipping = true;
-    else this.write(readyForQuery(this.#transaction.status));
+    else this.#out.write(readyForQuery(this.#transaction.status));
   }
 
   transactionLost(error: ProxyError): void {
@@ -535,24 +535,18 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
   }
 
   #answerLocally(messages: readonly Buffer[]): void {
-    for (const message of messages) this.write(message);
+    for (const message of messages) this.#out.write(message);
     this.#host.answeredLocally();
   }
 
   terminate(error: ProxyError): void {
     if (this.#phase === 'closed') return;
     this.#out.drop();
-    this.write(proxyErrorResponse(error, 'FATAL'));
+    this.#out.write(proxyErrorResponse(error, 'FATAL'));
     this.#close(error.message);
   }
 
   // --- writing ----------------------------------------------------------------------------------------------
-
-  write(bytes: Buffer): boolean {
-    return this.#out.write(bytes);
-  }
-
-  readonly writeAll = (slices: readonly Buffer[]): boolean => this.#out.writeAll(slices);
 
   #onDrain(): void {
     this.#server?.resumeReading();
@@ -561,11 +555,10 @@ export class PostgresClientConnection implements ClientConnection, ReplySink {
     this.#pump();
   }
 
-  readonly tellParameters = (parameters: Parameters): void => this.#out.tellParameters(parameters);
-
-  readonly tellParameter = (name: string, value: string): void => this.#out.tellParameter(name, value);
-
-  readonly deallocated = (): void => this.#names.clearNamed();
+  deallocated(discarded: boolean): void {
+    this.#names.clearNamed();
+    if (discarded && this.#server !== null) this.#session.discarded(this.#server);
+  }
 
   messageCut(): void {
     // Nothing that we could say would be read as what it is.

@@ -1,13 +1,21 @@
 // What goes to one client: answers of the proxy's own, gathered until the stack is empty, replies as they came, and what it has
 // been told of parameters. It knows no unit and no server connection.
 
+import type { Socket } from 'node:net';
 import { ReplyWriter } from '../lib/reply-writer.js';
 import { Parameters } from './parameters.js';
+import type { ReplyEvents, ReplySink } from './run.js';
 import { parameterStatus } from './wire/backend-messages.js';
 
-export class ClientOutput extends ReplyWriter {
+export class ClientOutput extends ReplyWriter implements ReplySink {
+  readonly events: ReplyEvents;
   /** Whichever server connection it came from. */
   told = Parameters.none;
+
+  constructor(socket: Socket, limitBytes: number, events: ReplyEvents) {
+    super(socket, limitBytes);
+    this.events = events;
+  }
 
   tellParameters(parameters: Parameters): void {
     const told = this.told;

@@ -12,7 +12,8 @@ import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-me
 const HEADER_BYTES = 5;
 
 /** Tags of what takes all named statements away. */
-const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', 'DISCARD ALL']);
+const DISCARD_ALL = 'DISCARD ALL';
+const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', DISCARD_ALL]);
 
 /** A run, or a statement of our own, whose final ReadyForQuery has not come. */
 export class Expectation {
@@ -77,7 +78,7 @@ export class Expectation {
     prepared.clear();
     for (const { kind, verb, text } of this.run?.steps?.slice(this.step) ?? [])
       if (kind === 'parse' && verb !== 'fake' && text !== null && text.serverName !== '') prepared.add(text);
-    if (!this.muted) this.run?.sink.deallocated();
+    if (!this.muted) this.run?.sink.events.deallocated(this.tag === DISCARD_ALL);
   }
 
   /** PortalSuspended: more rows of the same statement come with the next Execute. */

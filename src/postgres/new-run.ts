@@ -9,7 +9,7 @@ import type { PostgresUnit } from './unit.js';
 
 /** `begin`: goes in front of it. */
 export function newRun(
-  client: ReplySink,
+  sink: ReplySink,
   unit: PostgresUnit,
   options: ExecuteOptions,
   steps: Run['steps'],
@@ -18,7 +18,7 @@ export function newRun(
   { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
 ): Run {
   return {
-    sink: client,
+    sink,
     steps,
     beginLength: begin !== null && unit.kind === 'simple' ? begin.length : 0,
     isBehindBegin: begin !== null,

@@ -234,6 +234,13 @@ export class OwnSettings {
     return this.#local ?? (this.#open === undefined ? this.#committed : this.#open);
   }
 
+  /** By DISCARD ALL, whatever becomes of the rest of its unit. */
+  discarded(): void {
+    const before = this.current;
+    this.#set(this.#base, 'idle');
+    if (this.current !== before) this.#level.setConsistency(this.current);
+  }
+
   /** A unit that was a server's has ended; null: with an error. `tag`: of its last CommandComplete. */
   unitEnded(statement: StatementClass | null, transaction: TransactionStatus, tag: string): void {
     const before = this.current;

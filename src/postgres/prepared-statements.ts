@@ -181,12 +181,23 @@ const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 export class ClientStatements {
   /** Null: none yet; many clients never have any. */
   #byName: Map<string, PreparedText> | null = null;
-  readonly portals = new ClientPortals();
+  /** Null: none yet. */
+  #portals: ClientPortals | null = null;
   readonly #tooMany: (limit: number) => void;
   #bytes = 0;
 
   constructor(tooMany: (limit: number) => void) {
     this.#tooMany = tooMany;
+  }
+
+  get portals(): ClientPortals {
+    this.#portals ??= new ClientPortals();
+    return this.#portals;
+  }
+
+  /** Their transaction is over. */
+  endPortals(): void {
+    this.#portals?.end();
   }
 
   get(name: string): PreparedText | undefined {

@@ -29,8 +29,19 @@ export interface Step {
   readonly failed: (() => void) | null;
 }
 
+/** What replies mean beyond their bytes. */
+export interface ReplyEvents {
+  /** The last bytes written end inside a message that will never be complete. */
+  messageCut(): void;
+  /** CopyInResponse: the client's CopyData may go to the server now. */
+  copyInStarted(): void;
+  /** DEALLOCATE ALL or, where all is `discarded`, DISCARD ALL has been done: at this place, whatever becomes of the rest. */
+  deallocated(discarded: boolean): void;
+}
+
 /** Where replies go. */
 export interface ReplySink {
+  readonly events: ReplyEvents;
   /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
   write(bytes: Buffer): boolean;
   /** The same, for several slices at once. */
@@ -38,12 +49,6 @@ export interface ReplySink {
   /** What the server connection reports to be set; differences to what the client was told are told. */
   tellParameters(parameters: Parameters): void;
   tellParameter(name: string, value: string): void;
-  /** The last bytes written end inside a message that will never be complete. */
-  messageCut(): void;
-  /** CopyInResponse: the client's CopyData may go to the server now. */
-  copyInStarted(): void;
-  /** DEALLOCATE ALL or DISCARD ALL has been done: at this place, whatever becomes of the rest. */
-  deallocated(): void;
 }
 
 export interface Run {

@@ -307,7 +307,7 @@ export class PostgresServerConnection implements ServerConnection {
       this.#forward(head, buffer, start, end);
       head.committed = true;
       this.#flush(head);
-      run.sink.copyInStarted();
+      run.sink.events.copyInStarted();
       return;
     }
     const verb = run.steps === null ? 'forward' : this.#advance(head, run.steps, type, isLast);
@@ -587,7 +587,7 @@ export class PostgresServerConnection implements ServerConnection {
       const { ownDone } = expectation;
       const run = expectation.muted ? null : expectation.run;
       ownDone?.({ code: CONNECTION_LOST, message: reason });
-      if (expectation.cut && expectation.forwarded) run?.sink.messageCut();
+      if (expectation.cut && expectation.forwarded) run?.sink.events.messageCut();
       // What stood behind the first of a pipeline had not begun.
       if (index > first && expectation.canMove) run?.done({ kind: 'moved' }, '');
       else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);

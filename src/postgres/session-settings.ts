@@ -4,7 +4,7 @@
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
-import type { StatementClass } from '../sql/statement.js';
+import type { SessionEffect, StatementClass } from '../sql/statement.js';
 import { OwnSettings } from './own-settings.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
@@ -57,6 +57,14 @@ export class SessionSettings {
   /** The transaction has ended, and no server knew of it. */
   endedLocally(statement: StatementClass): void {
     this.own.transactionEnded(endingOf(statement) === 'commit');
+  }
+
+  /** DISCARD ALL has been done, and stays done whatever becomes of the rest of its unit: it cannot be in a transaction. */
+  discarded(server: PostgresServerConnection): void {
+    const effects: readonly SessionEffect[] = [{ kind: 'discard', what: 'all' }];
+    this.own.discarded();
+    this.#committed = this.#committed.apply(effects, this.#base);
+    server.state = server.state.apply(effects, TrackedState.empty);
   }
 
   /**

@@ -426,7 +426,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #onAnswered(unit: Unit, server: ServerConnection, outcome: Answered): void {
     const { transaction, error } = outcome;
-    const wasInTransaction = this.#transaction !== 'idle';
+    const wasInTransaction = this.#transaction !== 'idle' || unit.startsTransaction;
     this.#transaction = transaction;
     const pin = this.#policies.current.deny === null ? unit.statement.pin : null;
     // A statement that failed by itself outside a transaction has left nothing behind.

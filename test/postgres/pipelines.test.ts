@@ -41,6 +41,14 @@ const HISTORIES: readonly (readonly [string, readonly Buffer[]])[] = [
     ],
   ],
   [
+    'DISCARD ALL, and an error behind it: what is set is gone all the same',
+    [
+      ...q("SET work_mem = '125kB'"),
+      batch(say.parse('', 'DISCARD ALL'), say.bind(''), execute, say.bind('nobody'), execute),
+      ...q('SHOW work_mem', "SET work_mem = '126kB'", 'SHOW work_mem'),
+    ],
+  ],
+  [
     'SET that is only prepared',
     [
       batch(say.parse('s', "SET work_mem = '123kB'")),
