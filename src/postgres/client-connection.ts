@@ -417,7 +417,10 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     const batch = this.#batch!;
     const denial = this.#host.denial((this.#unit as BatchUnit).extended());
     // What came before has run, and its transaction is open: nothing but the end takes that back.
-    if (denial !== null) return this.terminate(denial);
+    if (denial !== null) {
+      this.terminate(denial);
+      return;
+    }
     const written = batch.writeFor(this.#server!, this.#written);
     this.#written = batch.messages.length;
     this.#run!.steps?.push(...written.steps);

@@ -443,7 +443,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#cluster.schemaChanged();
     }
     const isFree = transaction === 'idle' && this.#pins.size === 0;
-    this.#last.ran(unit, isFree && unit.shareable);
+    // Where nobody can ask about it, an idle client need not keep its last text in memory.
+    this.#last.ran(unit, this.leavesAsked && isFree && unit.shareable);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#endUnit();
     this.#transition(this.#mustSettle(unit, wasInTransaction) ? 'settling' : 'idle');
