@@ -71,7 +71,7 @@ class Checker {
         this.fail(['listeners', i, 'port'], `port ${listener.port} is already that of listeners[${other}]`);
       }
       const cluster = config.clusters.find((each) => each.name === listener.cluster);
-      if (cluster !== undefined && listener.consistency !== undefined)
+      if (cluster !== undefined && listener.consistency?.scope !== undefined)
         this.scope(listener.consistency.scope, cluster, ['listeners', i, 'consistency', 'scope']);
       if (cluster?.protocol === 'mysql' && listener.auth !== 'auto' && listener.auth !== 'trust') {
         const message = `"${listener.auth}" is for PostgreSQL; a mysql cluster takes "auto" or "trust"`;

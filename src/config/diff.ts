@@ -42,7 +42,7 @@ export interface Change {
 type Effects<T> = { readonly [K in keyof Required<T>]: Effect };
 
 // One row a setting: a new one does not compile until somebody has decided.
-const LISTENER: Effects<Omit<ListenerConfig, 'name'>> = {
+const LISTENER: Effects<Omit<ListenerConfig, 'name' | 'consistency'>> = {
   host: 'restart',
   port: 'restart',
   cluster: 'restart',
@@ -51,8 +51,12 @@ const LISTENER: Effects<Omit<ListenerConfig, 'name'>> = {
   hints: 'live',
   autoPrepare: 'live',
   sharing: 'live',
-  consistency: 'restart',
   auth: 'live',
+};
+const LISTENER_CONSISTENCY: Effects<NonNullable<ListenerConfig['consistency']>> = {
+  level: 'live',
+  // As that of a cluster.
+  scope: 'restart',
 };
 const NODE: Effects<Omit<NodeConfig, 'name'>> = {
   host: 'live',
@@ -67,6 +71,7 @@ const USER: Effects<Omit<UserConfig, 'name'>> = {
   maxServerConnections: 'live',
   sharing: 'live',
   autoPrepare: 'live',
+  consistency: 'live',
 };
 const RULE: Effects<Omit<RuleConfig, 'name'>> = { match: 'live', action: 'live', continue: 'live' };
 const MONITOR: Effects<ClusterConfig['monitor']> = {
@@ -142,9 +147,17 @@ const SECRET_SETTINGS: readonly string[] = ['password', 'verifier', 'token', 're
 
 export function diffConfig(before: Config, after: Config): Change[] {
   return [
-    ...items('listener', before.listeners, after.listeners, 'restart', (a, b, name) =>
-      settings('listener', name, '', a, b, LISTENER),
-    ),
+    ...items('listener', before.listeners, after.listeners, 'restart', (a, b, name) => [
+      ...settings('listener', name, '', a, b, LISTENER),
+      ...settings(
+        'listener',
+        name,
+        'consistency.',
+        a.consistency ?? {},
+        b.consistency ?? {},
+        LISTENER_CONSISTENCY,
+      ),
+    ]),
     ...items('cluster', before.clusters, after.clusters, 'restart', diffCluster),
     ...settings('admin', '', '', before.admin, after.admin, ADMIN),
     ...settings('log', '', '', before.log, after.log, LOG),

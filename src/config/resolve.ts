@@ -179,6 +179,7 @@ class Resolver {
           maxServerConnections: user.maxServerConnections ?? null,
           ...(user.sharing === undefined ? {} : { sharing: user.sharing }),
           ...(user.autoPrepare === undefined ? {} : { autoPrepare: user.autoPrepare }),
+          ...(user.consistency === undefined ? {} : { consistency: user.consistency }),
         })) ?? null,
     };
   }

@@ -18,6 +18,8 @@ const bytes = (min: number, max: number) => z.int().min(min).max(max);
 const name = () => z.string().min(1).max(63);
 const port = (min: 0 | 1) => z.int().min(min).max(65_535);
 
+export const CONSISTENCY_LEVELS = ['session', 'eventual', 'bounded', 'strong', 'primary'] as const;
+
 /** How a listener lets clients prove who they are. */
 export const AUTH_METHODS = ['auto', 'trust', 'password', 'md5', 'scram-sha-256'] as const;
 
@@ -56,7 +58,13 @@ export const listenerSchema = z.strictObject({
     .describe('In place of the switch of the cluster. Default: as the cluster.'),
   consistency: z
     .strictObject({
-      scope: scopeSchema().describe('As the scope of the cluster, for the clients of this listener.'),
+      level: z
+        .enum(CONSISTENCY_LEVELS)
+        .optional()
+        .describe('As the level of the cluster, for the clients of this listener. Default: as there.'),
+      scope: scopeSchema()
+        .optional()
+        .describe('As the scope of the cluster, for the clients of this listener. Default: as there.'),
     })
     .optional()
     .describe('In place of what the cluster says. Default: as the cluster.'),
@@ -234,8 +242,6 @@ export const autoPrepareSchema = z.strictObject({
     .describe('Statements prepared in this way on one server connection. Default: 200.'),
 });
 
-export const CONSISTENCY_LEVELS = ['session', 'eventual', 'bounded', 'strong', 'primary'] as const;
-
 export const consistencySchema = z.strictObject({
   level: z
     .enum(CONSISTENCY_LEVELS)
@@ -331,6 +337,12 @@ export const userSchema = z.strictObject({
     })
     .optional()
     .describe('In place of the switch of the listener or cluster (PostgreSQL). Default: as there.'),
+  consistency: z
+    .strictObject({
+      level: z.enum(CONSISTENCY_LEVELS).describe('As the level of the cluster, for this user.'),
+    })
+    .optional()
+    .describe('In place of what the listener or cluster says. Default: as there.'),
 });
 
 export const clusterSchema = z.strictObject({

@@ -9,7 +9,7 @@ import type { ListenerSettings } from '../protocol/protocol.js';
 import type { PolicyLayer } from '../routing/policy.js';
 import type { ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
-import { switchLayer } from './policies.js';
+import { ownLayer } from './policies.js';
 import { Session } from './session.js';
 import type { SessionListener } from './session-rules.js';
 import type { LimitUser } from './workers/allowances.js';
@@ -59,7 +59,7 @@ export class Listener {
     this.#limits = limits;
     this.#counters = counters;
     const scope = config.consistency?.scope ?? null;
-    this.#session = { name: config.name, counters, layer: switchLayer(config), scope };
+    this.#session = { name: config.name, counters, layer: ownLayer(config), scope };
     this.#places = places;
     places?.adopt({
       held: () => this.#placed.size,
@@ -105,7 +105,7 @@ export class Listener {
     this.#config = config;
     this.#limits = limits;
     this.#welcome = null;
-    this.#session.layer = switchLayer(config);
+    this.#session.layer = ownLayer(config);
   }
 
   /** Sums up what the sockets count by themselves. */

@@ -4,7 +4,7 @@
 
 import type { ClusterConfig } from '../config/schema.js';
 import type { Unit } from '../protocol/unit.js';
-import { LEVELS } from '../routing/decide.js';
+import { type ConsistencyLevel, LEVELS } from '../routing/decide.js';
 import { readHint } from '../routing/hint-layer.js';
 import {
   clusterPolicy,
@@ -59,8 +59,9 @@ export class Policies {
     });
     this.rules = new RuleSet(config.rules, test);
     for (const user of config.users ?? []) {
-      if (user.sharing === undefined && user.autoPrepare === undefined) continue;
-      this.#users.set(user.name, switchLayer(user));
+      const { sharing, autoPrepare, consistency } = user;
+      if (sharing === undefined && autoPrepare === undefined && consistency === undefined) continue;
+      this.#users.set(user.name, ownLayer(user));
     }
   }
 
@@ -157,13 +158,15 @@ export class PolicyContext {
   }
 }
 
-/** The switches that listeners and users have beside the cluster's. */
-export function switchLayer(of: {
+/** What listeners and users say in place of their cluster. */
+export function ownLayer(of: {
   readonly sharing?: { readonly enabled: boolean } | undefined;
   readonly autoPrepare?: { readonly enabled: boolean } | undefined;
+  readonly consistency?: { readonly level?: ConsistencyLevel | undefined } | undefined;
 }): PolicyLayer {
   return {
     ...NO_LAYER,
+    consistency: of.consistency?.level ?? null,
     sharing: of.sharing?.enabled ?? null,
     autoPrepare: of.autoPrepare?.enabled ?? null,
   };

@@ -4,9 +4,13 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CONSISTENCY_LEVELS } from '../../src/config/schema.js';
+import { configFor } from '../proxy/proxy-under-test.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
-import type { Front, Stage } from './stage.js';
+import { type Front, FUNCTIONS, type Stage } from './stage.js';
+
+type Level = (typeof CONSISTENCY_LEVELS)[number];
 
 const READ = 'SELECT value, node_port() AS port FROM counters WHERE id = ?';
 const BOUND_MS = 1000;
@@ -26,6 +30,44 @@ export async function levelTests(t: TestContext, stage: Stage): Promise<void> {
   };
   const write = (client: Client, id: number, value: number) =>
     client.query('UPDATE counters SET value = ? WHERE id = ?', [value, id]);
+
+  await t.test(
+    'by listener, by user, by what the client sets: the later one counts, also after a reload',
+    async (t) => {
+      const front = await stage.front(t);
+      const client = await front.connect(t);
+      const { user } = cluster;
+      const told = async (listener: Level | null, own: Level | null) => {
+        const config = configFor(cluster, {
+          routing: { readFunctions: FUNCTIONS },
+          users: [{ name: user.user, password: user.password, ...(own && { consistency: { level: own } }) }],
+        });
+        const listeners = config.listeners.map((each) =>
+          listener === null ? each : { ...each, consistency: { level: listener } },
+        );
+        await front.reload({ ...config, listeners });
+      };
+      const isOnReplica = async () => (await read(client, 202)).onReplica;
+      await told('primary', null);
+      assert.equal(await isOnReplica(), false);
+      await told('primary', 'eventual');
+      assert.equal(await isOnReplica(), true);
+      await told('eventual', 'primary');
+      assert.equal(await isOnReplica(), false);
+      await client.query(
+        stage.kind === 'postgres'
+          ? "SET scheelite.consistency = 'eventual'"
+          : "SET @scheelite_consistency = 'eventual'",
+      );
+      assert.equal(await isOnReplica(), true);
+      await client.query(
+        stage.kind === 'postgres' ? 'RESET scheelite.consistency' : 'SET @scheelite_consistency = NULL',
+      );
+      assert.equal(await isOnReplica(), false);
+      await told(null, null);
+      await until('reads on replicas again', isOnReplica);
+    },
+  );
 
   await t.test('strong: a read sees what any other session has written before it', async (t) => {
     const front = await stage.front(t, { consistency: { level: 'strong' } });
