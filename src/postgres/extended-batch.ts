@@ -7,7 +7,7 @@ import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText } from './prepared-statements.js';
-import { NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
+import { bytewise, NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import {
@@ -497,11 +497,6 @@ interface Deallocated {
 /** Errors name it as the client does; null: alike. */
 function aliasOf({ serverName }: PreparedText, client: string): Step['alias'] {
   return serverName === '' ? null : { server: serverName, client };
-}
-
-/** Names are kept byte by byte. */
-function bytewise(name: string): string {
-  return Buffer.from(name).toString('latin1');
 }
 
 /** The portal that an Execute names. */

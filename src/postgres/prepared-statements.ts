@@ -135,6 +135,11 @@ export class PreparedOnServer {
   }
 }
 
+/** A name in a text, as names are kept: byte by byte. */
+export function bytewise(name: string): string {
+  return Buffer.from(name).toString('latin1');
+}
+
 /** What the names of a client will be, if all that it has sent goes well. */
 export class NamesAhead {
   readonly #now: Pick<ClientStatements, 'get'>;
@@ -224,7 +229,7 @@ export class ClientStatements {
   deallocate({ prepared }: StatementClass): boolean {
     if (prepared?.kind !== 'deallocate' || prepared.name === null) return false;
     // Names are kept byte by byte.
-    return this.delete(Buffer.from(prepared.name).toString('latin1'));
+    return this.delete(bytewise(prepared.name));
   }
 
   /** The unnamed one stays. */

@@ -4,7 +4,7 @@
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
-import type { SessionEffect, StatementClass } from '../sql/statement.js';
+import { isChained, type SessionEffect, type StatementClass } from '../sql/statement.js';
 import { OwnSettings } from './own-settings.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
@@ -122,9 +122,7 @@ function commitsFirst({ statements, verb, transaction }: StatementClass): boolea
 
 /** The same where it does nothing else, and begins no other one. */
 export function plainEndingOf(statement: StatementClass): 'commit' | 'rollback' | null {
-  const { transaction, statements } = statement;
-  const isChained = transaction !== null && 'chain' in transaction && transaction.chain;
-  return statements === 1 && !isChained ? endingOf(statement) : null;
+  return statement.statements === 1 && !isChained(statement) ? endingOf(statement) : null;
 }
 
 /** How the statement ends a transaction, if it does. */

@@ -3,7 +3,7 @@
 
 import type { RuledStatement, Unit } from '../protocol/unit.js';
 import { mergeClasses } from '../sql/merge.js';
-import type { Classified, Hint, StatementClass } from '../sql/statement.js';
+import { type Classified, type Hint, isChained, type StatementClass } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
 
@@ -110,7 +110,7 @@ export class BatchUnit implements Unit {
     const { classified, executed } = this.batch;
     let merged = withPin(mergeClasses(classified.map(({ statement }) => statement)));
     // What it is called by is not how it begins: no transaction ends with a COMMIT that is only prepared, or one AND CHAIN.
-    if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0])))
+    if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0]!.statement)))
       merged = { ...merged, verb: 'UNKNOWN' };
     return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
   }
@@ -131,11 +131,6 @@ export class BatchUnit implements Unit {
   get ruled(): readonly RuledStatement[] {
     return this.batch.classified;
   }
-}
-
-function isChained(classified: Classified | undefined): boolean {
-  const transaction = classified?.statement.transaction ?? null;
-  return transaction !== null && 'chain' in transaction && transaction.chain;
 }
 
 /** Drivers send BEGIN in one batch with the statement that it is for. */

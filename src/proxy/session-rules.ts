@@ -9,7 +9,7 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Answered, ServerError, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
-import type { PinReason } from '../sql/statement.js';
+import { isChained, type PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import { isLight } from './shape-costs.js';
@@ -102,7 +102,7 @@ export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): bo
   if (transaction === null) return beginCommits && ddl && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   // The one behind it is READ ONLY too.
-  if ('chain' in transaction && transaction.chain) return false;
+  if (isChained(unit.statement)) return false;
   return statements > 1 && (verb === 'COMMIT' || verb === 'ROLLBACK') && transaction.kind !== 'rollback-to';
 }
 

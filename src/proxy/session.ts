@@ -251,7 +251,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       ? pool.share(this.#key!, this.#credential, this.#client.stateDigest, sharedMs)
       : null;
     if (shared !== null) {
-      this.#runShared(unit, shared);
+      this.#runShared(unit, shared, sharedMs);
       return;
     }
     const server = pool.acquire(this.#key!, this.#credential, this.#client.stateDigest, this);
@@ -289,10 +289,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return true;
   }
 
-  #runShared(unit: Unit, server: ServerConnection): void {
+  #runShared(unit: Unit, server: ServerConnection, usualMs: number): void {
     this.#tenure.join(server);
     this.#run(unit, server);
-    this.#cluster.pool(server.node)?.queued(server, this.#cluster.statements.find(unit.shape)?.costMs ?? 0);
+    this.#cluster.pool(server.node)?.queued(server, usualMs);
   }
 
   get sharedMs(): number {
@@ -303,7 +303,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#waitingFor = null;
     if (this.#phase !== 'waiting') return;
     if (this.#rolesChanged(server) || !server.acceptsMore) this.#place(this.#unit!);
-    else this.#runShared(this.#unit!, server);
+    else this.#runShared(this.#unit!, server, this.sharedMs);
   }
 
   #sharedMs(unit: Unit): number {

@@ -39,6 +39,11 @@ export type TransactionEffect =
   /** SET TRANSACTION: the running one (PostgreSQL) or the next one (MySQL). */
   | { kind: 'set-transaction'; readOnly: boolean | null; isolation: string | null };
 
+/** COMMIT or ROLLBACK AND CHAIN: another transaction begins where it ends. */
+export function isChained({ transaction }: { readonly transaction: TransactionEffect | null }): boolean {
+  return transaction !== null && 'chain' in transaction && transaction.chain;
+}
+
 /**
  * A change of session state. `name` is lower case without quotes; `sql` is the exact text that repeats the
  * change on another server connection (without a trailing semicolon).

@@ -132,15 +132,21 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
     });
     after(() => f.stop());
 
+    /** What the primary itself answers; everything is as it was before, then. */
+    const answersDirect = async (script: readonly string[]): Promise<string[]> => {
+      const { primary } = f.cluster;
+      await primary.admin('DELETE FROM t');
+      const direct = await f.raw(undefined, primary.port);
+      const expected = await answers(direct, script);
+      direct.destroy();
+      await primary.admin('DELETE FROM t');
+      await f.cluster.waitCaughtUp();
+      return expected;
+    };
+
     for (const script of SCRIPTS)
       it(script.join('; '), async () => {
-        const { primary } = f.cluster;
-        await primary.admin('DELETE FROM t');
-        const direct = await f.raw(undefined, primary.port);
-        const expected = await answers(direct, script);
-        direct.destroy();
-        await primary.admin('DELETE FROM t');
-        await f.cluster.waitCaughtUp();
+        const expected = await answersDirect(script);
         const client = await f.raw();
         assert.deepEqual(await answers(client, script), expected);
         client.destroy();
@@ -148,13 +154,7 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
 
     for (const script of [...ROLES, ...COUNTS])
       it(script.join('; '), async () => {
-        const { primary } = f.cluster;
-        await primary.admin('DELETE FROM t');
-        const direct = await f.raw(undefined, primary.port);
-        const expected = await answers(direct, script);
-        direct.destroy();
-        await primary.admin('DELETE FROM t');
-        await f.cluster.waitCaughtUp();
+        const expected = await answersDirect(script);
         const [client, other] = await Promise.all([f.raw(), f.connect()]);
         const seen: string[] = [];
         for (const line of script) {

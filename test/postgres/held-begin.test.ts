@@ -2,7 +2,7 @@
 // proxy, and whatever happens to that first statement happens inside its transaction.
 
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { serialize } from 'pg-protocol';
 import { available, skipWithout } from '../servers/available.js';
 import { startCluster } from '../servers/cluster.js';
@@ -128,24 +128,17 @@ test('PostgreSQL: a BEGIN that is held back', { skip: skipWithout(available('pos
   await (await asSuperuser(t, cluster)).do(
     `GRANT ALL ON SCHEMA public TO app_trust; GRANT CREATE ON DATABASE ${database} TO app_trust`,
   );
-  for (const side of ['proxied', 'bare'])
-    await owner.do(`CREATE SCHEMA ${side}; CREATE TABLE ${side}.w (id int PRIMARY KEY, v int)`);
+  await Twin.createApart(owner);
   const proxy = await front(t, cluster, { pool: { maxServerConnections: 2 } });
-  const twin = async (t: TestContext): Promise<Twin> => {
-    const two = await Twin.open(t, cluster, proxy);
-    await two.proxied.do('SET search_path TO proxied');
-    await two.bare.do('SET search_path TO bare');
-    return two;
-  };
 
   for (const [name, units] of HISTORIES)
     await t.test(name, async (t) => {
-      const two = await twin(t);
+      const two = await Twin.openApart(t, cluster, proxy);
       for (const unit of units) await two.both(unit);
     });
 
   await t.test('all of it in one write', async (t) => {
-    const two = await twin(t);
+    const two = await Twin.openApart(t, cluster, proxy);
     await two.both(
       ...q('BEGIN', 'INSERT INTO w VALUES (20, 1)', 'COMMIT', 'BEGIN', 'SELEC', 'COMMIT', COUNT),
     );

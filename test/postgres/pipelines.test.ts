@@ -2,7 +2,7 @@
 // what is prepared and never run, errors in between. Each is answered as the server itself answers it; then histories at random.
 
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { serialize } from 'pg-protocol';
 import { say } from '../e2e/postgres-wire.js';
 import { available, skipWithout } from '../servers/available.js';
@@ -260,22 +260,15 @@ test('PostgreSQL: pipelines', { skip: skipWithout(available('postgres')) }, asyn
   const owner = await RawClient.open(t, cluster.primary, database);
   await (await asSuperuser(t, cluster)).do('GRANT ALL ON SCHEMA public TO app_trust');
   await (await asSuperuser(t, cluster)).do(`GRANT CREATE ON DATABASE ${database} TO app_trust`);
-  for (const side of ['proxied', 'bare'])
-    await owner.do(`CREATE SCHEMA ${side}; CREATE TABLE ${side}.w (id int PRIMARY KEY, v int)`);
+  await Twin.createApart(owner);
   const proxy = await front(t, cluster, {
     pool: { maxServerConnections: 2 },
     routing: { splitReads: false },
   });
-  const twin = async (t: TestContext): Promise<Twin> => {
-    const two = await Twin.open(t, cluster, proxy);
-    await two.proxied.do('SET search_path TO proxied');
-    await two.bare.do('SET search_path TO bare');
-    return two;
-  };
 
   for (const [name, units] of HISTORIES)
     await t.test(name, async (t) => {
-      const two = await twin(t);
+      const two = await Twin.openApart(t, cluster, proxy);
       for (const unit of units) await two.both(unit);
       two.proxied.wire.socket.destroy();
       // What was left on the server connection is not the next client's.

@@ -91,6 +91,20 @@ export class Twin {
     );
   }
 
+  /** Each in a schema of its own (`createApart`), so that what one writes the other does not see. */
+  static async openApart(t: TestContext, cluster: TestCluster, proxy: ProxyUnderTest): Promise<Twin> {
+    const two = await Twin.open(t, cluster, proxy);
+    await two.proxied.do('SET search_path TO proxied');
+    await two.bare.do('SET search_path TO bare');
+    return two;
+  }
+
+  /** Two schemas with a table `w (id, v)` each. `owner`: who may create them. */
+  static async createApart(owner: RawClient): Promise<void> {
+    for (const side of ['proxied', 'bare'])
+      await owner.do(`CREATE SCHEMA ${side}; CREATE TABLE ${side}.w (id int PRIMARY KEY, v int)`);
+  }
+
   /** Both are answered alike; what they are answered. */
   async both(...messages: readonly Buffer[]): Promise<string[]> {
     const expected = await this.bare.talk(...messages);
