@@ -12,6 +12,7 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
+import { beginAgain } from './begin-again.js';
 import type { CancelKey } from './cancel-keys.js';
 import { ClientOutput } from './client-output.js';
 import type { Phase } from './client-phase.js';
@@ -360,17 +361,20 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
     const { denial } = options;
     if (denial !== null) {
-      failTransaction(server, denial, refused);
+      const denied: ServerError = { code: denial.sqlState, message: denial.message };
+      failTransaction(server, (error) => refused(error.code === CONNECTION_LOST ? error : denied));
       return;
     }
     const begun = (begin: HeldBegin | null): void =>
       this.#start(unit as PostgresUnit, server, options, done, begin);
     const start = (): void => beginWith(unit as PostgresUnit, server, begun, refused);
-    const ready = server.bringTo(this.#session.current, (error) => {
+    const started = (error: ServerError | null): void => {
       if (error === null) start();
       else refused(error);
-    });
-    if (ready) start();
+    };
+    const left = this.#session.leftBefore(server);
+    if (left !== null) beginAgain(left, server, started);
+    else if (server.bringTo(this.#session.current, started)) start();
   }
 
   #start(

@@ -13,8 +13,15 @@ interface OpenTransaction {
   /** If it commits. */
   state: TrackedState;
   /** What the server connection's were: it goes back to them by itself. */
-  readonly serverBefore: TrackedState;
+  serverBefore: TrackedState;
   failed: boolean;
+}
+
+/** A transaction that is to go on where it has not begun. */
+export interface LeftTransaction {
+  readonly outside: TrackedState;
+  /** Null: it has failed. */
+  readonly inside: TrackedState | null;
 }
 
 export interface UnitEnd {
@@ -52,6 +59,13 @@ export class SessionSettings {
   forgetTransaction(): void {
     this.#open = null;
     this.own.transactionEnded(false);
+  }
+
+  /** The transaction that is open, if this server connection does not know of it: it was begun on another node. */
+  leftBefore(server: PostgresServerConnection): LeftTransaction | null {
+    if (this.#open === null || server.transaction !== 'idle') return null;
+    this.#open.serverBefore = this.#committed;
+    return { outside: this.#committed, inside: this.#open.failed ? null : this.#open.state };
   }
 
   /** The transaction has ended, and no server knew of it. */
