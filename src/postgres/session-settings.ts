@@ -89,7 +89,7 @@ export class SessionSettings {
     this.own.unitEnded(end.failed ? null : statement, end.transaction, end.tag);
     const before = this.current;
     const isAmbiguous = this.#endsSomewhere(statement, end);
-    const serverBefore = this.#open?.serverBefore ?? server.state;
+    let serverBefore = this.#open?.serverBefore ?? server.state;
     let after = before;
     if (!end.failed && statement.session.length > 0) {
       after = before.apply(statement.session, this.#base);
@@ -105,6 +105,8 @@ export class SessionSettings {
       else server.state = serverBefore;
       this.#open = null;
       after = this.#committed;
+      // The next one of a chain goes back to what this one has left.
+      serverBefore = server.state;
     }
     if (end.transaction === 'idle') {
       this.#committed = after;
