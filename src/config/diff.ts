@@ -94,6 +94,7 @@ const SHARING: Effects<ClusterConfig['sharing']> = {
   maxConnections: 'live',
   growAtDepth: 'live',
   spreadMs: 'live',
+  maxGroup: 'live',
   maxDepth: 'live',
   maxHeadMs: 'live',
   maxUsualMs: 'live',

@@ -169,6 +169,11 @@ export const sharingSchema = z.strictObject({
     .describe(
       'A kind of read that usually takes longer, on its way to the node and back too, has a server connection to itself, in milliseconds. Default: 5.',
     ),
+  maxGroup: count(1, 1_000)
+    .default(16)
+    .describe(
+      'PostgreSQL: so many cheap reads of the extended protocol leave with one Sync, as one implicit transaction; 1: each with its own. Default: 16.',
+    ),
   maxHeadMs: duration(1, 10_000)
     .default(10)
     .describe(

@@ -28,12 +28,15 @@ function flushAll(): void {
 
 export class BatchedWriter {
   readonly #socket: Socket;
+  readonly #ending: (() => Buffer | null) | null;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #isDue = false;
 
-  constructor(socket: Socket) {
+  /** `ending`: asked before each write to the socket for what has to stand behind what has been gathered. */
+  constructor(socket: Socket, ending: (() => Buffer | null) | null = null) {
     this.#socket = socket;
+    this.#ending = ending;
   }
 
   /** False: more should wait for the socket's `drain`. */
@@ -52,6 +55,8 @@ export class BatchedWriter {
   flush(): boolean {
     this.#isDue = false;
     const chunks = this.#chunks;
+    const end = this.#ending?.() ?? null;
+    if (end !== null) chunks.push(end);
     if (chunks.length === 0 || !this.#socket.writable) return true;
     this.#chunks = [];
     this.#bytes = 0;

@@ -222,7 +222,8 @@ export class ExpectationQueue {
       const { run, ownDone, forwarded } = expectation;
       const isFirst = expectation === head || (run !== null && run === first);
       // What stood behind the first of a pipeline had not begun.
-      for (const moved of expectation.takeMovable(isFirst)) moved.done({ kind: 'moved' });
+      for (const moved of expectation.takeMovable(isFirst))
+        moved.done({ kind: 'moved', because: 'slow-head' });
       ownDone?.({ error: lostError(reason), rows: [], prepared: null });
       if (run === null || expectation.muted) continue;
       if (expectation === head) run.cut = isCut && forwarded;

@@ -14,6 +14,7 @@ const NOT_SEEN: ExecuteOptions = {
   withholdRetryable: false,
   onReplica: false,
   isShared: false,
+  maxGroup: 1,
   holdReply: false,
   gate: null,
   after: null,

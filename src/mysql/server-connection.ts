@@ -559,7 +559,7 @@ export class MysqlServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    for (const run of this.#expectations.takeMovable()) run.done({ kind: 'moved' });
+    for (const run of this.#expectations.takeMovable()) run.done({ kind: 'moved', because: 'slow-head' });
   }
 
   /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */

@@ -35,7 +35,8 @@ export interface UnitEnding {
   readonly failed: boolean;
   /** False: what holds in the session now is only known to its server connection. */
   readonly known: boolean;
-  readonly serviceMs: number;
+  /** Null: not known. */
+  readonly serviceMs: number | null;
 }
 
 export class AutoPrepareSession {
@@ -181,6 +182,11 @@ export class AutoPrepareSession {
     this.#isRestricted = true;
   }
 
+  /** The batch that is being written shows what an unprepared run takes. */
+  get isSample(): boolean {
+    return this.#timed !== null && this.#timedAs !== 'prepared';
+  }
+
   /** Of every unit of the client, also of those that were written as they came. */
   ended(unit: PostgresUnit, { transaction, failed, known, serviceMs }: UnitEnding): void {
     const { statement } = unit;
@@ -195,7 +201,7 @@ export class AutoPrepareSession {
     }
     const timed = this.#timed;
     this.#timed = null;
-    if (timed !== null && !failed) this.#note(timed, serviceMs);
+    if (timed !== null && !failed && serviceMs !== null) this.#note(timed, serviceMs);
   }
 
   #note(text: RecurringText, serviceMs: number): void {

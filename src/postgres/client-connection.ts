@@ -397,14 +397,23 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
       written?.messages.unshift(begin.batch);
       written?.steps.unshift(...begin.steps);
     }
-    const run = newRun(this.#out, unit, options, written?.steps ?? null, begin, gate, {
-      healUntil: auto?.healUntil ?? -1,
-      heal: (error) => {
-        if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
-        else done(answeredByUs(server.transaction, error));
+    const run = newRun(
+      this.#out,
+      unit,
+      options,
+      written?.steps ?? null,
+      begin,
+      gate,
+      auto?.isSample === true,
+      {
+        healUntil: auto?.healUntil ?? -1,
+        heal: (error) => {
+          if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
+          else done(answeredByUs(server.transaction, error));
+        },
+        done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
       },
-      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
-    });
+    );
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     const isNew = this.#lastServer !== server;

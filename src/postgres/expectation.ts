@@ -48,6 +48,10 @@ export class Expectation {
   committed = false;
   /** Anything at all has been forwarded. */
   forwarded = false;
+  /** Others of its transaction, which ends with one Sync behind the last of them, have been sent with it. */
+  grouped: boolean;
+  /** Of the first of them: how many there are. */
+  groupSize = 0;
   /** The last forwarded slice ends inside a message. */
   cut = false;
   tag = '';
@@ -57,8 +61,10 @@ export class Expectation {
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
     gate: GateQuery | null = null,
+    grouped = false,
   ) {
     this.gate = gate;
+    this.grouped = grouped;
     this.run = run;
     this.ownDone = ownDone;
     this.beginPending = run !== null && run.beginLength > 0;
@@ -112,6 +118,13 @@ export function rowsOfTag(tag: string): number {
     scale *= 10;
   }
   return rows;
+}
+
+/** Every reply has come, but for those that the proxy gives by itself, and ReadyForQuery. */
+export function isThrough({ run, step: at }: Expectation): boolean {
+  const steps = run?.steps ?? [];
+  for (let i = at; i < steps.length; i++) if (steps[i]!.verb !== 'fake') return false;
+  return true;
 }
 
 /** Of a ParameterDescription. */

@@ -86,6 +86,9 @@ export class ExtendedBatch {
   /** Those that it executes: bound here, or in a unit before. */
   readonly executed: Classified[] = [];
   bytes = 0;
+  /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
+  bindsWhatItRuns = false;
+  #usesOthers = false;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
   readonly #clientNames: ClientStatements;
@@ -118,18 +121,28 @@ export class ExtendedBatch {
       this.#note(message.text);
       this.#names.set(message.name, message.text);
     } else if (message.kind === 'bind') {
+      this.#usesOthers ||= message.fields.portal !== '';
+      this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
       const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
-      const classified = this.#clientNames.portals.get(portalOf(message.bytes));
+      const portal = portalOf(message.bytes);
+      this.#uses(portal);
+      const classified = this.#clientNames.portals.get(portal);
       if (classified !== null) this.#execute(classified);
     } else if (message.kind === 'describe' && message.fields.kind === 'statement') {
       const text = this.lookUp(message.fields.name);
       if (text !== undefined) this.#note(text);
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
-    }
+    } else if (message.kind === 'describe' || message.kind === 'close') this.#uses(message.fields.name);
+  }
+
+  #uses(portal: string): void {
+    if (portal === '' && this.bindsWhatItRuns) return;
+    this.#usesOthers = true;
+    this.bindsWhatItRuns = false;
   }
 
   #execute(classified: Classified): void {

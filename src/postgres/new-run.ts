@@ -7,7 +7,7 @@ import type { HeldBegin } from './held-begin.js';
 import type { ReplySink, Run } from './run.js';
 import type { PostgresUnit } from './unit.js';
 
-/** `begin`: goes in front of it. */
+/** `begin`: goes in front of it. `isTimed`: it is run to see what it takes. */
 export function newRun(
   sink: ReplySink,
   unit: PostgresUnit,
@@ -15,6 +15,7 @@ export function newRun(
   steps: Run['steps'],
   begin: HeldBegin | null,
   gate: Gate | null,
+  isTimed: boolean,
   { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
 ): Run {
   return {
@@ -25,6 +26,7 @@ export function newRun(
     withhold: options.withholdRetryable && !unit.open,
     onReplica: options.onReplica,
     isShared: options.isShared,
+    maxGroup: !isTimed && options.withholdRetryable && mayBeGrouped(unit) ? options.maxGroup : 1,
     gate,
     isSimple: unit.kind === 'simple',
     isOpen: unit.open,
@@ -34,4 +36,9 @@ export function newRun(
     serviceMs: 0,
     done,
   };
+}
+
+/** It uses no portal but those that it binds: others' would be there too. */
+function mayBeGrouped(unit: PostgresUnit): boolean {
+  return unit.kind === 'batch' && !unit.open && unit.shareable && unit.batch.bindsWhatItRuns;
 }

@@ -65,6 +65,8 @@ export interface Run {
   readonly isBehindBegin: boolean;
   /** Units of others are under way beside it: what is written in one turn of the event loop leaves together. */
   readonly isShared: boolean;
+  /** So many may leave with one Sync; 1: it has its own. */
+  readonly maxGroup: number;
   /** Null: the answer counts whatever the node has. */
   readonly gate: Gate | null;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
@@ -79,8 +81,8 @@ export interface Run {
   readonly heal: (error: ServerError) => void;
   /** As the session gave them: it may become late. */
   readonly options: Pick<ExecuteOptions, 'late'>;
-  /** Milliseconds that the node took, not counting those in which it was busy with what stands before it here. */
-  serviceMs: number;
+  /** Milliseconds that the node took, not counting those in which it was busy with what stands before it here; null: with others. */
+  serviceMs: number | null;
   /** Called once, behind the last forwarded byte. `tag`: of the last CommandComplete. */
   readonly done: (outcome: Outcome, tag: string) => void;
 }

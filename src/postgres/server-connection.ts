@@ -10,14 +10,15 @@ import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../pr
 import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
 import type { Established } from './established.js';
-import { boundTexts, completes, Expectation, FAKES, isHeader, noteTypes } from './expectation.js';
+import { boundTexts, completes, Expectation, FAKES, isHeader, isThrough, noteTypes } from './expectation.js';
+import { forgetUnprepared } from './forget-unprepared.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { askedText, refusedParse } from './refused-parse.js';
 import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan, retryOf } from './replica-errors.js';
 import type { Run, Step } from './run.js';
-import { TrackedState } from './tracked-state.js';
+import { mayFailAtCommit, TrackedState } from './tracked-state.js';
 import {
   BACKEND,
   type BackendKey,
@@ -34,6 +35,9 @@ import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
+/** Units that could be one of a group and are not, so that what they take is known. */
+const UNGROUPED_EVERY = 32;
+const READY = readyForQuery('idle');
 /** query_canceled: also what a client is told of a deadline, in other words. */
 const QUERY_CANCELED = '57014';
 let nextId = 1;
@@ -67,6 +71,12 @@ export class PostgresServerConnection implements ServerConnection {
   #transaction: TransactionStatus = 'idle';
   #closedReason: string | null = null;
   #gate: GateQuery | null = null;
+  /** Units of the group that is being gathered: it leaves with one Sync. */
+  #gathered = 0;
+  /** Of those that might be one of a group, since start. */
+  #groupable = 0;
+  /** What the node took for each unit of the group that is answered. */
+  #shareMs = 0;
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
   /** FATAL: the node says why it closes. */
@@ -87,7 +97,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#socket = established.socket;
     this.#framer = established.framer;
     this.#backendKey = established.backendKey;
-    this.#out = new BatchedWriter(this.#socket);
+    this.#out = new BatchedWriter(this.#socket, () => this.#groupEnd());
     this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#socket.on('error', (error) => this.close(describeError(error)));
     // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
@@ -177,9 +187,13 @@ export class PostgresServerConnection implements ServerConnection {
       return;
     }
     if (run.isSimple) this.unnamed = null;
-    this.#expect(run, null, tellParameters);
+    const joins = this.#joinsGroup(run);
+    this.#expect(run, null, tellParameters, null, joins);
     this.#lastRun = run;
-    for (const message of messages) this.#write(message);
+    // The last of them is its Sync.
+    const count = joins ? messages.length - 1 : messages.length;
+    for (let i = 0; i < count; i++) this.#write(messages[i]!);
+    if (this.#gathered >= run.maxGroup) this.#endGroup();
     // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
     if (!run.isShared) this.#out.flush();
   }
@@ -221,9 +235,38 @@ export class PostgresServerConnection implements ServerConnection {
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
     gate: GateQuery | null = null,
+    joins = false,
   ): void {
+    if (joins) this.#gathered++;
+    else this.#endGroup();
     if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
-    this.#expectations.push(new Expectation(run, ownDone, tellParameters, gate));
+    this.#expectations.push(new Expectation(run, ownDone, tellParameters, gate, joins));
+  }
+
+  /**
+   * Cheap reads that leave in one turn are one implicit transaction: the server begins, commits and answers once for all of
+   * them (protocol-flow, pipelining). Each still has a snapshot of its own. What one takes is seen where it is not in a group.
+   */
+  #joinsGroup({ maxGroup }: Run): boolean {
+    if (maxGroup <= 1 || this.#transaction !== 'idle' || mayFailAtCommit(this.#state)) return false;
+    return ++this.#groupable % UNGROUPED_EVERY !== 0;
+  }
+
+  #endGroup(): void {
+    const sync = this.#groupEnd();
+    if (sync !== null) this.#write(sync);
+  }
+
+  /** What ends the group that is being gathered; null: none is. */
+  #groupEnd(): Buffer | null {
+    const size = this.#gathered;
+    if (size === 0) return null;
+    this.#gathered = 0;
+    const first = this.#expectations[this.#expectations.length - size]!;
+    first.groupSize = size;
+    if (size === 1) first.grouped = false;
+    else this.#expectations.push(new Expectation(null, null, false));
+    return SYNC;
   }
 
   #write(bytes: Buffer): boolean {
@@ -278,6 +321,7 @@ export class PostgresServerConnection implements ServerConnection {
         return;
       case BACKEND.errorResponse:
         this.#onError(head, buffer, start, end);
+        if (head?.grouped === true && head.failed) this.#onGroupFailed(head);
         return;
     }
     if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
@@ -312,11 +356,33 @@ export class PostgresServerConnection implements ServerConnection {
     }
     const verb = run.steps === null ? 'forward' : this.#advance(head, run.steps, type, isLast);
     if (type === BACKEND.parameterDescription && isFirst && isLast) noteTypes(head, buffer, start, end);
-    if (verb === 'drop') return;
-    this.#forward(head, buffer, start, end);
-    head.cut = !isLast;
-    // Until something but headers comes, an error can still be kept from the client.
-    if (!isHeader(type)) head.committed = true;
+    if (verb === 'forward') {
+      this.#forward(head, buffer, start, end);
+      head.cut = !isLast;
+      // Until something but headers comes, an error can still be kept from the client.
+      if (!isHeader(type)) head.committed = true;
+    }
+    if (head.grouped && isLast && isThrough(head)) this.#endMember(this.#expectations.shift()!);
+  }
+
+  /** It has all its answers but ReadyForQuery, which the server gives the whole group. */
+  #endMember(member: Expectation): void {
+    const now = monotonicMs();
+    const sinceMs = now - this.#headSinceMs;
+    this.#headSinceMs = now;
+    if (member.groupSize > 0) this.#shareMs = sinceMs / member.groupSize;
+    this.#end(member, Math.max(this.#shareMs, member.groupSize > 0 ? 0 : sinceMs), READY, 0, READY.length);
+  }
+
+  /** The server skips the rest of the group; what it has answered before stands. */
+  #onGroupFailed(head: Expectation): void {
+    let size = 1;
+    while (this.#expectations[size]?.grouped === true) size++;
+    const skipped = this.#expectations.splice(0, size).slice(1);
+    for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
+    this.#endMember(head);
+    for (const { run, muted } of skipped)
+      if (!muted) run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
   }
 
   /** Finds what this reply answers, and gives the client the fakes that stand before it. */
@@ -402,24 +468,6 @@ export class PostgresServerConnection implements ServerConnection {
     head.committed = true;
   }
 
-  /** Parses that the server has skipped or refused left nothing there. */
-  #forgetUnprepared(head: Expectation, run: Run): void {
-    if (run.steps === null) return;
-    // Backwards, to what was there before: the same one may have been parsed and closed.
-    for (let i = run.steps.length - 1; i >= head.step; i--) {
-      const step = run.steps[i]!;
-      if (step.text === null || step.verb === 'fake') continue;
-      // It is there, under the name that no other text has.
-      if (i === head.step && head.error?.code === DUPLICATE_STATEMENT && step.text.serverName !== '')
-        continue;
-      // What has been skipped has left there what it was to take away.
-      if (step.kind === 'close' || step.kind === 'execute') this.prepared.notClosed(step.text);
-      if (step.kind !== 'parse') continue;
-      this.prepared.delete(step.text);
-      if (this.unnamed === step.text) this.unnamed = null;
-    }
-  }
-
   /** Behind ReadyForQuery, where it works in a failed transaction too, and before anything binds it again. */
   #closeStale(texts: readonly PreparedText[]): void {
     this.#expect(null, null, false);
@@ -442,13 +490,13 @@ export class PostgresServerConnection implements ServerConnection {
 
   #end(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
     const run = head.run;
-    if (run !== null) run.serviceMs = serviceMs;
+    if (run !== null) run.serviceMs = head.grouped ? null : serviceMs;
     if (run === null) {
       head.ownDone?.(head.error);
       return;
     }
     // Of an open batch more may have been skipped since the error came.
-    if (head.failed) this.#forgetUnprepared(head, run);
+    if (head.failed) forgetUnprepared(head, this);
     if (head.stale !== null) this.#closeStale(head.stale);
     if (head.muted) {
       this.#discardSlices();
@@ -534,14 +582,16 @@ export class PostgresServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    const moved: Run[] = [];
-    for (let i = 1; i < this.#expectations.length; i++) {
-      const expectation = this.#expectations[i]!;
-      if (expectation.run === null || !expectation.canMove) continue;
-      moved.push(expectation.run);
+    const moved: Expectation[] = [];
+    for (const [index, expectation] of this.#expectations.entries()) {
+      // In a group it need not be the first that takes long.
+      if ((index === 0 && !expectation.grouped) || !expectation.canMove) continue;
+      moved.push(expectation);
       expectation.muted = true;
+      if (index === 0) this.#discardSlices();
     }
-    for (const run of moved) run.done({ kind: 'moved' }, '');
+    for (const { run, grouped } of moved)
+      run!.done({ kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' }, '');
   }
 
   hasBegun(run: Run): boolean {
@@ -580,6 +630,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#socket.destroySoon();
     const expectations = this.#expectations;
     this.#expectations = [];
+    this.#gathered = 0;
     const first = expectations.findIndex(({ run }) => run !== null);
     for (const [index, expectation] of expectations.entries()) {
       // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
@@ -588,8 +639,9 @@ export class PostgresServerConnection implements ServerConnection {
       const run = expectation.muted ? null : expectation.run;
       ownDone?.({ code: CONNECTION_LOST, message: reason });
       if (expectation.cut && expectation.forwarded) run?.sink.events.messageCut();
-      // What stood behind the first of a pipeline had not begun.
-      if (index > first && expectation.canMove) run?.done({ kind: 'moved' }, '');
+      // What stood behind the first of a pipeline had not begun; in a group it may be what the connection has ended of.
+      const because = expectation.grouped ? 'slow-group' : 'slow-head';
+      if (index > first && expectation.canMove) run?.done({ kind: 'moved', because }, '');
       else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
     }
     this.#discardSlices();

@@ -105,6 +105,11 @@ export class TrackedState {
   }
 }
 
+/** SERIALIZABLE: what a read has been answered can turn out to be wrong at the end of its transaction. */
+export function mayFailAtCommit(state: TrackedState): boolean {
+  return state.size > 0 && state.get('default_transaction_isolation') !== undefined;
+}
+
 /** Beyond, they are forgotten: their clients keep them. */
 const MAX_SHARED = 1000;
 const shared = new Map<string, TrackedState>();

@@ -72,8 +72,8 @@ export type Outcome =
   | { readonly kind: 'withheld'; readonly error: ServerError; readonly retryOn: 'elsewhere' | 'primary' }
   /** The node did not have what the unit's gate asks for; nothing was forwarded, and nothing will be. `have`: null: not told. */
   | { readonly kind: 'refused'; readonly have: Position | null }
-  /** It waited behind a unit that takes long, on a shared server connection; nothing was forwarded, and nothing will be. */
-  | { readonly kind: 'moved' }
+  /** On a shared server connection; nothing was forwarded, and nothing will be. */
+  | { readonly kind: 'moved'; readonly because: MoveReason }
   /** The server connection broke; the client has had no final reply. `unsent`: before anything of the unit was written. */
   | {
       readonly kind: 'lost';
@@ -82,6 +82,13 @@ export type Outcome =
       readonly unsent?: boolean;
     };
 
+/**
+ * - `slow-head`: it waited behind a unit that takes long
+ * - `slow-group`: it, or another one under the same Sync, takes long
+ * - `neighbour-failed`: one under the same Sync has failed, and the server has skipped it
+ */
+export type MoveReason = 'slow-head' | 'slow-group' | 'neighbour-failed';
+
 export interface ExecuteOptions {
   /** An error from the list of `errors from replicas` is kept back as `withheld` while nothing was forwarded. */
   readonly withholdRetryable: boolean;
@@ -89,6 +96,8 @@ export interface ExecuteOptions {
   readonly onReplica: boolean;
   /** Other clients' units are under way on the server connection. */
   readonly isShared: boolean;
+  /** So many units may become one implicit transaction there, where the protocol has that; 1: this one stays by itself. */
+  readonly maxGroup: number;
   /** The end of the reply is kept back until `next`: what it tells must be known elsewhere first. */
   readonly holdReply: boolean;
   /**

@@ -66,6 +66,12 @@ export function sharedMs(unit: Unit, cluster: ClusterRuntime, switched: boolean 
   return isLight(record, maxUsualMs) ? record.costMs : -1;
 }
 
+/** With how many others it may leave as if they were one: only where each is over at once. `usualMs`: as `sharedMs`. */
+export function maxGroup(usualMs: number, { settings }: ClusterRuntime): number {
+  const { maxGroup, spreadMs } = settings.sharing;
+  return usualMs >= 0 && usualMs < spreadMs ? maxGroup : 1;
+}
+
 /** For an operator: why `sharedMs` says no; null: it says yes. */
 export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: boolean | null): string | null {
   if (sharedMs(unit, cluster, switched) >= 0) return null;

@@ -291,7 +291,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   #runShared(unit: Unit, server: ServerConnection, usualMs: number): void {
     this.#tenure.join(server);
-    this.#run(unit, server);
+    this.#run(unit, server, usualMs);
     this.#cluster.pool(server.node)?.queued(server, usualMs);
   }
 
@@ -359,21 +359,28 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#fail(unit, error, 'idle');
   }
 
-  #run(unit: Unit, server: ServerConnection): void {
+  /** `usualMs`: what such a unit takes, where it goes among others; negative: it has the connection to itself. */
+  #run(unit: Unit, server: ServerConnection, usualMs = -1): void {
     this.#transition('running');
     this.#attempts++;
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
     rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#delay.waited);
     if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);
-    this.#running = this.#options(unit, null, ownDecision);
+    this.#running = this.#options(unit, null, ownDecision, usualMs);
     this.#client.execute(unit, server, this.#running, (outcome) => this.#onOutcome(unit, server, outcome));
   }
 
-  #options(unit: Unit, denial: ProxyError | null, ownDecision: Decision | null): ExecuteOptions {
+  #options(
+    unit: Unit,
+    denial: ProxyError | null,
+    ownDecision: Decision | null,
+    usualMs = -1,
+  ): ExecuteOptions {
     return {
       withholdRetryable: denial === null && this.#mayRunAgain(unit) && this.#attempts < rules.MAX_ATTEMPTS,
       onReplica: this.#onReplica,
       isShared: this.#tenure.isShared,
+      maxGroup: rules.maxGroup(usualMs, this.#cluster),
       holdReply: denial === null && this.#mustSettle(unit, this.#transaction !== 'idle'),
       gate: ownDecision?.kind === 'node' ? (ownDecision.gate?.want ?? null) : null,
       after: this.#last.repeatedFor(unit),
@@ -412,8 +419,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
         return;
       case 'moved':
         this.#tenure.leave();
-        this.#attempts--;
-        this.#cluster.nodeCounters(server.node).retries['slow-head']++;
+        // Beside others it would meet the same again, or be the one that they meet.
+        if (outcome.because === 'slow-head') this.#attempts--;
+        this.#cluster.nodeCounters(server.node).retries[outcome.because]++;
         this.#place(unit);
         return;
       case 'withheld':

@@ -37,7 +37,14 @@ export type ReadReason = (typeof READ_REASONS)[number];
 export const HOLD_REASONS = ['no-primary', 'watermark-pending', 'switchover', 'no-target'] as const;
 export type HoldReason = (typeof HOLD_REASONS)[number];
 
-export const RETRY_REASONS = ['server-lost', 'neighbour-cancelled', 'slow-head', 'gate-failed'] as const;
+export const RETRY_REASONS = [
+  'server-lost',
+  'neighbour-cancelled',
+  'slow-head',
+  'slow-group',
+  'neighbour-failed',
+  'gate-failed',
+] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
 
 /** Why what a store says of a key was not relied upon, so that the primary served the read. */
