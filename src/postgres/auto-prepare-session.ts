@@ -182,9 +182,9 @@ export class AutoPrepareSession {
     this.#isRestricted = true;
   }
 
-  /** The batch that is being written shows what an unprepared run takes. */
+  /** The batch that is being written shows what an unprepared run takes, or is compared with such. */
   get isSample(): boolean {
-    return this.#timed !== null && this.#timedAs !== 'prepared';
+    return this.#timed !== null && (this.#timedAs !== 'prepared' || this.#timed.watch.isOnTrial);
   }
 
   /** Of every unit of the client, also of those that were written as they came. */

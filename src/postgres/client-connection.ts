@@ -21,7 +21,7 @@ import { ClientTransaction } from './client-transaction.js';
 import { closesAlone } from './closes-alone.js';
 import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
-import { ExtendedBatch, readExtended } from './extended-batch.js';
+import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
 import { failTransaction } from './fail-transaction.js';
 import { beginWith, type HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
@@ -193,7 +193,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
         this.#onFlush(buffer.subarray(start, end));
         return;
       case FRONTEND.sync:
-        this.#onSync(buffer.subarray(start, end));
+        this.#onSync();
         return;
       case FRONTEND.functionCall:
         this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)]);
@@ -270,7 +270,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     }
   }
 
-  #onSync(bytes: Buffer): void {
+  #onSync(): void {
     if (this.#skipping) {
       this.#skipping = false;
       this.#batch = null;
@@ -278,7 +278,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
       return;
     }
     const batch = this.#openBatch();
-    batch.add({ kind: 'sync', bytes });
+    batch.add(SYNC_MESSAGE);
     if (this.#unit !== null) {
       // The end of an open batch: nothing more is read until its final reply.
       (this.#unit as BatchUnit).open = false;
@@ -358,8 +358,14 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
-    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
     const { denial } = options;
+    const left = this.#session.leftBefore(server);
+    const isReady = left === null && server.state === this.#session.current;
+    if (isReady && denial === null && (unit as PostgresUnit).begin === null) {
+      this.#start(unit as PostgresUnit, server, options, done, null);
+      return;
+    }
+    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
     if (denial !== null) {
       const denied: ServerError = { code: denial.sqlState, message: denial.message };
       failTransaction(server, (error) => refused(error.code === CONNECTION_LOST ? error : denied));
@@ -372,7 +378,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
       if (error === null) start();
       else refused(error);
     };
-    const left = this.#session.leftBefore(server);
     if (left !== null) beginAgain(left, server, started);
     else if (server.bringTo(this.#session.current, started)) start();
   }

@@ -6,7 +6,8 @@ import type { StatementClass } from '../sql/statement.js';
 
 /** After a unit that went well. */
 export function noteDiscards(statement: StatementClass, host: SessionHost): void {
-  const { prepared } = statement;
+  const { prepared, session } = statement;
+  if (prepared === null && session.length === 0) return;
   const discardsAll = statement.session.some((effect) => effect.kind === 'discard' && effect.what === 'all');
   if (discardsAll || (prepared?.kind === 'deallocate' && prepared.name === null)) host.unpin('sql-prepare');
   if (discardsAll) host.unpin('all');

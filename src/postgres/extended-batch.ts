@@ -16,17 +16,19 @@ import {
   buildDescribe,
   buildParse,
   type DescribeFields,
+  EXECUTE_UNNAMED,
   FRONTEND,
   parseBind,
   parseClose,
   parseDescribe,
   parseParse,
   renameBind,
+  SYNC,
 } from './wire/frontend.js';
 
 /** Messages as they came, with what was read of them. The bytes stand alone: they may be sent more than once. */
 export type BatchMessage =
-  | { readonly kind: 'parse'; readonly name: string; readonly text: PreparedText; readonly bytes: Buffer }
+  | { readonly kind: 'parse'; readonly name: string; readonly text: PreparedText }
   | { readonly kind: 'bind'; readonly fields: BindFields; readonly bytes: Buffer }
   | { readonly kind: 'describe' | 'close'; readonly fields: DescribeFields; readonly bytes: Buffer }
   | { readonly kind: 'execute'; readonly bytes: Buffer }
@@ -44,6 +46,15 @@ function foreignName(name: string): string {
   return name.startsWith(SERVER_NAME_PREFIX) ? `unknown ${name}` : name;
 }
 
+/** As nearly every driver sends them: one object for all. */
+const DESCRIBE_PORTAL = {
+  kind: 'describe',
+  fields: { kind: 'portal', name: '' },
+  bytes: buildDescribe('portal', ''),
+} satisfies BatchMessage;
+const EXECUTE = { kind: 'execute', bytes: EXECUTE_UNNAMED } satisfies BatchMessage;
+export const SYNC_MESSAGE: BatchMessage = { kind: 'sync', bytes: SYNC };
+
 /** What a message costs beside its own bytes: a flood of tiny ones is bounded by this. */
 const OBJECT_BYTES = 256;
 
@@ -55,12 +66,14 @@ export function readExtended(
   end: number,
   intern: (name: string, body: Buffer) => PreparedText,
 ): BatchMessage {
+  if (type === FRONTEND.parse) {
+    const { name, textStart } = parseParse(buffer, start, end);
+    return { kind: 'parse', name, text: intern(name, buffer.subarray(textStart, end)) };
+  }
+  if (type === FRONTEND.describe && isSame(buffer, start, end, DESCRIBE_PORTAL.bytes)) return DESCRIBE_PORTAL;
+  if (type === FRONTEND.execute && isSame(buffer, start, end, EXECUTE.bytes)) return EXECUTE;
   const bytes = buffer.subarray(start, end);
   switch (type) {
-    case FRONTEND.parse: {
-      const { name, textStart } = parseParse(buffer, start, end);
-      return { kind: 'parse', name, text: intern(name, buffer.subarray(textStart, end)), bytes };
-    }
     case FRONTEND.bind:
       return { kind: 'bind', fields: parseBind(bytes, 0, bytes.length), bytes };
     case FRONTEND.describe:
@@ -74,6 +87,12 @@ export function readExtended(
     default:
       return { kind: 'execute', bytes };
   }
+}
+
+function isSame(buffer: Buffer, start: number, end: number, message: Buffer): boolean {
+  if (end - start !== message.length) return false;
+  for (let i = 0; i < message.length; i++) if (buffer[start + i] !== message[i]) return false;
+  return true;
 }
 
 /** `recurs`: the same bytes are likely to come again. */
@@ -113,7 +132,7 @@ export class ExtendedBatch {
 
   add(message: BatchMessage): void {
     this.messages.push(message);
-    this.bytes += message.bytes.length + OBJECT_BYTES;
+    this.bytes += (message.kind === 'parse' ? message.text.body : message.bytes).length + OBJECT_BYTES;
     if (this.bytes > this.#maxBytes)
       throw new ProxyError('message-too-large', { bytes: this.bytes, limit: this.#maxBytes });
     if (message.kind === 'parse') {
@@ -203,7 +222,7 @@ export class ExtendedBatch {
           if (this.#writeDeallocate(server, message, names, out)) {
             // The server knows the statement under another name.
           } else if (message.name === '' && unnamedAs != null)
-            this.#writeAutoParse(auto!, message, unnamedAs, out);
+            this.#writeAutoParse(auto!, message, unnamedAs, names, out);
           else this.#writeParse(server, message, names.get(message.name), out);
           names.set(message.name, message.text);
           break;
@@ -280,14 +299,14 @@ export class ExtendedBatch {
     deallocating: ReadonlyMap<string, Deallocated> | null,
   ): Step {
     const gone = deallocating?.get(portalOf(execute));
-    if (gone === undefined) return step('execute', 'forward', null);
+    if (gone === undefined) return EXECUTED;
     server.prepared.delete(gone.text);
     return step('execute', 'forward', gone.text, () => this.#forget('statement', gone.name));
   }
 
   /** The unnamed statement is gone before the server looks at the one that takes its place. */
   #parseStep(name: string, text: PreparedText, held: PreparedText | null): Step {
-    const completed = (): void => this.#setName(name, text);
+    const completed = this.#naming(name, text);
     const failed = name === '' ? (): void => this.#forget('statement', '') : null;
     return { kind: 'parse', verb: 'forward', text: held, completed, alias: null, failed };
   }
@@ -308,14 +327,21 @@ export class ExtendedBatch {
 
   /** It runs again from its beginning: what replies to its first run have named is not named yet. */
   #undo(): void {
+    if (this.#changed.length === 0) return;
     for (const { name, before } of this.#changed.splice(0).reverse()) {
       if (before === undefined) this.#clientNames.delete(name);
       else this.#clientNames.set(name, before);
     }
   }
 
+  #naming(name: string, text: PreparedText): () => void {
+    return () => this.#setName(name, text);
+  }
+
   #setName(name: string, text: PreparedText): void {
-    this.#changed.push({ name, before: this.#clientNames.get(name) });
+    const before = this.#clientNames.get(name);
+    if (before === text) return;
+    this.#changed.push({ name, before });
     this.#clientNames.set(name, text);
   }
 
@@ -329,7 +355,7 @@ export class ExtendedBatch {
     if (name === '') {
       // Always sent: the server checks it anew, as it would without us.
       server.unnamed = text;
-      out.messages.push(message.bytes);
+      out.messages.push(parseOf(text, ''));
       out.steps.push(this.#parseStep('', text, text));
       return;
     }
@@ -377,13 +403,16 @@ export class ExtendedBatch {
 
   #writeAutoParse(
     auto: AutoPrepareSession,
-    message: BatchMessage & { kind: 'parse' },
+    { text }: BatchMessage & { kind: 'parse' },
     held: HeldText,
+    names: NamesAhead,
     out: Written,
   ): void {
-    const { completed, failed } = this.#parseStep('', message.text, null);
-    if (auto.isHit) out.steps.push(step('parse', 'fake', null, completed));
-    else parseAuto(auto, held, out, 'forward', completed, failed);
+    if (!auto.isHit) {
+      const { completed, failed } = this.#parseStep('', text, null);
+      parseAuto(auto, held, out, 'forward', completed, failed);
+    } else if (names.get('') === text) out.steps.push(KNOWN_ALREADY);
+    else out.steps.push(step('parse', 'fake', null, this.#naming('', text)));
   }
 
   #writeBind(
@@ -425,7 +454,7 @@ export class ExtendedBatch {
   ): void {
     if (message.fields.kind === 'portal') {
       out.messages.push(message.bytes);
-      out.steps.push(step('describe-portal', 'forward', null));
+      out.steps.push(PORTAL_DESCRIBED);
       return;
     }
     const { name } = message.fields;
@@ -500,6 +529,11 @@ function step(
 ): Step {
   return { kind, verb, text, completed, alias: null, failed: null };
 }
+
+const EXECUTED = step('execute', 'forward', null);
+const PORTAL_DESCRIBED = step('describe-portal', 'forward', null);
+/** The client's unnamed statement is that one already. */
+const KNOWN_ALREADY = step('parse', 'fake', null);
 
 interface Deallocated {
   /** The client's. */

@@ -60,6 +60,11 @@ export class PlanWatch {
     return nowMs < this.#outUntilMs;
   }
 
+  /** Prepared and unprepared runs are being compared. */
+  get isOnTrial(): boolean {
+    return this.#trial !== null;
+  }
+
   /** One run in so many is to be an unprepared one. */
   get sampleEvery(): number {
     return this.#trial !== null || this.#plainRuns < MIN_PLAIN_RUNS ? TRIAL_SAMPLE_EVERY : SAMPLE_EVERY;

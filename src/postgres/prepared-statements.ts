@@ -13,6 +13,8 @@ export interface PreparedText {
   readonly serverName: string;
   /** The body of its Parse message behind the name: text, zero byte, parameter types. */
   readonly body: Buffer;
+  /** The text alone, once somebody has asked. */
+  sql?: Buffer;
   /** What a client has been told of its parameters (count and types, as in Parse): it stays with that wherever it runs. */
   types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
@@ -21,7 +23,8 @@ export interface PreparedText {
 
 /** The statement's bytes; what it is depends on catalog and settings of the moment, so it is classified at each use. */
 export function sqlOf(text: PreparedText): Buffer {
-  return text.body.subarray(0, text.body.indexOf(0));
+  text.sql ??= text.body.subarray(0, text.body.indexOf(0));
+  return text.sql;
 }
 
 const MAX_TEXTS = 10_000;
@@ -184,7 +187,9 @@ const MAX_STATEMENT_BYTES = 64 * 1024 * 1024;
 
 /** The prepared statements of one client by its own names; "" is the unnamed one. */
 export class ClientStatements {
-  /** Null: none yet; many clients never have any. */
+  /** Another one with each unit of most drivers. */
+  #unnamed: PreparedText | undefined;
+  /** Those with a name; null: none yet; many clients never have any. */
   #byName: Map<string, PreparedText> | null = null;
   /** Null: none yet. */
   #portals: ClientPortals | null = null;
@@ -206,10 +211,14 @@ export class ClientStatements {
   }
 
   get(name: string): PreparedText | undefined {
-    return this.#byName?.get(name);
+    return name === '' ? this.#unnamed : this.#byName?.get(name);
   }
 
   set(name: string, text: PreparedText): void {
+    if (name === '') {
+      this.#unnamed = text;
+      return;
+    }
     this.delete(name);
     this.#byName ??= new Map();
     this.#byName.set(name, text);
@@ -220,6 +229,11 @@ export class ClientStatements {
   }
 
   delete(name: string): boolean {
+    if (name === '') {
+      const had = this.#unnamed !== undefined;
+      this.#unnamed = undefined;
+      return had;
+    }
     if (this.#byName === null) return false;
     this.#bytes -= this.#byName.get(name)?.body.length ?? 0;
     return this.#byName.delete(name);
@@ -234,9 +248,7 @@ export class ClientStatements {
 
   /** The unnamed one stays. */
   clearNamed(): void {
-    const unnamed = this.get('');
     this.#byName = null;
     this.#bytes = 0;
-    if (unnamed !== undefined) this.set('', unnamed);
   }
 }

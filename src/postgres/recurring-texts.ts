@@ -29,6 +29,7 @@ export class RecurringText implements PreparedText {
   isAdmitted = false;
   /** Of the admitted: it has come since somebody looked for one to forget. */
   isUsed = true;
+  sql?: Buffer;
   /** Parse says or does something each time that a statement parsed once would not. */
   needsParse: boolean;
   #uses = 0;
@@ -51,14 +52,24 @@ export class RecurringTexts {
   readonly #candidates = new Map<string, RecurringText>();
   readonly #admitted = new Map<string, RecurringText>();
   #admittedBytes = 0;
+  /** The admitted one that came last. */
+  #last: RecurringText | null = null;
+  #lastSettings = '';
 
   /** Another one has come. `settings`: what else its meaning depends on. Null: there is nothing to know of it yet. */
   seen(body: Buffer, settings: string, threshold: number): RecurringText | null {
     if (body.length > MAX_TEXT_BYTES) return null;
+    const last = this.#last;
+    if (last !== null && this.#lastSettings === settings && last.body.equals(body)) {
+      last.isUsed = true;
+      return last;
+    }
     const key = keyOf(body, settings);
     const known = this.#admitted.get(key);
     if (known !== undefined) {
       known.isUsed = true;
+      this.#last = known;
+      this.#lastSettings = settings;
       return known;
     }
     const count = this.#count(hashOf(key));
@@ -99,6 +110,7 @@ export class RecurringTexts {
     this.#candidates.clear();
     this.#admitted.clear();
     this.#admittedBytes = 0;
+    this.#last = null;
   }
 
   #count(hash: number): number {
@@ -126,6 +138,7 @@ export class RecurringTexts {
         continue;
       }
       this.#admittedBytes -= 2 * first.body.length;
+      if (first === this.#last) this.#last = null;
       if (first === text) text.isUsed = false;
     }
   }

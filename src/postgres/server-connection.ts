@@ -523,8 +523,18 @@ export class PostgresServerConnection implements ServerConnection {
     // However slowly this client reads what has been handed over: the next run may be another's.
     this.resumeReading();
     const { error, replyBytes, rows, tag } = head;
-    const told = { error, position: null, returnedRows: true, gatedAt: run.gate?.query.have ?? null };
-    run.done({ kind: 'answered', transaction: this.#transaction, ...told, serviceMs, replyBytes, rows }, tag);
+    const outcome = {
+      kind: 'answered',
+      transaction: this.#transaction,
+      error,
+      position: null,
+      returnedRows: true,
+      gatedAt: run.gate?.query.have ?? null,
+      serviceMs,
+      replyBytes,
+      rows,
+    } as const;
+    run.done(outcome, tag);
   }
 
   // --- forwarding -------------------------------------------------------------------------------------------

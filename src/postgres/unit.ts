@@ -108,7 +108,7 @@ export class BatchUnit implements Unit {
 
   #merge(): StatementClass {
     const { classified, executed } = this.batch;
-    let merged = withPin(mergeClasses(classified.map(({ statement }) => statement)));
+    let merged = withPin(mergedOf(classified));
     // What it is called by is not how it begins: no transaction ends with a COMMIT that is only prepared, or one AND CHAIN.
     if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0]!.statement)))
       merged = { ...merged, verb: 'UNKNOWN' };
@@ -121,7 +121,7 @@ export class BatchUnit implements Unit {
 
   /** What is only parsed or bound does nothing yet. */
   get effects(): StatementClass {
-    return mergeClasses(this.batch.executed.map(({ statement }) => statement));
+    return mergedOf(this.batch.executed);
   }
 
   get bytes(): number {
@@ -131,6 +131,11 @@ export class BatchUnit implements Unit {
   get ruled(): readonly RuledStatement[] {
     return this.batch.classified;
   }
+}
+
+function mergedOf(statements: readonly Classified[]): StatementClass {
+  if (statements.length === 1 && statements[0]!.statement.statements > 0) return statements[0]!.statement;
+  return mergeClasses(statements.map(({ statement }) => statement));
 }
 
 /** Drivers send BEGIN in one batch with the statement that it is for. */

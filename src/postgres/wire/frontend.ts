@@ -201,11 +201,19 @@ export function renameBind(
   const kept = fields.statementStart - start;
   const nameBytes = statement.length;
   const message = Buffer.allocUnsafe(kept + nameBytes + (end - fields.statementEnd));
-  buffer.copy(message, 0, start, fields.statementStart);
+  copyBytes(buffer, start, fields.statementStart, message, 0);
   message.writeInt32BE(message.length - 1, 1);
-  message.write(statement, kept, nameBytes, 'latin1');
-  buffer.copy(message, kept + nameBytes, fields.statementEnd, end);
+  for (let i = 0; i < nameBytes; i++) message[kept + i] = statement.charCodeAt(i);
+  copyBytes(buffer, fields.statementEnd, end, message, kept + nameBytes);
   return message;
+}
+
+/** Calling `copy` costs more than it saves for so few. */
+const FEW_BYTES = 64;
+
+function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: number): void {
+  if (end - start > FEW_BYTES) from.copy(to, at, start, end);
+  else for (let i = start; i < end; i++) to[at + i - start] = from[i]!;
 }
 
 /** A Bind of our own: parameters and results in text format. */
