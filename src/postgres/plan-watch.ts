@@ -18,8 +18,9 @@ const MAX_TRIAL_RUNS = 200;
 const SURE = 4;
 /** After a trial that found nothing the next one waits, and the one after that longer. */
 const TRUST_MS = 10_000;
-/** The data, and what is asked of them, may be others by then. */
-const OUT_MS = 600_000;
+/** It is tried again, each time later: a busy machine may have been mistaken, and the data may be others by then. */
+const OUT_MS = 10_000;
+const MAX_WAIT_MS = 600_000;
 
 /** Mean and variance of times, without keeping them (Welford). */
 class Times {
@@ -53,6 +54,7 @@ export class PlanWatch {
   #trial: Trial | null = null;
   #trustMs = TRUST_MS;
   #trustedUntilMs = Number.NEGATIVE_INFINITY;
+  #outMs = OUT_MS;
   #outUntilMs = Number.NEGATIVE_INFINITY;
 
   /** It stays unprepared for now. */
@@ -98,13 +100,15 @@ export class PlanWatch {
     const sure = SURE * Math.sqrt(plain.error2 + prepared.error2);
     if (isSlower(prepared.mean, plain.mean) && prepared.mean - plain.mean > sure) {
       this.#trial = null;
-      this.#outUntilMs = nowMs + OUT_MS;
+      this.#outUntilMs = nowMs + this.#outMs;
+      this.#outMs = Math.min(2 * this.#outMs, MAX_WAIT_MS);
       return true;
     }
     if (prepared.runs < MAX_TRIAL_RUNS && isSlower(prepared.mean, plain.mean)) return false;
     this.#trial = null;
     this.#trustedUntilMs = nowMs + this.#trustMs;
-    this.#trustMs = Math.min(2 * this.#trustMs, OUT_MS);
+    this.#trustMs = Math.min(2 * this.#trustMs, MAX_WAIT_MS);
+    this.#outMs = OUT_MS;
     return false;
   }
 }

@@ -38,11 +38,14 @@ function noisy(): Ms {
   };
 }
 
-test('clearly slower: out, for a while', () => {
+test('clearly slower: out, for a while, and each time for longer', () => {
   const watch = watched(1);
   assert.equal(runs(watch, 100, ms(1), ms(3)), 1);
   assert.equal(watch.isOut(1000), true);
-  assert.equal(watch.isOut(700_000), false);
+  assert.equal(watch.isOut(11_000), false);
+  assert.equal(runs(watch, 200, ms(1), ms(3)), 1);
+  assert.equal(watch.isOut(11_000), true);
+  assert.equal(watch.isOut(21_000), false);
 });
 
 test('slower for some values only: out', () => {
