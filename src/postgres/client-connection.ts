@@ -41,6 +41,7 @@ import {
 } from './wire/backend-messages.js';
 import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
 import { FRONTEND, parseQuery, unexpectedMessage } from './wire/frontend.js';
+import { writeUnit } from './write-unit.js';
 
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
@@ -395,36 +396,20 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     if (options.holdReply && !unit.open) this.#out.hold();
     const gate = isAgain ? null : server.gateFor(unit, options);
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
-    // BEGIN takes the place of the unnamed statement.
-    if (begin !== null) server.unnamed = null;
-    const written = unit.kind === 'batch' ? unit.batch.writeFor(server, 0, auto) : null;
-    if (begin !== null) {
-      written?.messages.unshift(begin.batch);
-      written?.steps.unshift(...begin.steps);
-    }
-    const run = newRun(
-      this.#out,
-      unit,
-      options,
-      written?.steps ?? null,
-      begin,
-      gate,
-      auto?.isSample === true,
-      {
-        healUntil: auto?.healUntil ?? -1,
-        heal: (error) => {
-          if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
-          else done(answeredByUs(server.transaction, error));
-        },
-        done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
+    const { messages, steps } = writeUnit(unit, server, auto, begin);
+    const run = newRun(this.#out, unit, options, steps, begin, gate, auto?.isSample === true, {
+      healUntil: auto?.healUntil ?? -1,
+      heal: (error) => {
+        if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
+        else done(answeredByUs(server.transaction, error));
       },
-    );
+      done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
+    });
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     const isNew = this.#lastServer !== server;
     this.#lastServer = server;
-    if (unit.kind === 'batch') server.run(run, written!.messages, isNew);
-    else server.run(run, [begin === null ? unit.message : begin.query(unit.message)], isNew);
+    server.run(run, messages, isNew);
     if (!unit.open) return;
     this.#socket.resume();
     queueMicrotask(() => this.#pump());

@@ -40,5 +40,5 @@ export function newRun(
 
 /** It uses no portal but those that it binds: others' would be there too. */
 function mayBeGrouped(unit: PostgresUnit): boolean {
-  return unit.kind === 'batch' && !unit.open && unit.shareable && unit.batch.bindsWhatItRuns;
+  return unit.kind === 'batch' && unit.shareable && unit.batch.bindsWhatItRuns;
 }

@@ -1,0 +1,33 @@
+// What is sent to a server connection for a unit from its beginning, and which replies come.
+// It sends nothing by itself.
+
+import type { AutoPrepareSession } from './auto-prepare-session.js';
+import type { HeldBegin } from './held-begin.js';
+import type { Run } from './run.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import type { PostgresUnit } from './unit.js';
+
+export interface WrittenUnit {
+  /** The last one of what may be grouped is its Sync. */
+  readonly messages: readonly Buffer[];
+  /** Null: a simple query, whose replies are all the client's. */
+  readonly steps: Run['steps'];
+}
+
+/** `begin`: goes in front of it. */
+export function writeUnit(
+  unit: PostgresUnit,
+  server: PostgresServerConnection,
+  auto: AutoPrepareSession | null,
+  begin: HeldBegin | null,
+): WrittenUnit {
+  // BEGIN takes the place of the unnamed statement.
+  if (begin !== null) server.unnamed = null;
+  if (unit.kind === 'batch') {
+    const { messages, steps } = unit.batch.writeFor(server, 0, auto);
+    if (begin === null) return { messages, steps };
+    return { messages: [begin.batch, ...messages], steps: [...begin.steps, ...steps] };
+  }
+  if (begin !== null) return { messages: [begin.query(unit.message)], steps: null };
+  return { messages: [unit.message], steps: null };
+}
