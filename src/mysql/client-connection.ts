@@ -3,8 +3,9 @@
 
 import type { Socket } from 'node:net';
 import { hangUp } from '../lib/batched-writer.js';
-import { asProxyError, describeError, ProxyError } from '../lib/errors.js';
+import { asProxyError, ProxyError } from '../lib/errors.js';
 import { ReplyWriter } from '../lib/reply-writer.js';
+import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -41,7 +42,9 @@ import type { SessionChange } from './wire/session-track.js';
 const READ_AHEAD_BYTES = 65_536;
 const RESET_FRAME = buildCommand(COM.RESET_CONNECTION);
 
-export class MysqlClientConnection implements ClientConnection, ReplySink, Killable, CommandContext {
+export class MysqlClientConnection
+  implements ClientConnection, SocketOwner, ReplySink, Killable, CommandContext
+{
   readonly runtime: MysqlRuntime;
   readonly settings: ListenerSettings;
   readonly connectionId: number;
@@ -83,11 +86,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     this.#host = createHost(this);
     this.session = new ClientSession(this.#host);
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    socket.on('drain', () => this.#onDrain());
-    socket.on('error', (error) => this.#close(describeError(error)));
-    socket.on('end', () => this.#close('the client closed the connection'));
-    socket.on('close', () => this.#close('the client closed the connection'));
+    ownSocket(socket, this);
     this.#startup = new ClientStartup(
       socket,
       this.#framer,
@@ -97,7 +96,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       this.connectionId,
       {
         loggedIn: (login) => this.#onLoggedIn(login),
-        ended: (reason) => this.#close(reason),
+        ended: (reason) => this.close(reason),
       },
     );
   }
@@ -132,7 +131,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   // --- reading ----------------------------------------------------------------------------------------------
 
-  #onData(chunk: Buffer): void {
+  received(chunk: Buffer): void {
     if (this.#phase === 'closed') return;
     this.#framer.push(chunk);
     this.#pump();
@@ -174,7 +173,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     return this.#phase === 'ready' && this.#socket.writableLength >= this.settings.maxClientBufferBytes;
   }
 
-  #onDrain(): void {
+  drained(): void {
     this.#server?.resumeReading();
     if (this.#phase !== 'ready') return;
     this.#socket.resume();
@@ -247,7 +246,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
   }
 
   quit(): void {
-    this.#close('the client said goodbye');
+    this.close('the client said goodbye');
   }
 
   changeUser(change: ChangeUser): void {
@@ -431,7 +430,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     const count = asksCount ? lastCount(this, frame, true) : null;
     if (count !== null) this.#write(count);
     // Whatever we said would be read as the rest of a row.
-    else if (run?.cut === true) this.#close(error.message);
+    else if (run?.cut === true) this.close(error.message);
     else if (error.isFatal) this.#terminateAt(error, sequence);
     else if (error.code === 'statement-timeout') this.#write(buildErr(this.#timeout(), sequence));
     else if (kind !== 'clear') this.#write(buildProxyError(error, sequence));
@@ -453,7 +452,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
 
   terminate(error: ProxyError): void {
     // A client that waits for an answer, or sends the next command and then reads, expects the id 1.
-    if (this.#run?.cut === true) this.#close(error.message);
+    if (this.#run?.cut === true) this.close(error.message);
     else this.#terminateAt(error, this.#run?.sequence ?? 1);
   }
 
@@ -465,7 +464,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     }
     this.#out.drop();
     this.#write(buildProxyError(error, sequence));
-    this.#close(error.message);
+    this.close(error.message);
   }
 
   // --- COM_CHANGE_USER --------------------------------------------------------------------------------------
@@ -584,7 +583,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     return this.#phase === 'closed' || this.#out.write(bytes);
   }
 
-  #close(reason: string): void {
+  close(reason: string): void {
     if (this.#phase === 'closed') return;
     const wasInfile = this.#phase === 'infile';
     this.#phase = 'closed';

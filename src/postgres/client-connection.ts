@@ -4,7 +4,8 @@
 
 import type { Socket } from 'node:net';
 import { hangUp } from '../lib/batched-writer.js';
-import { asProxyError, describeError, ProxyError } from '../lib/errors.js';
+import { asProxyError, ProxyError } from '../lib/errors.js';
+import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -21,7 +22,7 @@ import { ClientTransaction } from './client-transaction.js';
 import { closesAlone } from './closes-alone.js';
 import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
-import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
+import { ExtendedBatch, readExtended, SYNC_MESSAGE, type TextReader } from './extended-batch.js';
 import { failTransaction } from './fail-transaction.js';
 import { beginWith, type HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
@@ -45,7 +46,7 @@ import { writeUnit } from './write-unit.js';
 
 /** Read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-export class PostgresClientConnection implements ClientConnection, ReplyEvents {
+export class PostgresClientConnection implements ClientConnection, ReplyEvents, SocketOwner, TextReader {
   readonly mayAskBack = false;
   readonly asksBack = false;
   readonly #socket: Socket;
@@ -71,9 +72,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
   #copyIn: CopyIn | null = null;
   #sinkIsFull = false;
 
-  readonly #names = new ClientStatements((limit) =>
-    this.terminate(new ProxyError('too-many-prepared-statements', { limit })),
-  );
+  readonly #names = new ClientStatements(this);
   readonly #transaction = new ClientTransaction();
   readonly #session: SessionSettings;
   readonly #auto: AutoPrepareSession;
@@ -98,14 +97,10 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     this.#startup = new ClientStartup(socket, this.#framer, settings, runtime, this.#host, {
       loggedIn: (login) => this.#onLoggedIn(login),
       failed: (error) => this.terminate(error),
-      ended: (reason) => this.#close(reason),
+      ended: (reason) => this.close(reason),
     });
     socket.setNoDelay(true);
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    socket.on('drain', () => this.#onDrain());
-    socket.on('error', (error) => this.#close(describeError(error)));
-    socket.on('end', () => this.#close('the client closed the connection'));
-    socket.on('close', () => this.#close('the client closed the connection'));
+    ownSocket(socket, this);
   }
 
   get isInTransaction(): boolean {
@@ -116,7 +111,9 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     return this.#session.current.digest;
   }
 
-  readonly cancel = (): void => this.#host.cancelRunning();
+  cancel(): void {
+    this.#host.cancelRunning();
+  }
 
   #onLoggedIn(login: LoggedIn): void {
     this.#session.start(login.base, login.consistency);
@@ -134,7 +131,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
 
   // --- reading ----------------------------------------------------------------------------------------------
 
-  #onData(chunk: Buffer): void {
+  received(chunk: Buffer): void {
     if (this.#phase === 'closed') return;
     this.#framer.push(chunk);
     this.#pump();
@@ -171,7 +168,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
 
   #onMessage(type: number, buffer: Buffer, start: number, end: number): void {
     if (type === FRONTEND.terminate) {
-      this.#close('the client said goodbye');
+      this.close('the client said goodbye');
       return;
     }
     if (this.#phase === 'copying') {
@@ -213,7 +210,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
   #onQuery(buffer: Buffer, start: number, end: number): void {
     const { textStart, textEnd } = parseQuery(buffer, start, end);
     const closes = this.#closesBefore();
-    const classified = this.#classify(buffer.subarray(textStart, textEnd));
+    const classified = this.classify(buffer.subarray(textStart, textEnd));
     const own = this.#answerToQuery(classified);
     if (own !== null) {
       this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
@@ -244,16 +241,17 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
   }
 
   #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
-    this.#openBatch().add(readExtended(type, buffer, start, end, this.#intern));
+    this.#openBatch().add(readExtended(type, buffer, start, end, this));
   }
 
   #openBatch(): ExtendedBatch {
-    this.#batch ??= new ExtendedBatch(this.#names, this.#classify, this.#settings.maxUnitBytes);
+    this.#batch ??= new ExtendedBatch(this.#names, this, this.#settings.maxUnitBytes);
     return this.#batch;
   }
 
-  readonly #intern = (name: string, body: Buffer): PreparedText =>
-    (name === '' ? this.#auto : this.#runtime.texts).intern(body, this.stateDigest);
+  intern(name: string, body: Buffer): PreparedText {
+    return (name === '' ? this.#auto : this.#runtime.texts).intern(body, this.stateDigest);
+  }
 
   #onFlush(bytes: Buffer): void {
     if (this.#batch === null || this.#batch.messages.length === this.#written) return;
@@ -302,7 +300,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
   /** True: the batch, as far as it has come, was for the proxy. */
   #answerOwn(batch: ExtendedBatch): boolean {
     const { status } = this.#transaction;
-    const own = this.#session.own.answerBatch(batch, this.#names, this.#classify, status);
+    const own = this.#session.own.answerBatch(batch, this.#names, this, status);
     if (own === null) return false;
     this.#batch = null;
     this.#skipping = own.skips;
@@ -338,15 +336,16 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     return portals;
   }
 
-  readonly #classify = (sql: Buffer, recurs = false): Classified =>
-    classifyText(this.#database!, this.#settings, sql, this.#out.told.lexSettings, recurs);
+  classify(sql: Buffer, recurs = false): Classified {
+    return classifyText(this.#database!, this.#settings, sql, this.#out.told.lexSettings, recurs);
+  }
 
   get facts(): ClientFacts {
     return clientFacts(this.#cancelKey?.processId ?? 0, this.#socket, this.#out.told, this.#session.current);
   }
 
   inspect(sql: Buffer): Inspection {
-    return this.#auto.inspect(this.#classify(sql), sql, this.stateDigest, this.#transaction.begin);
+    return this.#auto.inspect(this.classify(sql), sql, this.stateDigest, this.#transaction.begin);
   }
 
   // --- running ----------------------------------------------------------------------------------------------
@@ -549,12 +548,12 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     if (this.#phase === 'closed') return;
     this.#out.drop();
     this.#out.write(proxyErrorResponse(error, 'FATAL'));
-    this.#close(error.message);
+    this.close(error.message);
   }
 
   // --- writing ----------------------------------------------------------------------------------------------
 
-  #onDrain(): void {
+  drained(): void {
     this.#server?.resumeReading();
     if (this.#phase !== 'collecting') return;
     this.#socket.resume();
@@ -568,7 +567,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
 
   messageCut(): void {
     // Nothing that we could say would be read as what it is.
-    this.#close('its server connection was lost in the middle of a message');
+    this.close('its server connection was lost in the middle of a message');
   }
 
   copyInStarted(): void {
@@ -584,7 +583,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents {
     this.#pump();
   }
 
-  #close(reason: string): void {
+  close(reason: string): void {
     if (this.#phase === 'closed') return;
     const wasCopying = this.#phase === 'copying';
     this.#phase = 'closed';

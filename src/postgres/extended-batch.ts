@@ -58,17 +58,17 @@ export const SYNC_MESSAGE: BatchMessage = { kind: 'sync', bytes: SYNC };
 /** What a message costs beside its own bytes: a flood of tiny ones is bounded by this. */
 const OBJECT_BYTES = 256;
 
-/** The fields of one message of a batch. `intern` copies what it keeps: a few bytes must not keep the whole chunk alive. */
+/** The fields of one message of a batch. */
 export function readExtended(
   type: number,
   buffer: Buffer,
   start: number,
   end: number,
-  intern: (name: string, body: Buffer) => PreparedText,
+  texts: TextReader,
 ): BatchMessage {
   if (type === FRONTEND.parse) {
     const { name, textStart } = parseParse(buffer, start, end);
-    return { kind: 'parse', name, text: intern(name, buffer.subarray(textStart, end)) };
+    return { kind: 'parse', name, text: texts.intern(name, buffer.subarray(textStart, end)) };
   }
   if (type === FRONTEND.describe && isSame(buffer, start, end, DESCRIBE_PORTAL.bytes)) return DESCRIBE_PORTAL;
   if (type === FRONTEND.execute && isSame(buffer, start, end, EXECUTE.bytes)) return EXECUTE;
@@ -95,8 +95,13 @@ function isSame(buffer: Buffer, start: number, end: number, message: Buffer): bo
   return true;
 }
 
-/** `recurs`: the same bytes are likely to come again. */
-export type Classify = (sql: Buffer, recurs?: boolean) => Classified;
+/** The client, as who knows what its texts are. */
+export interface TextReader {
+  /** `recurs`: the same bytes are likely to come again. */
+  classify(sql: Buffer, recurs?: boolean): Classified;
+  /** The text of a Parse. Copies what it keeps: a few bytes must not keep the whole chunk alive. */
+  intern(name: string, body: Buffer): PreparedText;
+}
 
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
@@ -111,7 +116,7 @@ export class ExtendedBatch {
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
   readonly #clientNames: ClientStatements;
-  readonly #classify: Classify;
+  readonly #texts: TextReader;
   readonly #maxBytes: number;
   /** Parse, Describe and Bind of one text, one after the other, are one statement. */
   #noted: PreparedText | null = null;
@@ -123,11 +128,11 @@ export class ExtendedBatch {
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
   /** `maxBytes`: what it may hold; `add` throws ProxyError beyond. */
-  constructor(clientNames: ClientStatements, classify: Classify, maxBytes: number) {
+  constructor(clientNames: ClientStatements, texts: TextReader, maxBytes: number) {
     this.#maxBytes = maxBytes;
     this.#clientNames = clientNames;
     this.#names = new NamesAhead(clientNames);
-    this.#classify = classify;
+    this.#texts = texts;
   }
 
   add(message: BatchMessage): void {
@@ -180,7 +185,7 @@ export class ExtendedBatch {
   #note(text: PreparedText): Classified {
     if (this.#noted === text) return this.classified.at(-1)!;
     this.#noted = text;
-    const classified = this.#classify(sqlOf(text), true);
+    const classified = this.#texts.classify(sqlOf(text), true);
     this.classified.push(classified);
     const { prepared } = classified.statement;
     if (prepared?.kind === 'deallocate' && prepared.name !== null) {

@@ -6,7 +6,7 @@ import { ProxyError } from '../lib/errors.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
-import type { ExtendedBatch } from './extended-batch.js';
+import type { ExtendedBatch, TextReader } from './extended-batch.js';
 import { type ClientStatements, sqlOf } from './prepared-statements.js';
 import {
   BIND_COMPLETE,
@@ -88,8 +88,8 @@ export class OwnSettings {
   #open: ConsistencyLevel | null | undefined;
   /** In force until the open transaction ends (SET LOCAL). */
   #local: ConsistencyLevel | undefined;
-  /** Portals of our own, between a Flush and what is executed behind it. */
-  readonly #portals = new Map<string, OwnStatement>();
+  /** Portals of our own, between a Flush and what is executed behind it; null: none. */
+  #portals: Map<string, OwnStatement> | null = null;
 
   constructor(level: SessionLevel) {
     this.#level = level;
@@ -128,14 +128,18 @@ export class OwnSettings {
   answerBatch(
     batch: ExtendedBatch,
     names: ClientStatements,
-    classify: (sql: Buffer) => Classified,
+    texts: TextReader,
     transaction: TransactionStatus,
   ): { replies: Buffer[]; skips: boolean } | null {
     const { classified } = batch;
     const isWhole = batch.messages.at(-1)?.kind === 'sync';
     const replies: Buffer[] = [];
     try {
-      if (classified.length === 0 ? this.#portals.size === 0 : !classified.some((c) => mayBeOwn(c.statement)))
+      if (
+        classified.length === 0
+          ? (this.#portals?.size ?? 0) === 0
+          : !classified.some((c) => mayBeOwn(c.statement))
+      )
         return null;
       const own = classified.map(ownStatement);
       const count = own.filter((each) => each !== null).length;
@@ -144,7 +148,7 @@ export class OwnSettings {
         throw new ProxyError('unsupported-feature', { feature: `${CONSISTENCY} in a batch with others` });
       }
       refuseFailed(transaction);
-      this.#answerMessages(batch, names, (sql) => ownStatement(classify(sql)), transaction, replies);
+      this.#answerMessages(batch, names, (sql) => ownStatement(texts.classify(sql)), transaction, replies);
       if (isWhole) replies.push(readyForQuery(transaction));
       return { replies, skips: false };
     } catch (error) {
@@ -168,7 +172,7 @@ export class OwnSettings {
       return own;
     };
     const portalOf = (name: string): OwnStatement => {
-      const own = this.#portals.get(name);
+      const own = this.#portals?.get(name);
       if (own === undefined) throw new ProxyError('unknown-prepared-statement', { name });
       return own;
     };
@@ -181,6 +185,7 @@ export class OwnSettings {
           replies.push(PARSE_COMPLETE);
           break;
         case 'bind':
+          this.#portals ??= new Map();
           this.#portals.set(message.fields.portal, statementOf(message.fields.statement));
           replies.push(BIND_COMPLETE);
           break;
@@ -199,11 +204,11 @@ export class OwnSettings {
         }
         case 'close':
           if (message.fields.kind === 'statement') names.delete(message.fields.name);
-          else this.#portals.delete(message.fields.name);
+          else this.#portals?.delete(message.fields.name);
           replies.push(CLOSE_COMPLETE);
           break;
         case 'sync':
-          this.#portals.clear();
+          this.#portals = null;
           break;
         case 'flush':
         case 'copy':

@@ -1,6 +1,7 @@
 // Prepared statements as text: one object for each distinct (text, parameter types), whoever prepares it under whatever name.
 // It knows no connection; server connections remember which of these objects they hold.
 
+import { ProxyError } from '../lib/errors.js';
 import type { StatementClass } from '../sql/statement.js';
 import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
 import { ClientPortals } from './client-portals.js';
@@ -193,11 +194,12 @@ export class ClientStatements {
   #byName: Map<string, PreparedText> | null = null;
   /** Null: none yet. */
   #portals: ClientPortals | null = null;
-  readonly #tooMany: (limit: number) => void;
+  readonly #client: { terminate(error: ProxyError): void };
   #bytes = 0;
 
-  constructor(tooMany: (limit: number) => void) {
-    this.#tooMany = tooMany;
+  /** `client`: ended if it has too many. */
+  constructor(client: { terminate(error: ProxyError): void }) {
+    this.#client = client;
   }
 
   get portals(): ClientPortals {
@@ -225,7 +227,7 @@ export class ClientStatements {
     this.#bytes += text.body.length;
     const alone = this.#byName.size === 1;
     if (this.#byName.size > MAX_STATEMENTS || (this.#bytes > MAX_STATEMENT_BYTES && !alone))
-      this.#tooMany(MAX_STATEMENTS);
+      this.#client.terminate(new ProxyError('too-many-prepared-statements', { limit: MAX_STATEMENTS }));
   }
 
   delete(name: string): boolean {

@@ -40,6 +40,8 @@ export class Listener {
   #config: ListenerConfig;
   /** One object for all clients of a configuration. */
   #welcome: ListenerSettings | null = null;
+  /** One function for all sockets. */
+  readonly #onClose: (this: Socket) => void;
   readonly #session: Omit<SessionListener, 'layer'> & { layer: PolicyLayer };
   #limits: LimitsConfig;
   /** Of clients that have left. */
@@ -66,6 +68,10 @@ export class Listener {
       wanted: () => this.#placed.size + this.#waiting.size,
       allowed: (count, final) => this.#onAllowed(count, final),
     });
+    const gone = (socket: Socket) => this.#onGone(socket);
+    this.#onClose = function () {
+      gone(this);
+    };
     this.#server = createServer({ noDelay: true, keepAlive: true }, (socket) => this.#onConnection(socket));
   }
 
@@ -139,14 +145,7 @@ export class Listener {
     this.#counters.clientsTotal++;
     this.#counters.clients++;
     this.#sockets.add(socket);
-    socket.on('close', () => {
-      this.#counters.clients--;
-      this.#endedBytesReceived += socket.bytesRead;
-      this.#endedBytesSent += socket.bytesWritten;
-      this.#sockets.delete(socket);
-      this.#waiting.delete(socket);
-      if (this.#placed.delete(socket)) this.#places?.fewer();
-    });
+    socket.on('close', this.#onClose);
     if (this.#places === null) this.#accept(socket, this.#sockets.size > this.#config.maxClients);
     else if (this.#placed.size < this.#places.allowed()) this.#place(socket);
     else {
@@ -155,6 +154,15 @@ export class Listener {
       this.#waiting.add(socket);
       this.#places.short();
     }
+  }
+
+  #onGone(socket: Socket): void {
+    this.#counters.clients--;
+    this.#endedBytesReceived += socket.bytesRead;
+    this.#endedBytesSent += socket.bytesWritten;
+    this.#sockets.delete(socket);
+    this.#waiting.delete(socket);
+    if (this.#placed.delete(socket)) this.#places?.fewer();
   }
 
   #onAllowed(count: number, final: boolean): void {

@@ -526,6 +526,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #endUnit(): void {
     this.#unit = null;
     this.#running = null;
+    this.#decision = null;
     this.#policies.ended();
   }
 

@@ -1,0 +1,43 @@
+// Leads a client's socket to its owner: what happens to it is told by the same functions for all sockets, because closures for
+// each would take half a kilobyte of every idle client. It knows no protocol.
+
+import type { Socket } from 'node:net';
+import { describeError } from './errors.js';
+
+export interface SocketOwner {
+  received(chunk: Buffer): void;
+  drained(): void;
+  /** Nothing more comes, or can be sent. It may be told so several times. */
+  close(reason: string): void;
+}
+
+const OWNER = Symbol('owner');
+
+interface OwnedSocket extends Socket {
+  [OWNER]: SocketOwner;
+}
+
+export function ownSocket(socket: Socket, owner: SocketOwner): void {
+  (socket as OwnedSocket)[OWNER] = owner;
+  socket.on('data', onData);
+  socket.on('drain', onDrain);
+  socket.on('error', onError);
+  socket.on('end', onEnd);
+  socket.on('close', onEnd);
+}
+
+function onData(this: OwnedSocket, chunk: Buffer): void {
+  this[OWNER].received(chunk);
+}
+
+function onDrain(this: OwnedSocket): void {
+  this[OWNER].drained();
+}
+
+function onError(this: OwnedSocket, error: Error): void {
+  this[OWNER].close(describeError(error));
+}
+
+function onEnd(this: OwnedSocket): void {
+  this[OWNER].close('the client closed the connection');
+}
