@@ -1,10 +1,17 @@
 #!/usr/bin/env node
 // Starts a command; it knows only the names of the commands.
 
-import { CommandFailure } from './cli/admin-client.js';
-import { type Command, EXIT, helpText, parseFlags, standardOutput, UsageError } from './cli/command.js';
+import {
+  type Command,
+  CommandFailure,
+  EXIT,
+  helpText,
+  parseFlags,
+  standardOutput,
+  UsageError,
+} from './cli/command.js';
 import { packageVersion } from './cli/version.js';
-import { suggestion } from './config/problems.js';
+import { suggestion } from './config/suggestion.js';
 
 /** Loaded when needed: `status` must not pay for PostgreSQL's grammar. */
 const COMMANDS: Readonly<Record<string, { summary: string; load: () => Promise<Command> }>> = {

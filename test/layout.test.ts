@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, posix } from 'node:path';
 import { describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ALLOWED, type Violation, violationsOf } from './layout/rules.js';
@@ -41,6 +42,22 @@ describe('the repository', () => {
     // A computed import is how a test loads what was built elsewhere.
     const counted = violations.filter(({ rule }) => rule !== 'computed-import');
     assert.equal(counted.length, 0, `\n${text(counted)}`);
+  });
+
+  test('keeps what only checks a configuration out of a process that serves', () => {
+    const byPath = new Map(sources.map((source) => [source.path, source]));
+    const entries = ['main', 'cli/serve', 'proxy/compose', 'proxy/workers/entry'];
+    const protocols = ['postgres/protocol', 'mysql/protocol'];
+    const loaded = new Set([...entries, ...protocols].map((name) => `src/${name}.ts`));
+    for (const path of loaded) {
+      const source = byPath.get(path);
+      assert.ok(source, `${path} is not there`);
+      for (const { specifier, typeOnly, late } of source.imports) {
+        if (typeOnly || late) continue;
+        assert.notEqual(specifier, 'zod', `${path} imports zod`);
+        if (specifier.startsWith('.')) loaded.add(posix.join(dirname(path), specifier.replace(/js$/, 'ts')));
+      }
+    }
   });
 
   test('needs every exception that the rules allow', () => {

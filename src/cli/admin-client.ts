@@ -2,11 +2,12 @@
 
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { loadConfig, problemLines } from '../config/load.js';
+import { loadConfig } from '../config/load.js';
+import { problemLines } from '../config/loaded.js';
 import type { Config } from '../config/schema.js';
 import { hostPort } from '../lib/address.js';
 import { describeError } from '../lib/errors.js';
-import { EXIT, type Flag, type Flags, UsageError } from './command.js';
+import { CommandFailure, EXIT, type Flag, type Flags, UsageError } from './command.js';
 
 const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024 * 1024;
@@ -16,17 +17,6 @@ export const ADMIN_FLAGS: Readonly<Record<string, Flag>> = {
   admin: { type: 'string', value: 'url', help: `Admin server of the proxy. Default: ${DEFAULT_URL}.` },
   config: { type: 'string', value: 'file', help: "Take the admin server's address (and token) from there." },
 };
-
-/** A command cannot go on; the text is for the user. */
-export class CommandFailure extends Error {
-  override readonly name = 'CommandFailure';
-  readonly exitCode: number;
-
-  constructor(message: string, exitCode: number = EXIT.failed) {
-    super(message);
-    this.exitCode = exitCode;
-  }
-}
 
 export interface AdminTarget {
   readonly url: string;

@@ -1,7 +1,8 @@
 // scheelite check: validates a configuration, then asks each node that it names what it is, with the monitor's account.
 // It changes nothing, and decides nothing that the proxy would not find out by itself.
 
-import { type Loaded, loadConfig } from '../config/load.js';
+import { loadConfig } from '../config/load.js';
+import type { Loaded } from '../config/loaded.js';
 import { problemText } from '../config/problems.js';
 import type { ClusterConfig, Config, NodeConfig } from '../config/schema.js';
 import { hostPort } from '../lib/address.js';

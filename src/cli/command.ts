@@ -2,7 +2,7 @@
 // It knows no command.
 
 import { parseArgs } from 'node:util';
-import { suggestion } from '../config/problems.js';
+import { suggestion } from '../config/suggestion.js';
 
 /** The same for every command; the reference repeats this table. */
 export const EXIT = {
@@ -45,6 +45,17 @@ export interface Command {
 
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** A command cannot go on; the text is for the user. */
+export class CommandFailure extends Error {
+  override readonly name = 'CommandFailure';
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = EXIT.failed) {
+    super(message);
+    this.exitCode = exitCode;
+  }
 }
 
 /** The values of a command line, by the names of the command's flags. */

@@ -1,8 +1,8 @@
 // scheelite explain: what a statement is, where it would go now and why, as a running proxy tells; nothing is run.
 
 import type { ExplainedNode, ExplainReport } from '../admin/explain.js';
-import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
-import { type Command, EXIT, UsageError } from './command.js';
+import { ADMIN_FLAGS, adminTarget, askAdmin } from './admin-client.js';
+import { type Command, CommandFailure, EXIT, UsageError } from './command.js';
 import { oneLine, table } from './table.js';
 
 const ENOUGH_BYTES = 500_000;

@@ -1,8 +1,8 @@
 // scheelite reload: makes a running proxy take over its configuration file now, and says what came of it.
 
 import type { ReloadReport } from '../admin/source.js';
-import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
-import { type Command, EXIT } from './command.js';
+import { ADMIN_FLAGS, adminTarget, askAdmin } from './admin-client.js';
+import { type Command, CommandFailure, EXIT } from './command.js';
 
 export const reload: Command = {
   name: 'reload',

@@ -3,7 +3,8 @@
 
 import { type AdminServer, startAdminServer } from '../admin/server.js';
 import type { AdminSource } from '../admin/source.js';
-import { type Loaded, loadConfig, problemLines } from '../config/load.js';
+import { loadConfigApart } from '../config/load-apart.js';
+import { type Loaded, problemLines } from '../config/loaded.js';
 import { problemText } from '../config/problems.js';
 import type { Config } from '../config/schema.js';
 import { Reloader } from '../config/watch.js';
@@ -33,7 +34,7 @@ export const serve: Command = {
   async run(flags, output) {
     const file = flags.text('config');
     if (file === null) throw new UsageError('--config is required');
-    const loaded = await loadConfig(file);
+    const loaded = await loadConfigApart(file);
     if (loaded.config === null) {
       for (const line of problemLines(loaded, file)) output.err(line);
       return EXIT.config;

@@ -1,8 +1,8 @@
 // scheelite sessions: who is connected to a running proxy, what each does and holds; no literal of a statement.
 
 import type { SessionsReport } from '../admin/explain.js';
-import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
-import { type Command, EXIT, UsageError } from './command.js';
+import { ADMIN_FLAGS, adminTarget, askAdmin } from './admin-client.js';
+import { type Command, CommandFailure, EXIT, UsageError } from './command.js';
 import { oneLine, plural, table } from './table.js';
 
 const SHAPE_WIDTH = 60;

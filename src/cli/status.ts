@@ -2,8 +2,8 @@
 
 import type { ClusterStatus, NodeStatus, StatusReport, WorkerStatus } from '../admin/source.js';
 import { hostPort } from '../lib/address.js';
-import { ADMIN_FLAGS, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
-import { type Command, EXIT } from './command.js';
+import { ADMIN_FLAGS, adminTarget, askAdmin } from './admin-client.js';
+import { type Command, CommandFailure, EXIT } from './command.js';
 import { durationText, plural, shortVersion, table } from './table.js';
 
 export const status: Command = {

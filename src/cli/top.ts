@@ -3,8 +3,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { STATEMENT_SORTS, type StatementReport, type StatementsReport } from '../admin/statements.js';
 import { onOneLine } from '../telemetry/statement-report.js';
-import { ADMIN_FLAGS, type AdminTarget, adminTarget, askAdmin, CommandFailure } from './admin-client.js';
-import { type Command, EXIT, type Flags, UsageError } from './command.js';
+import { ADMIN_FLAGS, type AdminTarget, adminTarget, askAdmin } from './admin-client.js';
+import { type Command, CommandFailure, EXIT, type Flags, UsageError } from './command.js';
 import { table } from './table.js';
 
 const DEFAULT_INTERVAL_S = 2;

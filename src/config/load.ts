@@ -5,24 +5,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { dirname, resolve as resolvePath } from 'node:path';
 import { describeError } from '../lib/errors.js';
 import { JsonSyntaxError, type Place, parseJson } from './json.js';
-import { type Problem, problemText } from './problems.js';
+import { fileSignature, type Loaded } from './loaded.js';
+import type { Problem } from './problems.js';
 import { parseStructure, resolveConfig, secretFilesOf } from './resolve.js';
-import type { Config } from './schema.js';
 
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024;
 /** A bundle of all authorities of a system is a quarter of that. */
 const MAX_SECRET_BYTES = 1024 * 1024;
-
-export interface Loaded {
-  /** Absolute. */
-  readonly path: string;
-  /** Null when there is any problem. */
-  readonly config: Config | null;
-  readonly problems: readonly Problem[];
-  readonly warnings: readonly Problem[];
-  /** All files that it was made of, with what `fileSignature` said just before each was read; for whoever watches them. */
-  readonly files: ReadonlyMap<string, string>;
-}
 
 /** Never rejects: a file that cannot be read is a problem like others. */
 export async function loadConfig(
@@ -73,21 +62,6 @@ export async function loadConfig(
     warnings: placed(resolved.warnings),
     files,
   };
-}
-
-/** Changes when the file is written, replaced, taken away or reached by another link. */
-export async function fileSignature(path: string): Promise<string> {
-  try {
-    const { dev, ino, size, mtimeNs } = await stat(path, { bigint: true });
-    return `${dev} ${ino} ${size} ${mtimeNs}`;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'unreadable';
-  }
-}
-
-/** One line a problem, in the order of the file. */
-export function problemLines(loaded: Loaded, file: string): string[] {
-  return loaded.problems.map((problem) => problemText(problem, file));
 }
 
 /** The place of the path, or of what it stands in. */

@@ -1,9 +1,5 @@
-// What is wrong with a configuration, said so that a person can mend it: one sentence, its path and its place in the file.
-// It knows the schema only as keys to suggest; no file and no environment.
-
-import { z } from 'zod';
-import { configSchema } from './schema.js';
-import { secretSchema } from './schema-secret.js';
+// What is wrong with a configuration, as one sentence with its path and its place in the file.
+// It knows no schema: a running proxy has these, and not what finds them (load-apart.ts).
 
 export interface Problem {
   /** As in `clusters[0].nodes[1].host`; "" is the whole file. */
@@ -13,9 +9,7 @@ export interface Problem {
   readonly column?: number;
 }
 
-type Path = readonly PropertyKey[];
-
-export function pathText(path: Path): string {
+export function pathText(path: readonly PropertyKey[]): string {
   let text = '';
   for (const part of path) {
     if (typeof part === 'number') text += `[${part}]`;
@@ -29,141 +23,4 @@ export function problemText(problem: Problem, file?: string): string {
   const place = problem.line === undefined ? '' : `:${problem.line}:${problem.column ?? 1}`;
   const where = file === undefined ? '' : `${file}${place}: `;
   return `${where}${problem.path === '' ? '' : `${problem.path}: `}${problem.message}`;
-}
-
-/** All that zod found in `input`, in our words. */
-export function problemsOf(issues: readonly z.core.$ZodIssue[], input: unknown): Problem[] {
-  return issues.flatMap((issue) => {
-    if (issue.code === 'unrecognized_keys') {
-      return issue.keys.map((key) => ({
-        path: pathText([...issue.path, key]),
-        message: `unknown key${suggestion(key, keysAt(issue.path))}`,
-      }));
-    }
-    return [{ path: pathText(issue.path), message: issueText(issue, valueAt(input, issue.path)) }];
-  });
-}
-
-function issueText(issue: z.core.$ZodIssue, value: unknown): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return value === undefined
-        ? `missing; expected ${typeText(issue.expected)}`
-        : `expected ${typeText(issue.expected)}, not ${valueText(value)}`;
-    case 'invalid_value': {
-      // A message of the schema's own says more.
-      if (!issue.message.startsWith('Invalid')) return issue.message;
-      const values = issue.values.map((allowed) => JSON.stringify(allowed)).join(', ');
-      return value === undefined
-        ? `missing; expected one of ${values}`
-        : `expected one of ${values}, not ${valueText(value)}`;
-    }
-    case 'too_small':
-      if (issue.origin === 'string') return 'must not be empty';
-      if (issue.origin === 'array') return 'needs at least one entry';
-      return `must be at least ${issue.minimum}, not ${valueText(value)}`;
-    case 'too_big':
-      if (issue.origin === 'string') return `must have at most ${issue.maximum} characters`;
-      if (issue.origin === 'array') return `must have at most ${issue.maximum} entries`;
-      return `must be at most ${issue.maximum}, not ${valueText(value)}`;
-    case 'invalid_union':
-      // A message of the schema's own says more.
-      if (!issue.message.startsWith('Invalid')) return issue.message;
-      // The only union without one is a secret; its value is not repeated.
-      return 'expected a string, {"env": "NAME"} or {"file": "path"}';
-    default:
-      return issue.message;
-  }
-}
-
-const TYPE_TEXTS: Readonly<Record<string, string>> = {
-  int: 'a whole number',
-  number: 'a number',
-  string: 'a string',
-  boolean: 'true or false',
-  array: 'a list [...]',
-  object: 'an object {...}',
-  record: 'an object {...}',
-};
-
-function typeText(expected: string): string {
-  return TYPE_TEXTS[expected] ?? expected;
-}
-
-function valueText(value: unknown): string {
-  if (Array.isArray(value)) return 'a list';
-  if (value !== null && typeof value === 'object') return 'an object';
-  const text = JSON.stringify(value) ?? String(value);
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text;
-}
-
-export function valueAt(input: unknown, path: Path): unknown {
-  let value = input;
-  for (const part of path) {
-    if (value === null || typeof value !== 'object') return undefined;
-    value = (value as Record<PropertyKey, unknown>)[part];
-  }
-  return value;
-}
-
-/** The keys that the schema knows at a path. */
-function keysAt(path: Path): readonly string[] {
-  let schema: unknown = configSchema;
-  for (const part of path) {
-    schema = unwrapped(schema);
-    if (schema instanceof z.ZodObject) schema = schema.shape[String(part)];
-    else if (schema instanceof z.ZodArray) schema = schema.element;
-    else return [];
-  }
-  schema = unwrapped(schema);
-  if (schema instanceof z.ZodObject) return Object.keys(schema.shape);
-  return schema === secretSchema ? ['env', 'file'] : [];
-}
-
-function unwrapped(schema: unknown): unknown {
-  let inner = schema;
-  while (inner instanceof z.ZodOptional || inner instanceof z.ZodDefault || inner instanceof z.ZodPrefault) {
-    inner = inner.unwrap();
-  }
-  return inner;
-}
-
-/** `; did you mean "port"?`, or what there is to choose from. */
-export function suggestion(word: string, known: readonly string[]): string {
-  let nearest = '';
-  let least = Math.max(2, Math.floor(word.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(folded(word), folded(candidate));
-    if (distance < least) {
-      least = distance;
-      nearest = candidate;
-    }
-  }
-  if (nearest !== '') return `; did you mean "${nearest}"?`;
-  return known.length === 0 ? '' : `; known keys: ${known.join(', ')}`;
-}
-
-/** max_waiting, max-waiting and MAXWAITING are all near to maxWaiting. */
-function folded(word: string): string {
-  return word.toLowerCase().replace(/[-_]/g, '').slice(0, 64);
-}
-
-/** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
-function editDistance(a: string, b: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const same = a[i - 1] === b[j - 1];
-      let cost = Math.min(last[j]! + 1, row[j - 1]! + 1, last[j - 1]! + (same ? 0 : 1));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) {
-        cost = Math.min(cost, beforeLast[j - 2]! + 1);
-      }
-      row.push(cost);
-    }
-    beforeLast = last;
-    last = row;
-  }
-  return last[b.length]!;
 }

@@ -4,7 +4,7 @@
 import { resolve as resolvePath } from 'node:path';
 import { hostPort } from '../lib/address.js';
 import { checkConfig } from './checks.js';
-import { type Problem, pathText, problemsOf, problemText } from './problems.js';
+import { type Problem, pathText, problemText } from './problems.js';
 import { checkParsedRule, resolveRule } from './rules.js';
 import {
   type ClusterConfig,
@@ -16,6 +16,7 @@ import {
   type ParsedConfig,
   type Secret,
 } from './schema.js';
+import { problemsOf } from './schema-problems.js';
 
 export const DEFAULTS_BY_PROTOCOL = {
   postgres: { listenerPort: 6432, nodePort: 5432, monitorUser: 'postgres', monitorDatabase: 'postgres' },

@@ -3,7 +3,8 @@
 
 import { describeError } from '../lib/errors.js';
 import { diffConfig } from './diff.js';
-import { fileSignature, type Loaded, loadConfig, problemLines } from './load.js';
+import { loadConfigApart } from './load-apart.js';
+import { fileSignature, type Loaded, problemLines } from './loaded.js';
 import type { Config } from './schema.js';
 
 export type ReloadTrigger = 'signal' | 'file' | 'api';
@@ -105,7 +106,7 @@ export class Reloader {
 
   async #attempt(): Promise<Pick<ReloadOutcome, 'outcome' | 'lines' | 'warnings'>> {
     const { path, apply, env } = this.#options;
-    const loaded = await loadConfig(path, env);
+    const loaded = await loadConfigApart(path, env);
     const warnings = loaded.warnings.map((warning) => `${warning.path}: ${warning.message}`);
     // Until it succeeds, the files of the last one that did are looked at too: whatever mends it is noticed.
     this.#files = new Map([...this.#files, ...loaded.files]);

@@ -2,7 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { loadConfig, problemLines } from '../../src/config/load.js';
+import { loadConfig } from '../../src/config/load.js';
+import { problemLines } from '../../src/config/loaded.js';
 import { problemText } from '../../src/config/problems.js';
 import { minimal, temporaryFolder } from './folder.js';
 

@@ -7,6 +7,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseJson } from '../../src/config/json.js';
 import { loadConfig } from '../../src/config/load.js';
+import { loadConfigApart } from '../../src/config/load-apart.js';
 import { configFrom } from '../../src/config/resolve.js';
 import { configSchema, jsonSchema } from '../../src/config/schema.js';
 import { hostPort } from '../../src/lib/address.js';
@@ -251,4 +252,11 @@ test('the JSON Schema forbids what the schema forbids', () => {
   // All but the free tags, of nodes and of rules.
   assert.equal(text.split('"additionalProperties":false').length - 1, objects - 2);
   assert.equal(configSchema.safeParse({ ...minimal(), x: 1 }).success, false);
+});
+
+test('a thread of its own loads the same', async (t) => {
+  const folder = temporaryFolder(t);
+  const files = [join(ROOT, 'proxy.config.json'), join(folder.path, 'missing.json')];
+  files.push(folder.write('wrong.json', minimal({}, { workerz: 2 })));
+  for (const file of files) assert.deepEqual(await loadConfigApart(file, {}), await loadConfig(file, {}));
 });

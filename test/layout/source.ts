@@ -5,6 +5,8 @@ export interface Import {
   readonly specifier: string;
   /** Erased by the compiler: `import type` and `export type`. */
   readonly typeOnly: boolean;
+  /** `import(...)`: loaded when it is asked for. */
+  readonly late: boolean;
   readonly line: number;
 }
 
@@ -22,8 +24,8 @@ export interface Source {
 export function parseSource(path: string, text: string): Source {
   const { code, strings } = strip(text);
   const imports: Import[] = [];
-  const add = (typeOnly: boolean, index: string, at: number) =>
-    imports.push({ specifier: strings[Number(index)]!, typeOnly, line: lineAt(code, at) });
+  const add = (typeOnly: boolean, index: string, at: number, late = false) =>
+    imports.push({ specifier: strings[Number(index)]!, typeOnly, late, line: lineAt(code, at) });
 
   // The clause has no quote, semicolon or parenthesis; that keeps it within one statement.
   const statement = /\b(import|export)\s+(type\s+(?!from\b))?([\w$*{},\s]*?)\bfrom\s*"(\d+)"/g;
@@ -32,7 +34,7 @@ export function parseSource(path: string, text: string): Source {
   const computedImports: number[] = [];
   for (const match of code.matchAll(/\bimport\s*\(\s*(?:"(\d+)")?/g)) {
     if (match[1] === undefined) computedImports.push(lineAt(code, match.index));
-    else add(false, match[1], match.index);
+    else add(false, match[1], match.index, true);
   }
   return { path, text, code, imports, computedImports };
 }

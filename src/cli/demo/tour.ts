@@ -4,7 +4,7 @@
 import { basename, relative } from 'node:path';
 import { monotonicMs } from '../../lib/clock.js';
 import { describeError } from '../../lib/errors.js';
-import { CommandFailure } from '../admin-client.js';
+import { CommandFailure } from '../command.js';
 import { Application } from './application.js';
 import { APPLICATION, DemoCluster } from './cluster.js';
 import { findEmbeddedPostgres } from './embedded-postgres.js';
