@@ -1,6 +1,8 @@
 // One control connection of the monitor to a PostgreSQL node through `pg`, and what its errors mean.
 // It knows neither probes nor promotion.
 
+// In front of pg.
+import '../lib/user-agent.js';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { describeError } from '../lib/errors.js';
