@@ -12,14 +12,6 @@ export interface PositionSamples {
   firstSampleAfter(ms: number): Position | null;
 }
 
-/** Where the session's last read ran, when that was a replica. */
-interface ReplicaUse {
-  readonly node: string;
-  /** How often the node had been down before: after a crash it may come back behind what it has shown. */
-  readonly generation: number;
-  readonly endedAtMs: number;
-}
-
 /** No node has this name. */
 const NO_LONGER_THE_SAME = '';
 
@@ -31,7 +23,13 @@ export class Watermark {
   #epoch = 0;
   /** The session used the primary until then, and what that showed it is not in `#known` yet; 0: nothing is owed. */
   #owedSinceMs = 0;
-  #replica: ReplicaUse | null = null;
+
+  // The session's last read, when that was on a replica: fields of ours, since each read changes them.
+  /** Where it ran; null: not on a replica. */
+  #replica: string | null = null;
+  /** How often the node had been down before: after a crash it may come back behind what it has shown. */
+  #replicaGeneration = 0;
+  #replicaUsedAtMs = 0;
 
   constructor(positions: PositionFunctions) {
     this.#positions = positions;
@@ -49,7 +47,7 @@ export class Watermark {
 
   /** When the last read on a replica ended; 0: the last read was not on one. */
   get replicaUsedAtMs(): number {
-    return this.#replica?.endedAtMs ?? 0;
+    return this.#replica === null ? 0 : this.#replicaUsedAtMs;
   }
 
   /** A position is owed that was asked for after this time; 0: none. */
@@ -65,8 +63,7 @@ export class Watermark {
   /** Null: the last read was not on a replica. `generationOf`: how often a node has been down. */
   lastReplica(generationOf: (node: string) => number): string | null {
     if (this.#replica === null) return null;
-    const { node, generation } = this.#replica;
-    return generationOf(node) === generation ? node : NO_LONGER_THE_SAME;
+    return generationOf(this.#replica) === this.#replicaGeneration ? this.#replica : NO_LONGER_THE_SAME;
   }
 
   /** A write of which nothing was seen but that it was done, and where in the history it stands. */
@@ -95,10 +92,12 @@ export class Watermark {
    * eventual read), what was seen elsewhere before is owed.
    */
   ranOnReplica(node: string, generation: number, endedAtMs: number, checked: boolean): void {
-    const before = this.#replica;
-    if (!checked && before !== null && (before.node !== node || before.generation !== generation))
-      this.#owedSinceMs = Math.max(this.#owedSinceMs, before.endedAtMs);
-    this.#replica = { node, generation, endedAtMs };
+    const isAsBefore = this.#replica === node && this.#replicaGeneration === generation;
+    if (!checked && this.#replica !== null && !isAsBefore)
+      this.#owedSinceMs = Math.max(this.#owedSinceMs, this.#replicaUsedAtMs);
+    this.#replica = node;
+    this.#replicaGeneration = generation;
+    this.#replicaUsedAtMs = endedAtMs;
   }
 
   /** Takes up what has become known meanwhile. Call before a decision. */
@@ -125,7 +124,7 @@ export class Watermark {
    */
   floorForMove(samples: PositionSamples): Position | 'unknown' | null {
     if (this.#replica === null) return null;
-    return samples.firstSampleAfter(this.#replica.endedAtMs) ?? 'unknown';
+    return samples.firstSampleAfter(this.#replicaUsedAtMs) ?? 'unknown';
   }
 
   /**
