@@ -3,7 +3,7 @@
 
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionHost } from '../protocol/client-connection.js';
-import type { SessionEffect } from '../sql/statement.js';
+import type { MysqlLexSettings, SessionEffect } from '../sql/statement.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
 import { LastCounts } from './last-counts.js';
@@ -30,6 +30,13 @@ const RUNS: ReadonlySet<UnitKind> = new Set(['query', 'execute', 'bulk-execute']
 const NO_VALUES: ReadonlyMap<string, string> = new Map();
 const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
 
+/** How the client's texts are read, and what that follows from. */
+export interface LexedBy {
+  readonly state: TrackedState;
+  readonly loginValues: ReadonlyMap<string, string>;
+  readonly settings: MysqlLexSettings;
+}
+
 export class ClientSession {
   readonly statements = new ClientStatements();
   readonly counts = new LastCounts();
@@ -41,6 +48,8 @@ export class ClientSession {
   /** Variables after the login, as far as the proxy asks for them. */
   loginValues: ReadonlyMap<string, string> = NO_VALUES;
   state = TrackedState.empty;
+  /** Kept by who reads them (commands.ts); null: none has come. */
+  lex: LexedBy | null = null;
   status: number = STATUS.AUTOCOMMIT;
   /** The client has been told that a transaction is open; no server has. */
   beginIsHeld = false;

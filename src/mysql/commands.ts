@@ -1,6 +1,7 @@
 // What each command of a client becomes: a unit, an answer of the proxy's own, or a word to the connection itself.
 // It knows no server connection and routes nothing.
 
+import { isDeepStrictEqual } from 'node:util';
 import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { RuledStatement } from '../protocol/unit.js';
@@ -14,7 +15,6 @@ import { answerOwnVariable, ownVariableStatement, parametersOf, prepareOwnVariab
 import type { PreparedText } from './prepared-statements.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
-import type { TrackedState } from './tracked-state.js';
 import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
 import { isTrackingSetting } from './visible-tracking.js';
@@ -55,7 +55,7 @@ export interface CommandContext {
 export interface TextContext {
   readonly runtime: MysqlRuntime;
   readonly settings: Pick<ListenerSettings, 'hints' | 'maxStatementBytesClassified'>;
-  readonly session: Pick<ClientSession, 'status' | 'state' | 'loginValues' | 'collation'>;
+  readonly session: Pick<ClientSession, 'status' | 'state' | 'loginValues' | 'collation' | 'lex'>;
 }
 
 /** Texts beyond it are not shared between clients. */
@@ -235,36 +235,28 @@ function effective(client: TextContext, classified: Classified): Classified {
   return isolation === 'SERIALIZABLE' ? onPrimary(classified) : classified;
 }
 
-interface Lex {
-  readonly state: TrackedState;
-  readonly loginValues: ReadonlyMap<string, string>;
-  readonly settings: MysqlLexSettings;
-}
+/** The settings that were made last: most clients have the same, and share one object. */
+let lastMade: Required<MysqlLexSettings> | null = null;
 
-/** By client: settings change with its state only. */
-const lexCache = new WeakMap<TextContext, Lex>();
-
-function lexSettings(client: TextContext): MysqlLexSettings {
-  const cached = lexCache.get(client);
-  if (
-    cached !== undefined &&
-    cached.state === client.session.state &&
-    cached.loginValues === client.session.loginValues
-  )
-    return cached.settings;
-  const value = (name: string): string =>
-    client.session.state.variable(name) ?? client.session.loginValues.get(name) ?? '';
+/** They change with the client's state only. */
+function lexSettings({ session, runtime }: TextContext): MysqlLexSettings {
+  const { state, loginValues, lex } = session;
+  if (lex !== null && lex.state === state && lex.loginValues === loginValues) return lex.settings;
+  const value = (name: string): string => state.variable(name) ?? loginValues.get(name) ?? '';
   const modes = value('sql_mode').split(',');
-  const settings: MysqlLexSettings = {
-    ...client.runtime.flavour,
+  const { flavour, versionNumber } = runtime.flavour;
+  const made: Required<MysqlLexSettings> = {
+    flavour,
+    versionNumber,
     ansiQuotes: modes.includes('ANSI_QUOTES'),
     noBackslashEscapes: modes.includes('NO_BACKSLASH_ESCAPES'),
     oracleMode: modes.includes('ORACLE'),
     bracketNames: modes.includes('MSSQL'),
-    characterSet: value('character_set_client') || characterSetOfCollation(client.session.collation),
+    characterSet: value('character_set_client') || characterSetOfCollation(session.collation),
   };
-  lexCache.set(client, { state: client.session.state, loginValues: client.session.loginValues, settings });
-  return settings;
+  if (lastMade === null || !isDeepStrictEqual(lastMade, made)) lastMade = made;
+  session.lex = { state, loginValues, settings: lastMade };
+  return lastMade;
 }
 
 // --- answers of the proxy's own -------------------------------------------------------------------------------

@@ -45,6 +45,7 @@ export function inspectForNobody(
     state: TrackedState.empty,
     loginValues: new Map<string, string>(),
     collation: UTF8MB4_GENERAL_CI,
+    lex: null,
   };
   const notes = hasCatalog ? [] : ['the catalog is not known yet: routines and views count as unknown'];
   return { ...inspectText({ runtime, settings: context, session }, sql), notes };

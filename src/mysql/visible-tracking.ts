@@ -34,14 +34,14 @@ export class VisibleTracking {
   #stateChange = false;
   #gtids = false;
   #transaction = false;
-  /** The SETs by which the client has said so, by variable. */
-  readonly #asked = new Map<string, string>();
+  /** The SETs by which the client has said so, by variable; null: none. */
+  #asked: Map<string, string> | null = null;
 
   /** What is written next finds these variables as the client has set them. */
   showOn(server: TrackedServer): void {
     const names = server.isMariadb ? TRACKING_VARIABLES : [...TRACKING_VARIABLES, 'session_track_gtids'];
     const none = `SET SESSION ${names.map((name) => `${name}=DEFAULT`).join(', SESSION ')}`;
-    for (const sql of [none, ...this.#asked.values()]) server.query(sql, () => {});
+    for (const sql of [none, ...(this.#asked?.values() ?? [])]) server.query(sql, () => {});
     server.trackingLost = true;
   }
 
@@ -71,6 +71,7 @@ export class VisibleTracking {
   /** The client has set one of its session_track_* variables. */
   apply(effect: SessionEffect): void {
     if (effect.kind !== 'set') return;
+    this.#asked ??= new Map();
     this.#asked.set(effect.name, effect.sql);
     const value = effect.value.trim().toLowerCase();
     const isOn = value !== 'off' && value !== '0' && value !== 'false' && value !== 'default';
