@@ -6,7 +6,7 @@ import { ProxyError } from '../lib/errors.js';
 import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
-import type { ClientStatements, PreparedText } from './prepared-statements.js';
+import type { ClientStatements, PreparedText, TextReader } from './prepared-statements.js';
 import { bytewise, NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
@@ -93,14 +93,6 @@ function isSame(buffer: Buffer, start: number, end: number, message: Buffer): bo
   if (end - start !== message.length) return false;
   for (let i = 0; i < message.length; i++) if (buffer[start + i] !== message[i]) return false;
   return true;
-}
-
-/** The client, as who knows what its texts are. */
-export interface TextReader {
-  /** `recurs`: the same bytes are likely to come again. */
-  classify(sql: Buffer, recurs?: boolean): Classified;
-  /** The text of a Parse. Copies what it keeps: a few bytes must not keep the whole chunk alive. */
-  intern(name: string, body: Buffer): PreparedText;
 }
 
 export class ExtendedBatch {

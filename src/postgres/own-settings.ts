@@ -6,8 +6,8 @@ import { ProxyError } from '../lib/errors.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
-import type { ExtendedBatch, TextReader } from './extended-batch.js';
-import { type ClientStatements, sqlOf } from './prepared-statements.js';
+import type { ExtendedBatch } from './extended-batch.js';
+import { type ClientStatements, sqlOf, type TextReader } from './prepared-statements.js';
 import {
   BIND_COMPLETE,
   CLOSE_COMPLETE,

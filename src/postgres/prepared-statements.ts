@@ -2,7 +2,7 @@
 // It knows no connection; server connections remember which of these objects they hold.
 
 import { ProxyError } from '../lib/errors.js';
-import type { StatementClass } from '../sql/statement.js';
+import type { Classified, StatementClass } from '../sql/statement.js';
 import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
 import { ClientPortals } from './client-portals.js';
 
@@ -20,6 +20,14 @@ export interface PreparedText {
   types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
   isOutdated?: boolean;
+}
+
+/** The client, as who knows what its texts are. */
+export interface TextReader {
+  /** `recurs`: the same bytes are likely to come again. */
+  classify(sql: Buffer, recurs?: boolean): Classified;
+  /** The text of a Parse. Copies what it keeps: a few bytes must not keep the whole chunk alive. */
+  intern(name: string, body: Buffer): PreparedText;
 }
 
 /** The statement's bytes; what it is depends on catalog and settings of the moment, so it is classified at each use. */
