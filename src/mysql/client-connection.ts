@@ -14,7 +14,7 @@ import { type ProofStep, proofForChangeUser, type UserProof } from './auth/clien
 import { bring } from './bring.js';
 import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
-import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
+import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn, loginOk } from './client-startup.js';
 import { type CommandContext, lastCount, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
@@ -529,7 +529,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
         this.session.user = change.user;
         this.session.collation = collation;
         this.session.loginDatabase = database;
-        this.#write(buildPlainOk(this.session.status, this.session.capabilities, step.sequence));
+        this.#write(loginOk(this.session.status, database, this.session.capabilities, step.sequence));
         this.#phase = 'ready';
         this.#pump();
       },

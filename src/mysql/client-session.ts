@@ -33,7 +33,7 @@ const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
 export class ClientSession {
   readonly statements = new ClientStatements();
   readonly counts = new LastCounts();
-  readonly tracking = new VisibleTracking();
+  tracking = new VisibleTracking();
   user = '';
   capabilities: Capabilities = NO_CAPABILITIES;
   collation = 45;
@@ -77,16 +77,17 @@ export class ClientSession {
     this.status = login.status & LASTING_STATUS;
   }
 
-  /** COM_RESET_CONNECTION: as after the login, but for the role, which the servers leave as it is. */
+  /** COM_RESET_CONNECTION: as after the login, but for role and database, which the servers leave as they are. */
   reset(): void {
-    const { role } = this.state;
+    const { ofResets } = this.state;
     this.forget();
-    this.state = role;
+    this.state = ofResets;
   }
 
-  /** COM_CHANGE_USER: as after the login. */
+  /** COM_CHANGE_USER: as after the login, but for whether texts of several statements are taken. */
   forget(): void {
-    this.state = TrackedState.empty;
+    this.state = this.state.ofChanges;
+    this.tracking = new VisibleTracking();
     this.statements.clear();
     this.counts.forget();
     this.#textStatements = null;

@@ -174,7 +174,12 @@ export class ClientStartup {
 const NOTHING = Buffer.alloc(0);
 
 /** A server tells the database of the login as a change of session state. */
-function loginOk(status: number, database: string, capabilities: Capabilities, sequence: number): Buffer {
+export function loginOk(
+  status: number,
+  database: string,
+  capabilities: Capabilities,
+  sequence: number,
+): Buffer {
   const tells = database !== '' && hasCapability(capabilities, CAPABILITY.SESSION_TRACK);
   return buildOk(
     {

@@ -31,7 +31,8 @@ import {
 } from './wire/command.js';
 import { parseBulkExecute, parseExecute } from './wire/execute.js';
 import { payloadOf, sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, STATUS } from './wire/ok.js';
+import { buildErr, buildOk, buildPlainOk, STATUS } from './wire/ok.js';
+import { buildSessionChanges } from './wire/session-track.js';
 
 /** The client connection, as commands see it. */
 export interface CommandContext {
@@ -97,10 +98,12 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
       onReset(client, frame, payload);
       return;
     case COM.STMT_FETCH: {
-      const statement = statementOf(client, payload);
+      const statement = statementOf(client, frame, payload);
+      if (statement === null) return;
       const unit = new MysqlUnit('fetch', 'rows', commandClass('primary', 'FETCH'), frame);
       if (!statement.cursorIsOpen) {
-        const message = `The statement (${statement.id}) has no open cursor.`;
+        const end = client.runtime.flavour.flavour === 'mariadb' ? '' : '.';
+        const message = `The statement (${statement.id}) has no open cursor${end}`;
         client.answer(buildErr({ errno: 1421, sqlState: 'HY000', message }, sequenceAfter(frame)));
         return;
       }
@@ -172,13 +175,14 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   }
   if (
     statement.verb === 'SET' &&
+    statement.statements === 1 &&
     statement.session.length > 0 &&
     statement.session.every(isTrackingSetting)
   ) {
     // What the server reports is ours to say; what the client is told of it is the client's.
     for (const effect of statement.session)
       if (isTrackingSetting(effect)) client.session.tracking.apply(effect);
-    client.answer(ok(client, frame));
+    client.answer(trackingSet(client, frame));
     return;
   }
   const own = ownVariableStatement(classified, sql);
@@ -196,16 +200,28 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   client.submit(unit);
 }
 
+/** It is a change of the session, which a client that wants to know of such is told. */
+function trackingSet({ session }: CommandContext, frame: Buffer): Buffer {
+  const { status, capabilities, tracking } = session;
+  const changes = tracking.tellsChanges
+    ? buildSessionChanges([{ kind: 'state-change', changed: '1' }])
+    : null;
+  const plain = { header: 0, counts: Buffer.of(0, 0), warnings: 0, info: Buffer.alloc(0) };
+  return buildOk({ ...plain, status, changes }, capabilities, sequenceAfter(frame));
+}
+
 /** To a COM_QUERY that asks for FOUND_ROWS() or ROW_COUNT(), where that is known; `isGone`: see `LastCounts`. */
 export function lastCount(
-  { session }: { readonly session: ClientSession },
+  { session, runtime }: Pick<TextContext, 'session' | 'runtime'>,
   frame: Buffer,
   isGone: boolean,
 ): Buffer | null {
   const payload = payloadOf(frame);
   const sql = payload.subarray(queryTextOffset(payload, session.capabilities)).toString('latin1');
   const known = session.counts.answer(sql, isGone);
-  return known === null ? null : oneValue(session, known.column, known.value, sequenceAfter(frame));
+  if (known === null) return null;
+  const type = runtime.flavour.flavour === 'mariadb' ? 'mariadb-count' : 'count';
+  return oneValue(session, { name: known.name, type }, known.value, sequenceAfter(frame));
 }
 
 /** A text as a COM_QUERY of this client. */
@@ -357,15 +373,29 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
   );
 }
 
-function statementOf(client: CommandContext, payload: Buffer): ClientStatement {
+/** Null: there is none of this id, and the client has been told so. */
+function statementOf(client: CommandContext, frame: Buffer, payload: Buffer): ClientStatement | null {
   const id = statementIdOf(payload);
   const statement = client.session.statements.find(id);
-  if (statement === undefined) throw new ProxyError('unknown-prepared-statement', { name: id });
-  return statement;
+  if (statement !== undefined) return statement;
+  const isMariadb = client.runtime.flavour.flavour === 'mariadb';
+  const where = isMariadb ? MARIADB_STEPS.get(payload[0]!) : 'mysql_stmt_precheck';
+  const message = `Unknown prepared statement handler (${id}) given to ${where}`;
+  client.answer(buildErr({ errno: 1243, sqlState: 'HY000', message }, sequenceAfter(frame)));
+  return null;
 }
 
+/** As it calls them in its errors. */
+const MARIADB_STEPS: ReadonlyMap<number, string> = new Map([
+  [COM.STMT_EXECUTE, 'mysqld_stmt_execute'],
+  [COM.STMT_BULK_EXECUTE, 'mysqld_stmt_bulk_execute'],
+  [COM.STMT_RESET, 'mysqld_stmt_reset'],
+  [COM.STMT_FETCH, 'mysqld_stmt_fetch'],
+]);
+
 function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  const statement = statementOf(client, payload);
+  const statement = statementOf(client, frame, payload);
+  if (statement === null) return;
   const { text } = statement;
   if (text.catalogVersion !== client.runtime.catalogVersion) {
     text.catalogVersion = client.runtime.catalogVersion;
@@ -407,7 +437,8 @@ function onClose(client: CommandContext, payload: Buffer): void {
 }
 
 function onReset(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  const statement = statementOf(client, payload);
+  const statement = statementOf(client, frame, payload);
+  if (statement === null) return;
   statement.forgetLongData();
   if (!statement.cursorIsOpen) {
     client.answer(ok(client, frame));

@@ -169,7 +169,7 @@ async function trackingStatement(connection: MysqlServerConnection, greeting: Gr
     .filter((name) => name !== '' && name !== 'statement_id');
   return (
     `SET SESSION session_track_system_variables='${names.join(',')}', ${rest}, ` +
-    "session_track_gtids=OWN_GTID, session_track_transaction_info='OFF'"
+    'session_track_gtids=OWN_GTID'
   );
 }
 

@@ -32,6 +32,8 @@ export function newRun(
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
     runsProgram: runsProgram(unit.statement),
+    namesChanges: namesChanges(unit),
+    ownVariables: ownVariables(unit),
     drop,
     text: unit.kind === 'prepare' ? unit.prepared!.text : null,
     prepared: ({ parameters }) => {
@@ -64,4 +66,30 @@ const PROGRAMS: ReadonlySet<string> = new Set([
 
 function runsProgram({ verb, statements, transaction }: StatementClass): boolean {
   return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
+}
+
+/** Of several statements; what a function in one of them changes is told with that one. */
+const PROGRAM_WORDS = /\b(?:call|execute|declare|if|for|loop|while|repeat)\b/i;
+
+function namesChanges(unit: MysqlUnit): boolean {
+  const { verb, statements, session, transaction } = unit.statement;
+  if (PROGRAMS.has(verb)) return false;
+  if (statements > 1) return !PROGRAM_WORDS.test(unit.shape);
+  return session.length > 0 || transaction !== null || ownVariables(unit) !== null;
+}
+
+const SET_STATEMENT = /^set statement (.*?) for /i;
+
+/** Classes are cached by shape: so are these. */
+const statementVariables = new WeakMap<StatementClass, ReadonlySet<string> | null>();
+
+function ownVariables({ statement, shape }: MysqlUnit): ReadonlySet<string> | null {
+  let variables = statementVariables.get(statement);
+  if (variables === undefined) {
+    const list = SET_STATEMENT.exec(shape)?.[1] ?? '';
+    const names = [...list.matchAll(/(\w+)\s*=/g)].map((match) => match[1]!.toLowerCase());
+    variables = names.length === 0 ? null : new Set(names);
+    statementVariables.set(statement, variables);
+  }
+  return variables;
 }

@@ -1,6 +1,8 @@
 // Which errors of a replica a client need not see, because the same read may succeed elsewhere.
 // It decides about the number alone; that nothing was forwarded and no transaction is open is checked by others.
 
+import type { ErrPacket } from './wire/ok.js';
+
 export const ER_QUERY_INTERRUPTED = 1317;
 
 /** `elsewhere`: another replica or the primary; `primary`: the primary only; null: it is the client's. */
@@ -23,4 +25,15 @@ export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
     default:
       return null;
   }
+}
+
+/** ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE: a replica looks at these before it looks at the transaction. */
+export function isReplicaReadOnly(errno: number): boolean {
+  return errno === 1290 || errno === 1836;
+}
+
+/** What the primary says to a write in a READ ONLY transaction. */
+export function readOnlyTransaction(mariadb: boolean): ErrPacket {
+  const message = `Cannot execute statement in a READ ONLY transaction${mariadb ? '' : '.'}`;
+  return { errno: 1792, sqlState: '25006', message };
 }

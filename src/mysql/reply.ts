@@ -126,7 +126,7 @@ export class Reply {
       case 'columns-end': {
         if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
         const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
-        if ((flags & STATUS.CURSOR_EXISTS) !== 0) return -1;
+        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.SESSION_STATE_CHANGED)) !== 0) return -1;
         this.#state = 'rows';
         return flags;
       }

@@ -39,6 +39,10 @@ export interface Run {
   readonly verifyAfterError: boolean;
   /** A program of the node's runs in it (CALL, a block): it may have changed session state before it failed. */
   readonly runsProgram: boolean;
+  /** Its text says what it changes of the session: what the server reports is all that it has changed. */
+  readonly namesChanges: boolean;
+  /** Variables that hold for this statement alone (SET STATEMENT): what is reported of them is over with it. */
+  readonly ownVariables: ReadonlySet<string> | null;
   /** The reply is the proxy's business only. */
   readonly drop: boolean;
   /** COM_STMT_PREPARE: the text. */

@@ -23,7 +23,7 @@ import {
 } from './expectation.js';
 import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
-import { ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
+import { ER_QUERY_INTERRUPTED, isReplicaReadOnly, readOnlyTransaction, retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
 import { learnChanges, settleDatabase, stateFrame } from './state-changes.js';
@@ -33,7 +33,17 @@ import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilitie
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { type Greeting, isMariadb } from './wire/greeting.js';
-import { buildErr, buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
+import {
+  buildEof,
+  buildErr,
+  buildOk,
+  ERR_BYTE,
+  type ErrPacket,
+  type OkPacket,
+  parseEof,
+  parseErr,
+  STATUS,
+} from './wire/ok.js';
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
@@ -399,13 +409,15 @@ export class MysqlServerConnection implements ServerConnection {
         forward = this.#onOk(head, event.ok, frame);
         break;
       case 'eof':
-        this.#status = event.status;
-        if (run !== null) run.status = event.status;
+        this.#status = event.status & ~STATUS.SESSION_STATE_CHANGED;
+        if (run !== null) run.status = this.#status;
+        if (this.#status === event.status) break;
+        head.owesChanges = true;
+        forward = buildEof({ ...parseEof(payloadOf(frame)), status: this.#status }, frame[3]!);
         break;
       case 'err':
         if (this.#onErr(head, event.err, wasAtFirst)) forward = null;
-        else if (event.err.errno === ER_QUERY_INTERRUPTED && run !== null && run.options.late !== null)
-          forward = buildErr(statementTimeout(isMariadb(this.greeting.serverVersion)), frame[3]!);
+        else if (run !== null) forward = this.#errorFor(run, event.err, frame);
         break;
       case 'prepared':
         head.prepared = event.prepared;
@@ -446,15 +458,12 @@ export class MysqlServerConnection implements ServerConnection {
       head.changedRows += changedRowsOf(ok.counts);
     }
     const tracks = run !== null && hasCapability(run.capabilities, CAPABILITY.SESSION_TRACK);
-    if (ok.changes === null) {
-      if (run === null || tracks || ok.info.length === 0) return frame;
-      return buildOk(ok, run.capabilities, frame[3]!);
-    }
+    if (ok.changes === null) return frame;
     const changer = run ?? head.learnsFor;
     if (changer === null) return frame;
     const changes = parseSessionChanges(ok.changes);
     const before = this.#state;
-    const learnt = learnChanges(changes, before, this.loginValues, this.key.database);
+    const learnt = learnChanges(changes, before, this.loginValues, this.key.database, changer);
     this.#state = learnt.state;
     if (run?.isShared !== true) [this.key, this.#state] = settleDatabase(this.key, this.#state);
     head.position = learnt.position ?? head.position;
@@ -485,6 +494,16 @@ export class MysqlServerConnection implements ServerConnection {
     // The primary's own errors are the client's; but what ends a neighbour may hit it on a shared connection.
     if (run.onReplica || (run.isShared && retryOn === 'elsewhere')) head.withheld = retryOn;
     return head.withheld !== null;
+  }
+
+  /** As the primary would say it. */
+  #errorFor(run: Run, { errno }: ErrPacket, frame: Buffer): Buffer {
+    if (errno === ER_QUERY_INTERRUPTED && run.options.late !== null)
+      return buildErr(statementTimeout(this.isMariadb), frame[3]!);
+    const isReadOnly = (this.#status & STATUS.IN_TRANS_READONLY) !== 0;
+    if (run.onReplica && isReadOnly && isReplicaReadOnly(errno))
+      return buildErr(readOnlyTransaction(this.isMariadb), frame[3]!);
+    return frame;
   }
 
   #unasked(): void {

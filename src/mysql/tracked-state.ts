@@ -67,9 +67,14 @@ export class TrackedState {
     return [...this.#values.keys()].filter((name) => !name.startsWith(':'));
   }
 
-  /** Nothing but the role. */
-  get role(): TrackedState {
-    return this.only((name) => name === ROLE);
+  /** What is left of it behind COM_RESET_CONNECTION. */
+  get ofResets(): TrackedState {
+    return this.only((name) => name === ROLE || name === DATABASE || name === MULTI_STATEMENTS);
+  }
+
+  /** What is left of it behind COM_CHANGE_USER. */
+  get ofChanges(): TrackedState {
+    return this.only((name) => name === MULTI_STATEMENTS);
   }
 
   private with(name: string, value: string | null): TrackedState {
@@ -93,6 +98,12 @@ export class TrackedState {
   withRole(sql: string, login: ReadonlyMap<string, string>): TrackedState {
     const isBack = login.get(LOGIN_ROLE) === '' && /^set role none$/i.test(sql);
     return this.with(ROLE, isBack ? null : sql);
+  }
+
+  /** Whether texts of several statements are taken; `atLogin`: what the client's capabilities said. */
+  multiStatements(atLogin: boolean): boolean {
+    const value = this.#values.get(MULTI_STATEMENTS);
+    return value === undefined ? atLogin : value === 'true';
   }
 
   /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
@@ -207,6 +218,11 @@ function isOfTransactions(name: string): boolean {
   );
 }
 
+/** Of what the server reports the proxy needs nothing of this: it is the client's own. */
+export const TRANSACTION_INFO = 'session_track_transaction_info';
+
 export function isState(variable: string): boolean {
-  return !NOT_STATE.has(variable) && !variable.startsWith('session_track_');
+  return (
+    !NOT_STATE.has(variable) && (variable === TRANSACTION_INFO || !variable.startsWith('session_track_'))
+  );
 }

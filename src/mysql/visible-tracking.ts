@@ -2,6 +2,7 @@
 // It knows names only.
 
 import type { SessionEffect, StatementClass } from '../sql/statement.js';
+import { TRANSACTION_INFO } from './tracked-state.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** session_track_system_variables, as both servers come. */
@@ -25,7 +26,6 @@ const TRACKING_VARIABLES = [
   'session_track_system_variables',
   'session_track_schema',
   'session_track_state_change',
-  'session_track_transaction_info',
 ];
 
 export class VisibleTracking {
@@ -33,7 +33,6 @@ export class VisibleTracking {
   #schema = true;
   #stateChange = false;
   #gtids = false;
-  #transaction = false;
   /** The SETs by which the client has said so, by variable. */
   readonly #asked = new Map<string, string>();
 
@@ -45,9 +44,8 @@ export class VisibleTracking {
     server.trackingLost = true;
   }
 
-  /** BEGIN by itself is a change then. */
-  get tellsTransactions(): boolean {
-    return this.#transaction;
+  get tellsChanges(): boolean {
+    return this.#stateChange;
   }
 
   sees(change: SessionChange): boolean {
@@ -62,7 +60,8 @@ export class VisibleTracking {
         return this.#gtids;
       case 'transaction-characteristics':
       case 'transaction-state':
-        return this.#transaction;
+        // The server has been asked by nobody else.
+        return true;
       case 'unknown':
         return false;
     }
@@ -88,9 +87,6 @@ export class VisibleTracking {
         return;
       case 'session_track_gtids':
         this.#gtids = isOn;
-        return;
-      case 'session_track_transaction_info':
-        this.#transaction = isOn;
     }
   }
 }
@@ -111,5 +107,7 @@ export function showsTracking(statement: StatementClass, shape: string): boolean
 }
 
 export function isTrackingSetting(effect: SessionEffect): boolean {
-  return effect.kind === 'set' && effect.name.startsWith('session_track_');
+  return (
+    effect.kind === 'set' && effect.name.startsWith('session_track_') && effect.name !== TRANSACTION_INFO
+  );
 }

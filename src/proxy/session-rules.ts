@@ -32,7 +32,9 @@ export const NO_CREDENTIAL: Credential = { kind: 'none' };
 
 /** What the session has got before an error came: no rollback takes it back. */
 export function outlivesErrors(pin: PinReason | null): boolean {
-  return pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state';
+  return (
+    pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state' || pin === 'user-variable'
+  );
 }
 
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */

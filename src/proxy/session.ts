@@ -228,7 +228,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
       else this.#hold();
       return;
     }
-    const previous = unit.statement.route === 'last' ? this.#last.takeBack(this.#cluster, this) : null;
+    // COMMIT where nothing is open is about no last statement; with AND CHAIN a replica would keep what comes next.
+    const isAboutLast = unit.statement.route === 'last' && unit.statement.transaction === null;
+    const previous = isAboutLast ? this.#last.takeBack(this.#cluster, this) : null;
     if (previous !== null) {
       this.#tenure.take(previous);
       this.#onReplica = this.#cluster.snapshot.primary !== previous.node;

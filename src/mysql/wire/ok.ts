@@ -58,11 +58,11 @@ export function parseOk(payload: Buffer, capabilities: Capabilities): OkPacket {
   const warnings = reader.u16();
   let info: Buffer = NOTHING;
   let changes: Buffer | null = null;
-  if (!hasCapability(capabilities, CAPABILITY.SESSION_TRACK)) info = reader.rest();
-  else if (reader.left > 0) {
-    info = reader.lenencBytes();
-    if ((status & STATUS.SESSION_STATE_CHANGED) !== 0 && reader.left > 0) changes = reader.lenencBytes();
-  }
+  // Its length stands before it without session tracking too: both servers write it so, whatever the documents say.
+  if (reader.left > 0) info = reader.lenencBytes();
+  const tracks = hasCapability(capabilities, CAPABILITY.SESSION_TRACK);
+  if (tracks && (status & STATUS.SESSION_STATE_CHANGED) !== 0 && reader.left > 0)
+    changes = reader.lenencBytes();
   return { header, counts, status, warnings, info, changes };
 }
 
@@ -72,8 +72,7 @@ export function buildOk(ok: OkPacket, capabilities: Capabilities, sequence: numb
   const status =
     changes === null ? ok.status & ~STATUS.SESSION_STATE_CHANGED : ok.status | STATUS.SESSION_STATE_CHANGED;
   const writer = new PacketWriter(32).u8(ok.header).bytes(ok.counts).u16(status).u16(ok.warnings);
-  if (!tracks) writer.bytes(ok.info);
-  else if (ok.info.length > 0 || changes !== null) writer.lenencBytes(ok.info);
+  if (ok.info.length > 0 || changes !== null) writer.lenencBytes(ok.info);
   if (changes !== null) writer.lenencBytes(changes);
   return writer.packet(sequence);
 }

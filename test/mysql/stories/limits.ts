@@ -1,0 +1,64 @@
+// What a story may not be told alike in: the README's table of limits, and what the servers' manuals call undefined. It compares
+// nothing by itself.
+
+import type { Step } from './steps.js';
+
+const REFUSED = /is not supported by the proxy|session state \(.*\) was lost/;
+const GONE = /has been used by another client since/;
+const ERROR = /^\d+ \xff/;
+/** FOUND_ROWS() and ids behind these are in the table. */
+const HIDES_ID = /LOAD|CALL|insert_id =|ON DUPLICATE/;
+const ASKS_ID = /last_insert_id|@@identity|id IS NULL/i;
+
+/** The proxy has said that it does not do this: there is nothing more to compare. */
+export function isRefused(lines: readonly string[]): boolean {
+  return lines.some((line) => REFUSED.test(line));
+}
+
+/** What is asked about the last statement is lost, and the proxy has said so. */
+export function isGone(lines: readonly string[]): boolean {
+  return lines.some((line) => GONE.test(line));
+}
+
+export class Limits {
+  #idIsUnknown = false;
+  #foundIsUnknown = false;
+  /** Of prepared statements. */
+  readonly #texts = new Map<string, string>();
+
+  /** Before the step is judged. `expected`: the server's own reply. */
+  sees(step: Step, expected: readonly string[]): void {
+    if (step.kind === 'prepare') this.#texts.set(step.name, step.sql);
+    const text = this.#textOf(step);
+    if (text === null) return;
+    if (expected.some((line) => ERROR.test(line))) this.#idIsUnknown = true;
+    else if ((step.kind === 'query' || expected.length === 1) && expected.some(madeId))
+      this.#idIsUnknown = false;
+    if (HIDES_ID.test(text)) this.#idIsUnknown = true;
+  }
+
+  excuses(step: Step): boolean {
+    const text = this.#textOf(step);
+    if (text === null) return false;
+    return (this.#idIsUnknown && ASKS_ID.test(text)) || (this.#foundIsUnknown && /FOUND_ROWS/.test(text));
+  }
+
+  /** Behind it: FOUND_ROWS() is of the last statement only where that had rows. */
+  judged(step: Step, expected: readonly string[]): void {
+    const text = this.#textOf(step);
+    if (text === null) return;
+    const isRead = /^\W*(SELECT|TABLE|VALUES)/.test(text) && !text.includes('; ');
+    this.#foundIsUnknown = !isRead || expected.some((line) => ERROR.test(line));
+  }
+
+  #textOf(step: Step): string | null {
+    if (step.kind === 'query') return step.sql;
+    return step.kind === 'execute' ? (this.#texts.get(step.name) ?? '') : null;
+  }
+}
+
+/** An OK with an id that an INSERT made. */
+function madeId(line: string): boolean {
+  const at = line.indexOf(' ') + 1;
+  return line.charCodeAt(at) === 0 && line.length > at + 6 && line.charCodeAt(at + 2) !== 0;
+}
