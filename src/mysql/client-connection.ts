@@ -368,6 +368,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
     done: (outcome: Outcome) => void,
   ): void {
     if (outcome.kind === 'answered') {
+      unit.hasFailed = outcome.error !== null;
       this.session.learn(unit, server, run, outcome.error !== null, options.onReplica);
       this.session.counts.learn(unit, outcome);
       if (unit.kind === 'prepare' && outcome.error === null) this.#keepReply(unit);

@@ -5,7 +5,7 @@ import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { RuledStatement } from '../protocol/unit.js';
 import { killTarget } from '../sql/mysql/kill.js';
-import type { Classified, MysqlLexSettings } from '../sql/statement.js';
+import type { Classified, MysqlLexSettings, StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { ClientStatement } from './client-statements.js';
 import type { Kill, KillResult } from './connection-ids.js';
@@ -180,9 +180,7 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
     statement.session.every(isTrackingSetting)
   ) {
     // What the server reports is ours to say; what the client is told of it is the client's.
-    for (const effect of statement.session)
-      if (isTrackingSetting(effect)) client.session.tracking.apply(effect);
-    client.answer(trackingSet(client, frame));
+    client.answer(setTracking(client, statement, frame));
     return;
   }
   const own = ownVariableStatement(classified, sql);
@@ -200,19 +198,20 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   client.submit(unit);
 }
 
-/** It is a change of the session, which a client that wants to know of such is told. */
-function trackingSet({ session }: CommandContext, frame: Buffer): Buffer {
+/** It is a change of the session, which a client that wants to know of such is told; MySQL looks at that before, MariaDB behind. */
+function setTracking({ session, runtime }: CommandContext, set: StatementClass, frame: Buffer): Buffer {
   const { status, capabilities, tracking } = session;
-  const changes = tracking.tellsChanges
-    ? buildSessionChanges([{ kind: 'state-change', changed: '1' }])
-    : null;
+  const before = tracking.tellsChanges;
+  for (const effect of set.session) if (isTrackingSetting(effect)) tracking.apply(effect);
+  const tells = runtime.flavour.flavour === 'mariadb' ? tracking.tellsChanges : before;
+  const changes = tells ? buildSessionChanges([{ kind: 'state-change', changed: '1' }]) : null;
   const plain = { header: 0, counts: Buffer.of(0, 0), warnings: 0, info: Buffer.alloc(0) };
   return buildOk({ ...plain, status, changes }, capabilities, sequenceAfter(frame));
 }
 
 /** To a COM_QUERY that asks for FOUND_ROWS() or ROW_COUNT(), where that is known; `isGone`: see `LastCounts`. */
 export function lastCount(
-  { session, runtime }: Pick<TextContext, 'session' | 'runtime'>,
+  { session, runtime }: { readonly session: ClientSession; readonly runtime: TextContext['runtime'] },
   frame: Buffer,
   isGone: boolean,
 ): Buffer | null {

@@ -6,7 +6,7 @@ import { connectFailure, describeError, ProxyError } from '../lib/errors.js';
 import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
-import { MysqlServerConnection } from './server-connection.js';
+import { MysqlServerConnection, TRACKING_GTIDS } from './server-connection.js';
 import { LOGIN_ROLE, readsTheSame } from './tracked-state.js';
 import { parseVariant } from './variant.js';
 import { PacketReader } from './wire/bytes.js';
@@ -167,10 +167,7 @@ async function trackingStatement(connection: MysqlServerConnection, greeting: Gr
   const names = rows
     .map((row) => textRow(row)[0] ?? '')
     .filter((name) => name !== '' && name !== 'statement_id');
-  return (
-    `SET SESSION session_track_system_variables='${names.join(',')}', ${rest}, ` +
-    'session_track_gtids=OWN_GTID'
-  );
+  return `SET SESSION session_track_system_variables='${names.join(',')}', ${rest}${TRACKING_GTIDS}`;
 }
 
 function query(connection: MysqlServerConnection, sql: string): Promise<OwnResult> {

@@ -29,6 +29,7 @@ export function newRun(
     onReplica: options.onReplica,
     isShared: options.isShared,
     tracking: showsTracking(unit.statement, unit.shape) ? session.tracking : null,
+    isInTransaction: session.isInTransaction,
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
     runsProgram: runsProgram(unit.statement),
@@ -68,8 +69,8 @@ function runsProgram({ verb, statements, transaction }: StatementClass): boolean
   return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
 }
 
-/** Of several statements; what a function in one of them changes is told with that one. */
-const PROGRAM_WORDS = /\b(?:call|execute|declare|if|for|loop|while|repeat)\b/i;
+/** Of several statements: a program of the node's, or what looks like a function, which may be one. */
+const PROGRAM_WORDS = /[\w`] ?\(|\b(?:call|execute|declare|if|for|loop|while|repeat)\b/i;
 
 function namesChanges(unit: MysqlUnit): boolean {
   const { verb, statements, session, transaction } = unit.statement;

@@ -23,7 +23,7 @@ const NOT_SEEN: ExecuteOptions = {
   late: null,
 };
 
-type Client = ReplySink & { readonly session: ClientSession };
+type Client = ReplySink & { readonly session: ClientSession; readonly asksBack: boolean };
 
 /** Runs `last` for what it leaves in the server connection; the client has had its reply from another one. */
 export function repeatLast(
@@ -59,7 +59,11 @@ export function setInsertId(
   { statement }: Pick<MysqlUnit, 'statement'>,
   server: MysqlServerConnection,
 ): void {
-  if (server.lastUser !== client) server.lastInsertId = null;
+  if (server.lastUser !== client) {
+    server.lastInsertId = null;
+    // To MariaDB the messages of the last statement that used a table are those of what comes next, if that uses none.
+    if (server.isMariadb && client.asksBack) server.query('DO (SELECT 1)', () => {});
+  }
   server.lastUser = client;
   const { insertId } = client.session;
   if (server.lastInsertId === insertId || statement.afterWrite !== true) return;

@@ -95,7 +95,7 @@ export class Reply {
       case 'rows':
         return firstByte === ERR_BYTE || endsResultSet(firstByte, length, this.#deprecateEof);
       case 'definitions':
-        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, false);
+        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, this.#deprecateEof);
       default:
         return true;
     }
@@ -170,6 +170,8 @@ export class Reply {
         if (this.#deprecateEof) return this.#ok(payload);
         return this.#eof(payload);
       case 'definitions':
+        // An OK, which may tell of the session.
+        if (this.#deprecateEof && payload.length >= 7) return this.#ok(payload);
         this.#state = 'done';
         return HEAD;
       case 'text':

@@ -33,6 +33,8 @@ export interface Run {
   readonly isShared: boolean;
   /** It tells what is tracked: the server tells what the client has asked for. */
   readonly tracking: VisibleTracking | null;
+  /** Of the client, before it. */
+  readonly isInTransaction: boolean;
   /** Null: the answer counts whatever the node has. */
   readonly gate: Gate | null;
   /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */

@@ -47,6 +47,8 @@ import {
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
+/** Of `trackingSql`. */
+export const TRACKING_GTIDS = ', session_track_gtids=OWN_GTID';
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
 let nextId = 1;
 
@@ -194,7 +196,7 @@ export class MysqlServerConnection implements ServerConnection {
   bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void, leavesLast = false): boolean {
     if (this.lingering && !leavesLast) endTransaction(this);
     const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
-    if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.trackingSql });
+    if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.#trackingSqlNow });
     if (commands.length === 0) {
       this.#state = state;
       return true;
@@ -213,6 +215,11 @@ export class MysqlServerConnection implements ServerConnection {
       });
     }
     return false;
+  }
+
+  /** MySQL does not take the one about GTIDs in a transaction, and there it has been left as it was. */
+  get #trackingSqlNow(): string {
+    return this.transaction === 'idle' ? this.trackingSql : this.trackingSql.replace(TRACKING_GTIDS, '');
   }
 
   /** A command of our own. What it changes in the session is not taken for the client's. */
@@ -280,7 +287,7 @@ export class MysqlServerConnection implements ServerConnection {
       run.done({ kind: 'lost', reason: this.#closedReason ?? GONE, forwarded: false });
       return;
     }
-    run.tracking?.showOn(this);
+    run.tracking?.showOn(this, run.isInTransaction);
     if (run.gate !== null) run.gate.query = this.#gateQuery();
     this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);

@@ -123,13 +123,16 @@ export class TrackedState {
     if (from === this || from.digest === this.digest) return [];
     const commands: StateCommand[] = [];
     const assignments: string[] = [];
+    const names = this.#namesFrom(from, login);
+    if (names !== null) commands.push({ kind: 'query', sql: names });
+    const isDone = (name: string): boolean => names !== null && isOfNames(name);
     for (const name of from.#values.keys()) {
-      if (this.#values.has(name) || name.startsWith(':')) continue;
+      if (this.#values.has(name) || name.startsWith(':') || isDone(name)) continue;
       const value = login.get(name);
       assignments.push(`${name}=${value === undefined ? 'DEFAULT' : literal(name, value)}`);
     }
     for (const [name, value] of this.#values) {
-      if (name.startsWith(':') || from.#values.get(name) === value) continue;
+      if (name.startsWith(':') || from.#values.get(name) === value || isDone(name)) continue;
       assignments.push(`${name}=${literal(name, value)}`);
     }
     if (assignments.length > 0)
@@ -149,6 +152,28 @@ export class TrackedState {
     if (role !== from.#values.get(ROLE)) commands.push({ kind: 'query', sql: role ?? roleOf(login) });
     return commands;
   }
+
+  /**
+   * SET NAMES, where that leads from the one to the other; null: it does not, or is not needed. Its collation goes into the
+   * definitions of columns, too, and no variable tells that it does.
+   */
+  #namesFrom(from: TrackedState, login: ReadonlyMap<string, string>): string | null {
+    const value = (state: TrackedState, name: string): string | undefined =>
+      state.#values.get(name) ?? login.get(name);
+    const isSame = [...CHARACTER_SETS, COLLATION].every((name) => value(this, name) === value(from, name));
+    if (isSame) return null;
+    const [first, ...others] = CHARACTER_SETS.map((name) => value(this, name));
+    const collation = value(this, COLLATION);
+    if (!first || !collation?.startsWith(first) || others.some((each) => each !== first)) return null;
+    return `SET NAMES '${first}' COLLATE '${collation}'`;
+  }
+}
+
+const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'character_set_results'] as const;
+const COLLATION = 'collation_connection';
+
+function isOfNames(name: string): boolean {
+  return name === COLLATION || CHARACTER_SETS.some((each) => each === name);
 }
 
 /** Among the values after the login, where there is no SET ROLE DEFAULT (MariaDB): the role, "" for none. */

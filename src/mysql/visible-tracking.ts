@@ -28,6 +28,8 @@ const TRACKING_VARIABLES = [
   'session_track_state_change',
 ];
 
+const GTIDS = 'session_track_gtids';
+
 export class VisibleTracking {
   #variables: ReadonlySet<string> | 'all' = DEFAULT_VARIABLES;
   #schema = true;
@@ -36,11 +38,13 @@ export class VisibleTracking {
   /** The SETs by which the client has said so, by variable. */
   readonly #asked = new Map<string, string>();
 
-  /** What is written next finds these variables as the client has set them. */
-  showOn(server: TrackedServer): void {
-    const names = server.isMariadb ? TRACKING_VARIABLES : [...TRACKING_VARIABLES, 'session_track_gtids'];
+  /** What is written next finds these variables as the client has set them; but for one that MySQL changes in no transaction. */
+  showOn(server: TrackedServer, inTransaction: boolean): void {
+    const names = [...TRACKING_VARIABLES];
+    if (!server.isMariadb && !inTransaction) names.push(GTIDS);
     const none = `SET SESSION ${names.map((name) => `${name}=DEFAULT`).join(', SESSION ')}`;
-    for (const sql of [none, ...this.#asked.values()]) server.query(sql, () => {});
+    const asked = [...this.#asked].filter(([name]) => name !== GTIDS || !inTransaction).map(([, sql]) => sql);
+    for (const sql of [none, ...asked]) server.query(sql, () => {});
     server.trackingLost = true;
   }
 

@@ -5,14 +5,21 @@ import type { Step } from './steps.js';
 
 const REFUSED = /is not supported by the proxy|session state \(.*\) was lost/;
 const GONE = /has been used by another client since/;
+const ASKS_MESSAGES = /SHOW (WARNINGS|ERRORS|COUNT)|@@(warning|error)_count/;
+const USES_TABLE = /\b(FROM|INTO|UPDATE|TABLE|TABLES|DESCRIBE|SHOW|LIKE)\b/;
+const OWN_ERROR = /Unknown prepared statement handler|has no open cursor/;
 const ERROR = /^\d+ \xff/;
 /** FOUND_ROWS() and ids behind these are in the table. */
 const HIDES_ID = /LOAD|CALL|insert_id =|ON DUPLICATE/;
 const ASKS_ID = /last_insert_id|@@identity|id IS NULL/i;
 
+/** A text of several in a READ ONLY transaction on a replica, that ends it further on and then writes. */
+const ENDED_INSIDE = /Cannot execute statement in a READ ONLY transaction/;
+
 /** The proxy has said that it does not do this: there is nothing more to compare. */
-export function isRefused(lines: readonly string[]): boolean {
-  return lines.some((line) => REFUSED.test(line));
+export function isRefused(step: Step, lines: readonly string[]): boolean {
+  const isSeveral = step.kind === 'query' && step.sql.includes('; ');
+  return lines.some((line) => REFUSED.test(line) || (isSeveral && ENDED_INSIDE.test(line)));
 }
 
 /** What is asked about the last statement is lost, and the proxy has said so. */
@@ -23,6 +30,10 @@ export function isGone(lines: readonly string[]): boolean {
 export class Limits {
   #idIsUnknown = false;
   #foundIsUnknown = false;
+  /** The proxy has answered by itself: no server knows of a last statement. */
+  #isOwn = false;
+  /** It used no table and had nothing to say: the messages are of what was before it. */
+  #keepsMessages = false;
   /** Of prepared statements. */
   readonly #texts = new Map<string, string>();
 
@@ -40,13 +51,20 @@ export class Limits {
   excuses(step: Step): boolean {
     const text = this.#textOf(step);
     if (text === null) return false;
+    if (this.#keepsMessages && /WARNING|ERRORS|error_count/i.test(text)) return true;
+    if (this.#isOwn && /ROW_COUNT|WARNING|ERRORS|error_count/i.test(text)) return true;
     return (this.#idIsUnknown && ASKS_ID.test(text)) || (this.#foundIsUnknown && /FOUND_ROWS/.test(text));
   }
 
   /** Behind it: FOUND_ROWS() is of the last statement only where that had rows. */
   judged(step: Step, expected: readonly string[]): void {
+    this.#isOwn = step.kind === 'ping' || expected.some((line) => OWN_ERROR.test(line));
     const text = this.#textOf(step);
     if (text === null) return;
+    const isSilent = !expected.some(
+      (line) => ERROR.test(line) || /^\d+ \xfe(\0\0..[^\0]\0|[^\0]\0..)$/s.test(line),
+    );
+    if (!ASKS_MESSAGES.test(text)) this.#keepsMessages = isSilent && !USES_TABLE.test(text);
     const isRead = /^\W*(SELECT|TABLE|VALUES)/.test(text) && !text.includes('; ');
     this.#foundIsUnknown = !isRead || expected.some((line) => ERROR.test(line));
   }

@@ -40,7 +40,7 @@ try {
 } catch (error) {
   process.exitCode = 1;
   process.stdout.write(
-    `${error instanceof Error ? error.stack : String(error)}\n${scene.cluster.primary.logTail(60)}\n`,
+    `${error instanceof Error ? error.stack : String(error)}\n${scene.cluster.primary.logTail(3)}\n`,
   );
 } finally {
   await scene.stop();

@@ -360,8 +360,6 @@ export const PREPARED: readonly string[] = [
   'SELECT FOUND_ROWS()',
   'SELECT ROW_COUNT()',
   'SELECT LAST_INSERT_ID()',
-  'SHOW WARNINGS',
-  'SELECT @@warning_count',
   'SELECT @v, ?',
   'SET @v = ?',
   'SET time_zone = ?',

@@ -100,7 +100,7 @@ export class Talker {
     this.#reply = [];
     this.#write(payload, 0);
     if (form === 'prepare') await this.#prepared();
-    else if (form === 'definitions' || form === 'rows') await this.#until(form === 'rows');
+    else if (form === 'definitions' || form === 'rows') await this.#until();
     else if (form === 'login') await this.#loggedIn();
     else if (form === 'one') await this.#packet();
     else if (form === 'results') await this.#results();
@@ -173,18 +173,17 @@ export class Talker {
       }
       for (let left = lengthEncoded(frame, 4).value; left > 0; left--) await this.#packet();
       if (!this.#deprecatesEof && (statusOf(await this.#packet()) & CURSOR_EXISTS) !== 0) return;
-      const status = await this.#until(true);
+      const status = await this.#until();
       if (status < 0 || (status & MORE_RESULTS) === 0) return;
     }
   }
 
-  /** Up to the packet behind rows, or (by EOF always) definitions; its status, -1: an error. */
-  async #until(areRows: boolean): Promise<number> {
+  /** Up to the packet behind rows or definitions; its status, -1: an error. */
+  async #until(): Promise<number> {
     for (;;) {
       const frame = await this.#packet();
       if (frame[4] === 0xff) return -1;
-      if (frame[4] === 0xfe && (frame.length < 13 || (areRows && this.#deprecatesEof)))
-        return statusOf(frame);
+      if (frame[4] === 0xfe && (frame.length < 13 || this.#deprecatesEof)) return statusOf(frame);
     }
   }
 
@@ -209,8 +208,9 @@ function statusOf(frame: Buffer): number {
 }
 
 export function lengthEncoded(bytes: Buffer, at: number): { value: number; end: number } {
-  const first = bytes[at]!;
+  const first = bytes[at] ?? 0xfb;
   if (first < 0xfb) return { value: first, end: at + 1 };
   const size = first === 0xfc ? 2 : first === 0xfd ? 3 : 6;
+  if (at + 1 + size > bytes.length) return { value: Number.NaN, end: Number.NaN };
   return { value: bytes.readUIntLE(at + 1, size), end: at + 1 + (first === 0xfe ? 8 : size) };
 }

@@ -10,7 +10,12 @@ const NAMES = ['s', 't', 'u'] as const;
 interface Prepared {
   readonly parameters: number;
   bound: readonly number[] | null;
+  /** So far. */
+  isText: boolean;
+  /** It is open. */
   cursor: boolean;
+  /** Always or never: MySQL 9.7 answers an execution without one behind one with it by half a result, for ever. */
+  readonly usesCursor: boolean;
 }
 
 export interface Story {
@@ -82,9 +87,9 @@ class Teller {
   }
 
   #any(): string {
-    const { READS, WRITES, SETTINGS, TRANSACTIONS, WARNERS, QUESTIONS, DDL, PROGRAMS, SHOWS } = material;
+    const { READS, WRITES, SETTINGS, TRANSACTIONS, WARNERS, DDL, PROGRAMS, SHOWS } = material;
     const lists = [READS, READS, WRITES, WRITES, TRANSACTIONS, SETTINGS, WARNERS, SHOWS];
-    return this.#random.pick(this.#random.pick([...lists, QUESTIONS, DDL, PROGRAMS]));
+    return this.#random.pick(this.#random.pick([...lists, DDL, PROGRAMS]));
   }
 
   /** A statement, and questions about it. */
@@ -99,11 +104,9 @@ class Teller {
   #several(): Step[] {
     const count = this.#random.int(2, 4);
     // What these make visible is so from the next text on (README, limits).
-    // Questions about what was before such a text are not found there.
     const texts = Array.from({ length: count }, () => this.#any()).filter(
       (sql) => !sql.includes('session_track'),
     );
-    while (material.QUESTIONS.includes(texts[0]!)) texts.shift();
     const sql = texts.join('; ');
     const steps = [this.#query(sql)];
     if (this.#random.chance(0.3)) steps.push(this.#query(this.#random.pick(material.QUESTIONS)));
@@ -152,7 +155,9 @@ class Teller {
       const steps: Step[] = [];
       if (known !== undefined) steps.push({ kind: 'close', name });
       const sql = this.#text(random.pick(material.PREPARED));
-      this.#prepared.set(name, { parameters: sql.split('?').length - 1, bound: null, cursor: false });
+      const parameters = sql.split('?').length - 1;
+      const usesCursor = sql.startsWith('SELECT') && random.chance(0.15);
+      this.#prepared.set(name, { parameters, bound: null, isText: true, cursor: false, usesCursor });
       return [...steps, { kind: 'prepare', name, sql }];
     }
     switch (random.int(0, 12)) {
@@ -165,10 +170,11 @@ class Teller {
       case 2:
         return known.cursor || random.chance(0.2) ? [{ kind: 'fetch', name, rows: random.int(1, 3) }] : [];
       case 3:
-        if (known.parameters === 0) return [];
+        // Behind a number the servers read its address, or 0.
+        if (known.parameters === 0 || known.usesCursor || !known.isText) return [];
         return this.#longData(name, known);
       default:
-        return [this.#execution(name, known)];
+        return this.#executions(name, known);
     }
   }
 
@@ -177,6 +183,8 @@ class Teller {
     const steps: Step[] = [];
     for (let left = this.#random.int(1, 2); left > 0; left--)
       steps.push({ kind: 'long-data', name, at, data: this.#random.pick(['long', 'x'.repeat(3000)]) });
+    if (known.cursor) steps.unshift({ kind: 'reset', name });
+    known.cursor = false;
     const types = Array.from({ length: known.parameters }, (_, i) => (i === at ? 252 : 253));
     known.bound = types;
     // Its value is not in the command.
@@ -187,9 +195,14 @@ class Teller {
     return steps;
   }
 
+  #executions(name: string, known: Prepared): Step[] {
+    const before: Step[] = known.cursor ? [{ kind: 'reset', name }] : [];
+    return [...before, this.#execution(name, known)];
+  }
+
   #execution(name: string, known: Prepared): Step {
     const random = this.#random;
-    const cursor = random.chance(0.1);
+    const cursor = known.usesCursor;
     known.cursor = cursor;
     const values = Array.from({ length: known.parameters }, () => parameter(random));
     const { bound } = known;
@@ -198,6 +211,7 @@ class Teller {
       return { kind: 'execute', name, values: again, withTypes: false, cursor };
     }
     known.bound = values.map(({ type }) => type);
+    known.isText &&= known.bound.every((type) => type >= BLOB);
     return { kind: 'execute', name, values, withTypes: true, cursor };
   }
 }
