@@ -60,11 +60,15 @@ export function settle(server: Asked, head: Expectation, done: () => void): void
     if (server.isMariadb && head.run.runsProgram) server.tainted = true;
     askState(server, head.run, () => {});
     restoreCount(server, answered);
-  } else if (head.owesChanges && head.run !== null) {
-    // What a result set changed an EOF packet cannot tell: it comes with the next OK, of whatever statement.
-    open++;
-    askState(server, head.run, () => {});
-    restoreCount(server, answered);
+  } else if (head.run?.asksBehindRows === true && head.reply.hadRows) {
+    // What a function has changed an EOF packet cannot tell. MySQL says it with the next OK, of whatever statement; MariaDB says
+    // that there was something, and never what.
+    if (server.isMariadb) head.run.unnamedChange ||= head.owesChanges;
+    else {
+      open++;
+      askState(server, head.run, () => {});
+      restoreCount(server, answered);
+    }
   }
   if (head.run?.ownVariables != null) {
     // They are set back by now, which is told with the next OK, of whatever statement.

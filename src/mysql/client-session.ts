@@ -48,6 +48,7 @@ export class ClientSession {
   insertId = '0';
   /** @scheelite_consistency. */
   consistency: ConsistencyLevel | null = null;
+  #loginStatus: number = STATUS.AUTOCOMMIT;
   readonly #host: SessionHost;
   readonly #next: NextTransaction;
   /** Of PREPARE by text. */
@@ -75,13 +76,14 @@ export class ClientSession {
     this.loginDatabase = login.database;
     this.loginValues = login.loginValues;
     this.status = login.status & LASTING_STATUS;
+    this.#loginStatus = this.status;
   }
 
   /** COM_RESET_CONNECTION: as after the login, but for role and database, which the servers leave as they are. */
   reset(): void {
-    const { ofResets } = this.state;
+    const state = this.state.behindReset(this.loginValues);
     this.forget();
-    this.state = ofResets;
+    this.state = state;
   }
 
   /** COM_CHANGE_USER: as after the login, but for whether texts of several statements are taken. */
@@ -95,7 +97,7 @@ export class ClientSession {
     this.setConsistency(null);
     this.#next.forget();
     this.transactionEnded();
-    this.status |= STATUS.AUTOCOMMIT;
+    this.status = this.#loginStatus;
   }
 
   setConsistency(level: ConsistencyLevel | null): void {

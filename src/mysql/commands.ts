@@ -18,7 +18,7 @@ import type { TrackedState } from './tracked-state.js';
 import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
 import { isTrackingSetting } from './visible-tracking.js';
-import { keyedCapabilities } from './wire/capabilities.js';
+import { CAPABILITY, hasCapability, keyedCapabilities } from './wire/capabilities.js';
 import { characterSetOfCollation } from './wire/collations.js';
 import {
   bodyText,
@@ -203,7 +203,8 @@ function setTracking({ session, runtime }: CommandContext, set: StatementClass, 
   const { status, capabilities, tracking } = session;
   const before = tracking.tellsChanges;
   for (const effect of set.session) if (isTrackingSetting(effect)) tracking.apply(effect);
-  const tells = runtime.flavour.flavour === 'mariadb' ? tracking.tellsChanges : before;
+  const tells =
+    runtime.flavour.flavour === 'mariadb' ? tracking.tellsChanges : before && tracking.tellsChanges;
   const changes = tells ? buildSessionChanges([{ kind: 'state-change', changed: '1' }]) : null;
   const plain = { header: 0, counts: Buffer.of(0, 0), warnings: 0, info: Buffer.alloc(0) };
   return buildOk({ ...plain, status, changes }, capabilities, sequenceAfter(frame));
@@ -211,7 +212,7 @@ function setTracking({ session, runtime }: CommandContext, set: StatementClass, 
 
 /** To a COM_QUERY that asks for FOUND_ROWS() or ROW_COUNT(), where that is known; `isGone`: see `LastCounts`. */
 export function lastCount(
-  { session, runtime }: { readonly session: ClientSession; readonly runtime: TextContext['runtime'] },
+  { session }: { readonly session: ClientSession },
   frame: Buffer,
   isGone: boolean,
 ): Buffer | null {
@@ -219,8 +220,7 @@ export function lastCount(
   const sql = payload.subarray(queryTextOffset(payload, session.capabilities)).toString('latin1');
   const known = session.counts.answer(sql, isGone);
   if (known === null) return null;
-  const type = runtime.flavour.flavour === 'mariadb' ? 'mariadb-count' : 'count';
-  return oneValue(session, { name: known.name, type }, known.value, sequenceAfter(frame));
+  return oneValue(session, { name: known.name, type: 'count' }, known.value, sequenceAfter(frame));
 }
 
 /** A text as a COM_QUERY of this client. */

@@ -7,7 +7,7 @@ import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
 import { MysqlServerConnection, TRACKING_GTIDS } from './server-connection.js';
-import { LOGIN_ROLE, readsTheSame } from './tracked-state.js';
+import { LOGIN_ROLE, OF_NAMES, ofServer, readsTheSame } from './tracked-state.js';
 import { parseVariant } from './variant.js';
 import { PacketReader } from './wire/bytes.js';
 import { buildQuery } from './wire/command.js';
@@ -144,15 +144,20 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
   connection.trackingSql = sql;
   const tracking = query(connection, sql);
   const variables = LOGIN_VARIABLES.map((name) => `@@${name}`);
-  // MySQL leads back to it by SET ROLE DEFAULT.
+  // MySQL leads back to it by SET ROLE DEFAULT; and there COM_RESET_CONNECTION leads to the server's own character sets.
   if (isMariadb(greeting.serverVersion)) variables.push('CURRENT_ROLE()');
+  else variables.push(...OF_NAMES.map((name) => `@@global.${name}`));
   const values = query(connection, `SELECT ${variables.join(', ')}`);
   // Both fail when the node ends the connection: neither may be left without somebody who hears of it.
   const [, { rows }] = await Promise.all([tracking, values]);
   const row = textRow(rows[0] ?? Buffer.alloc(0));
   const loginValues = new Map<string, string>(LOGIN_VARIABLES.map((name, i) => [name, row[i] ?? '']));
   const role = row[LOGIN_VARIABLES.length];
-  if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
+  if (isMariadb(greeting.serverVersion)) {
+    if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
+  } else
+    for (const [i, name] of OF_NAMES.entries())
+      loginValues.set(ofServer(name), row[LOGIN_VARIABLES.length + i]!);
   connection.loginValues = loginValues;
 }
 

@@ -8,6 +8,7 @@ import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlUnit } from './unit.js';
 import { showsTracking } from './visible-tracking.js';
+import { CAPABILITY, hasCapability } from './wire/capabilities.js';
 import { sequenceAfter } from './wire/framer.js';
 
 /** `status`: of the server connection, until the reply says another. `drop`: the reply is the proxy's business only. */
@@ -33,6 +34,7 @@ export function newRun(
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
     runsProgram: runsProgram(unit.statement),
+    asksBehindRows: !hasCapability(session.capabilities, CAPABILITY.DEPRECATE_EOF) && mayCallFunction(unit),
     namesChanges: namesChanges(unit),
     ownVariables: ownVariables(unit),
     drop,
@@ -77,6 +79,12 @@ function namesChanges(unit: MysqlUnit): boolean {
   if (PROGRAMS.has(verb)) return false;
   if (statements > 1) return !PROGRAM_WORDS.test(unit.shape);
   return session.length > 0 || transaction !== null || ownVariables(unit) !== null;
+}
+
+/** One that is not known to be harmless. */
+function mayCallFunction({ statement, shape }: MysqlUnit): boolean {
+  const { route, verb, statements } = statement;
+  return route === 'primary' && (verb === 'SELECT' || statements > 1) && /[\w`] ?\(/.test(shape);
 }
 
 const SET_STATEMENT = /^set statement (.*?) for /i;

@@ -67,9 +67,14 @@ export class TrackedState {
     return [...this.#values.keys()].filter((name) => !name.startsWith(':'));
   }
 
-  /** What is left of it behind COM_RESET_CONNECTION. */
-  get ofResets(): TrackedState {
-    return this.only((name) => name === ROLE || name === DATABASE || name === MULTI_STATEMENTS);
+  /** What is left of it behind COM_RESET_CONNECTION, and comes by it. */
+  behindReset(login: ReadonlyMap<string, string>): TrackedState {
+    let state = this.only((name) => name === ROLE || name === DATABASE || name === MULTI_STATEMENTS);
+    for (const name of OF_NAMES) {
+      const value = login.get(ofServer(name));
+      if (value !== undefined) state = state.withVariable(name, value, login.get(name));
+    }
+    return state;
   }
 
   /** What is left of it behind COM_CHANGE_USER. */
@@ -160,7 +165,7 @@ export class TrackedState {
   #namesFrom(from: TrackedState, login: ReadonlyMap<string, string>): string | null {
     const value = (state: TrackedState, name: string): string | undefined =>
       state.#values.get(name) ?? login.get(name);
-    const isSame = [...CHARACTER_SETS, COLLATION].every((name) => value(this, name) === value(from, name));
+    const isSame = OF_NAMES.every((name) => value(this, name) === value(from, name));
     if (isSame) return null;
     const [first, ...others] = CHARACTER_SETS.map((name) => value(this, name));
     const collation = value(this, COLLATION);
@@ -171,9 +176,15 @@ export class TrackedState {
 
 const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'character_set_results'] as const;
 const COLLATION = 'collation_connection';
+export const OF_NAMES = [...CHARACTER_SETS, COLLATION] as const;
+
+/** Among the values after the login, where COM_RESET_CONNECTION leads to it (MySQL): the global value. */
+export function ofServer(name: string): string {
+  return `:global-${name}`;
+}
 
 function isOfNames(name: string): boolean {
-  return name === COLLATION || CHARACTER_SETS.some((each) => each === name);
+  return OF_NAMES.some((each) => each === name);
 }
 
 /** Among the values after the login, where there is no SET ROLE DEFAULT (MariaDB): the role, "" for none. */

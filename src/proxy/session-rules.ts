@@ -9,7 +9,7 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Answered, ServerError, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
-import { isChained, type PinReason } from '../sql/statement.js';
+import { isChained, type PinReason, type StatementClass } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import { isLight } from './shape-costs.js';
@@ -89,13 +89,22 @@ export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: bool
   return 'its replies are too large';
 }
 
+/** What commits by the way, in MySQL: DDL, of accounts too, and the care of tables. */
+const COMMITTING: ReadonlySet<string> = new Set(
+  'CREATE ALTER DROP GRANT REVOKE RENAME TRUNCATE ANALYZE OPTIMIZE REPAIR CHECK CACHE FLUSH RESET'.split(' '),
+);
+
+function mayCommit({ ddl, verb }: StatementClass): boolean {
+  return ddl || COMMITTING.has(verb);
+}
+
 /**
  * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
  * MySQL, a second transaction in the same text) was in it.
  */
 export function surelyCommitsNothing(unit: Unit): boolean {
-  const { transaction, ddl, statements, verb, route } = unit.statement;
-  if (ddl || verb === 'UNKNOWN' || route === 'session') return false;
+  const { transaction, statements, verb, route } = unit.statement;
+  if (mayCommit(unit.statement) || verb === 'UNKNOWN' || route === 'session') return false;
   if (transaction === null) return statements <= 1;
   return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
 }
@@ -105,9 +114,10 @@ export function surelyCommitsNothing(unit: Unit): boolean {
  * BEGIN commits, that and DDL. Of a text that ends it further on nothing is known but that it is for where the transaction is.
  */
 export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
-  const { verb, statements, transaction, route, ddl, pin } = unit.statement;
+  const { verb, statements, transaction, route, pin } = unit.statement;
   if (route !== 'primary') return false;
-  if (transaction === null) return beginCommits && ddl && statements === 1 && pin === null;
+  if (transaction === null)
+    return beginCommits && mayCommit(unit.statement) && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   // The one behind it is READ ONLY too.
   if (isChained(unit.statement)) return false;

@@ -58,8 +58,8 @@ export function buildPrepareOk(prepared: PrepareOk, capabilities: Capabilities, 
 }
 
 /** MYSQL_TYPE_VAR_STRING and MYSQL_TYPE_LONGLONG: what the proxy's own answers are made of. */
-/** Integers have 64 bits; `count`: ROW_COUNT() and FOUND_ROWS(), of which only MariaDB says that they are not NULL. */
-export type OwnColumnType = 'text' | 'integer' | 'count' | 'mariadb-count';
+/** Integers have 64 bits; `count`: ROW_COUNT() and FOUND_ROWS(). */
+export type OwnColumnType = 'text' | 'integer' | 'count';
 
 export interface OwnColumn {
   readonly name: string;
@@ -74,8 +74,7 @@ const LONGLONG = 8;
 const FLAGS: Readonly<Record<OwnColumnType, number>> = {
   text: 0,
   integer: 161,
-  count: 128,
-  'mariadb-count': 129,
+  count: 129,
 };
 
 /** Column Definition 41 of a column that comes from no table. */

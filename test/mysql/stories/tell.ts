@@ -130,7 +130,11 @@ class Teller {
         return [{ kind: 'reset-connection' }];
       case 3:
         this.#prepared.clear();
-        return [{ kind: 'change-user', database: random.pick(['{db}', '{db}2']) }];
+        // MariaDB leaves the role to whoever comes.
+        return [
+          this.#query('SET ROLE NONE'),
+          { kind: 'change-user', database: random.pick(['{db}', '{db}2']) },
+        ];
       case 4:
         return [{ kind: 'field-list', table: random.pick([`a${this.#n}`, `b${this.#n}`, 'nowhere']) }];
       case 5:
