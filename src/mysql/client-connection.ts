@@ -314,7 +314,7 @@ export class MysqlClientConnection implements ClientConnection, ReplySink, Killa
       if (statement === null) this.#onRefused(unit, server, error!, options, done);
       else send(statement);
     };
-    const text = textOf(unit);
+    const text = textOf(unit, server);
     const held = options.isShared
       ? (server.prepared.get(text) ?? null)
       : holdStatement(server, text, this.session.state, onHeld);

@@ -165,7 +165,7 @@ const ok = (client: CommandContext, frame: Buffer): Buffer =>
 function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const sql = payload.subarray(queryTextOffset(payload, client.session.capabilities));
   const text = trackedClass(classify(client, sql, lexSettings(client)));
-  const classified = effective(client, text);
+  const classified = asTaken(client.session, effective(client, text));
   const { statement } = classified;
   if (statement.route === 'proxy') {
     const target = killTarget(sql, lexSettings(client));
@@ -196,6 +196,15 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const unit = new MysqlUnit('query', 'query', classified, frame);
   unit.text = text;
   client.submit(unit);
+}
+
+/** Of a client that sends one statement at a time the server takes a text of several for one that it does not understand. */
+function asTaken({ state, capabilities }: ClientSession, classified: Classified): Classified {
+  const { statement } = classified;
+  if (statement.statements <= 1) return classified;
+  if (state.multiStatements(hasCapability(capabilities, CAPABILITY.MULTI_STATEMENTS))) return classified;
+  const one = { route: 'primary', transaction: null, session: [], prepared: null, ddl: false } as const;
+  return { ...classified, statement: { ...statement, ...one, statements: 1, verb: 'UNKNOWN' } };
 }
 
 /** It is a change of the session, which a client that wants to know of such is told; MySQL looks at that before, MariaDB behind. */
@@ -360,6 +369,8 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
     catalogVersion: client.runtime.catalogVersion,
     parameters: 0,
     reply: null,
+    byTypes: null,
+    base: null,
   });
   if (sql.length > MAX_INTERNED_BYTES) return create();
   const { user, loginDatabase, capabilities, collation } = client.session;

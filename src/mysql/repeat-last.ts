@@ -46,7 +46,7 @@ export function repeatLast(
     send([last.frame]);
     return;
   }
-  const held = holdStatement(server, textOf(last), client.session.state, (late, error) => {
+  const held = holdStatement(server, textOf(last, server), client.session.state, (late, error) => {
     if (late === null) refused(error!);
     else send(executionFrames(last, late, server, true));
   });

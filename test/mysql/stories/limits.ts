@@ -26,7 +26,10 @@ export function isRefused(step: Step, lines: readonly string[], expected: readon
 
 /** By the status of an OK without counts; the autocommit flag may be there. */
 function isReadOnly([first]: readonly string[]): boolean {
-  return first !== undefined && ['\x01', '\x03'].some((status) => first.includes(`\0\0\0${status} `));
+  return (
+    first !== undefined &&
+    ['\x01', '\x03', '\x09', '\x0b'].some((status) => first.includes(`\0\0\0${status} `))
+  );
 }
 
 /** What is asked about the last statement is lost, and the proxy has said so. */
