@@ -134,7 +134,7 @@ export class TrackedState {
     for (const name of from.#values.keys()) {
       if (this.#values.has(name) || name.startsWith(':') || isDone(name)) continue;
       const value = login.get(name);
-      assignments.push(`${name}=${value === undefined ? 'DEFAULT' : literal(name, value)}`);
+      assignments.push(`${name}=${value === undefined ? defaultOf(name) : literal(name, value)}`);
     }
     for (const [name, value] of this.#values) {
       if (name.startsWith(':') || from.#values.get(name) === value || isDone(name)) continue;
@@ -194,6 +194,13 @@ function roleOf(login: ReadonlyMap<string, string>): string {
   const role = login.get(LOGIN_ROLE);
   if (role === undefined) return 'SET ROLE DEFAULT';
   return role === '' ? 'SET ROLE NONE' : `SET ROLE \`${role.replaceAll('`', '``')}\``;
+}
+
+/** MySQL keeps these as bits that say no, and makes of DEFAULT the opposite. */
+const REVERSED = new Set(['foreign_key_checks', 'unique_checks', 'check_constraint_checks']);
+
+function defaultOf(name: string): string {
+  return REVERSED.has(name) ? `@@GLOBAL.${name}` : 'DEFAULT';
 }
 
 /** Whatever character set and sql_mode the session has that repeats it. */

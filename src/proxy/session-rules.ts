@@ -9,7 +9,7 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Answered, ServerError, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
-import { isChained, type PinReason, type StatementClass } from '../sql/statement.js';
+import { isChained, type PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import { isLight } from './shape-costs.js';
@@ -94,9 +94,11 @@ const COMMITTING: ReadonlySet<string> = new Set(
   'CREATE ALTER DROP GRANT REVOKE RENAME TRUNCATE ANALYZE OPTIMIZE REPAIR CHECK CACHE FLUSH RESET'.split(' '),
 );
 
-function mayCommit({ ddl, verb }: StatementClass): boolean {
-  return ddl || COMMITTING.has(verb);
+function mayCommit({ statement: { ddl, verb }, shape }: Unit): boolean {
+  return (ddl || COMMITTING.has(verb)) && !TEMPORARY.test(shape);
 }
+
+const TEMPORARY = /^(?:create|alter|drop)(?: or replace)? temporary\b/i;
 
 /**
  * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
@@ -104,7 +106,7 @@ function mayCommit({ ddl, verb }: StatementClass): boolean {
  */
 export function surelyCommitsNothing(unit: Unit): boolean {
   const { transaction, statements, verb, route } = unit.statement;
-  if (mayCommit(unit.statement) || verb === 'UNKNOWN' || route === 'session') return false;
+  if (mayCommit(unit) || verb === 'UNKNOWN' || route === 'session') return false;
   if (transaction === null) return statements <= 1;
   return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
 }
@@ -116,8 +118,7 @@ export function surelyCommitsNothing(unit: Unit): boolean {
 export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
   const { verb, statements, transaction, route, pin } = unit.statement;
   if (route !== 'primary') return false;
-  if (transaction === null)
-    return beginCommits && mayCommit(unit.statement) && statements === 1 && pin === null;
+  if (transaction === null) return beginCommits && mayCommit(unit) && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   // The one behind it is READ ONLY too.
   if (isChained(unit.statement)) return false;

@@ -10,7 +10,7 @@ const USES_TABLE = /\b(FROM|INTO|UPDATE|TABLE|TABLES|DESCRIBE|SHOW|LIKE)\b/;
 const OWN_ERROR = /Unknown prepared statement handler|has no open cursor/;
 const ERROR = /^\d+ \xff/;
 /** FOUND_ROWS() and ids behind these are in the table. */
-const HIDES_ID = /LOAD|CALL|insert_id =|ON DUPLICATE/;
+const HIDES_ID = /LOAD|CALL|insert_id =|ON DUPLICATE|RETURNING/;
 const ASKS_ID = /last_insert_id|@@identity|id IS NULL/i;
 
 /** A text of several in a READ ONLY transaction on a replica, that ends it further on and then writes. */
@@ -84,6 +84,7 @@ export class Limits {
     );
     if (!ASKS_MESSAGES.test(text))
       this.#keepsMessages = (isSilent && !USES_TABLE.test(text)) || isReadOnlyError;
+    if (/FOUND_ROWS|ROW_COUNT/.test(text)) this.#keepsMessages = true;
     const isRead = /^\W*(SELECT|TABLE|VALUES)/.test(text) && !text.includes('; ');
     this.#foundIsUnknown = !isRead || expected.some((line) => ERROR.test(line));
   }

@@ -29,6 +29,10 @@ export type Step =
   | { readonly kind: 'ping' | 'statistics' | 'reset-connection' }
   | { readonly kind: 'change-user'; readonly database: string };
 
+export function plainQuery(sql: string): Step {
+  return { kind: 'query', sql };
+}
+
 /** Where a step's names are: the databases of the proxied and of the bare side have names of one length. */
 export interface Side {
   readonly database: string;

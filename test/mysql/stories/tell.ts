@@ -36,6 +36,7 @@ export function tell(flavor: material.Flavor, seed: number, n: number, length: n
 }
 
 class Teller {
+  readonly #flavor: material.Flavor;
   readonly #random: Random;
   readonly #n: number;
   readonly #prepared = new Map<string, Prepared>();
@@ -43,6 +44,7 @@ class Teller {
   readonly #themes: readonly (() => Step[])[];
 
   constructor(flavor: material.Flavor, random: Random, n: number) {
+    this.#flavor = flavor;
     this.#random = random;
     this.#n = n;
     const from = (list: readonly string[]) => (): Step[] => [this.#query(random.pick(list))];
@@ -175,7 +177,7 @@ class Teller {
         return known.cursor || random.chance(0.2) ? [{ kind: 'fetch', name, rows: random.int(1, 3) }] : [];
       case 3:
         // Behind a number the servers read its address, or 0.
-        if (known.parameters === 0 || known.usesCursor || !known.isText) return [];
+        if (known.parameters === 0 || known.usesCursor || !known.isText || known.bound !== null) return [];
         return this.#longData(name, known);
       default:
         return this.#executions(name, known);
@@ -210,6 +212,11 @@ class Teller {
     known.cursor = cursor;
     const values = Array.from({ length: known.parameters }, () => parameter(random));
     const { bound } = known;
+    if (bound !== null && this.#flavor === 'mysql') {
+      // Others than at first are what MySQL makes of them then (README, limits).
+      const again = bound.map((type) => parameter(random, type));
+      return { kind: 'execute', name, values: again, withTypes: random.chance(0.5), cursor };
+    }
     if (bound !== null && random.chance(0.4)) {
       const again = bound.map((type) => parameter(random, type));
       return { kind: 'execute', name, values: again, withTypes: false, cursor };
