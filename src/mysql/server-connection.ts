@@ -23,32 +23,19 @@ import {
 } from './expectation.js';
 import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
-import { ER_QUERY_INTERRUPTED, isReplicaReadOnly, readOnlyTransaction, retryOf } from './replica-errors.js';
+import { asPrimarySays, ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
-import { learnChanges, settleDatabase, stateFrame } from './state-changes.js';
-import { statementTimeout } from './statement-timeout.js';
+import { learnChanges, settleDatabase, stateFrame, trackingCommand } from './state-changes.js';
 import { TrackedState } from './tracked-state.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { type Greeting, isMariadb } from './wire/greeting.js';
-import {
-  buildEof,
-  buildErr,
-  buildOk,
-  ERR_BYTE,
-  type ErrPacket,
-  type OkPacket,
-  parseEof,
-  parseErr,
-  STATUS,
-} from './wire/ok.js';
+import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS, withStatus } from './wire/ok.js';
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
-/** Of `trackingSql`. */
-export const TRACKING_GTIDS = ', session_track_gtids=OWN_GTID';
 const COM_QUIT_PACKET = buildCommand(COM.QUIT);
 let nextId = 1;
 
@@ -196,7 +183,7 @@ export class MysqlServerConnection implements ServerConnection {
   bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void, leavesLast = false): boolean {
     if (this.lingering && !leavesLast) endTransaction(this);
     const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
-    if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.#trackingSqlNow });
+    if (this.trackingLost) commands.unshift(trackingCommand(this.trackingSql, this.transaction));
     if (commands.length === 0) {
       this.#state = state;
       return true;
@@ -215,11 +202,6 @@ export class MysqlServerConnection implements ServerConnection {
       });
     }
     return false;
-  }
-
-  /** MySQL does not take the one about GTIDs in a transaction, and there it has been left as it was. */
-  get #trackingSqlNow(): string {
-    return this.transaction === 'idle' ? this.trackingSql : this.trackingSql.replace(TRACKING_GTIDS, '');
   }
 
   /** A command of our own. What it changes in the session is not taken for the client's. */
@@ -420,11 +402,11 @@ export class MysqlServerConnection implements ServerConnection {
         if (run !== null) run.status = this.#status;
         if (this.#status === event.status) break;
         head.owesChanges = true;
-        forward = buildEof({ ...parseEof(payloadOf(frame)), status: this.#status }, frame[3]!);
+        forward = withStatus(frame, this.#status);
         break;
       case 'err':
         if (this.#onErr(head, event.err, wasAtFirst)) forward = null;
-        else if (run !== null) forward = this.#errorFor(run, event.err, frame);
+        else if (run !== null) forward = asPrimarySays(event.err, run, frame, this.#status, this.isMariadb);
         break;
       case 'prepared':
         head.prepared = event.prepared;
@@ -501,16 +483,6 @@ export class MysqlServerConnection implements ServerConnection {
     // The primary's own errors are the client's; but what ends a neighbour may hit it on a shared connection.
     if (run.onReplica || (run.isShared && retryOn === 'elsewhere')) head.withheld = retryOn;
     return head.withheld !== null;
-  }
-
-  /** As the primary would say it. */
-  #errorFor(run: Run, { errno }: ErrPacket, frame: Buffer): Buffer {
-    if (errno === ER_QUERY_INTERRUPTED && run.options.late !== null)
-      return buildErr(statementTimeout(this.isMariadb), frame[3]!);
-    const isReadOnly = (this.#status & STATUS.IN_TRANS_READONLY) !== 0;
-    if (run.onReplica && isReadOnly && isReplicaReadOnly(errno))
-      return buildErr(readOnlyTransaction(this.isMariadb), frame[3]!);
-    return frame;
   }
 
   #unasked(): void {

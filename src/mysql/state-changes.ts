@@ -2,6 +2,7 @@
 // It owns no connection.
 
 import type { PoolKey } from '../protocol/server-connection.js';
+import type { TransactionStatus } from '../protocol/unit.js';
 import type { Run } from './run.js';
 import { isState, type StateCommand, type TrackedState } from './tracked-state.js';
 import type { Capabilities } from './wire/capabilities.js';
@@ -74,4 +75,12 @@ export function settleDatabase(key: PoolKey, state: TrackedState): [PoolKey, Tra
   const { database } = state;
   if (key.database !== '' || database === null || database === '') return [key, state];
   return [{ ...key, database }, state.withDatabase(database, database)];
+}
+
+/** Of what makes a server connection report what we track. */
+export const TRACKING_GTIDS = ', session_track_gtids=OWN_GTID';
+
+/** MySQL does not take the one about GTIDs in a transaction, where it has been left as it was. */
+export function trackingCommand(sql: string, transaction: TransactionStatus): StateCommand {
+  return { kind: 'query', sql: transaction === 'idle' ? sql : sql.replace(TRACKING_GTIDS, '') };
 }

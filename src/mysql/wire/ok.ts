@@ -4,6 +4,7 @@
 import { ERRORS, type ProxyError } from '../../lib/errors.js';
 import { PacketReader, PacketWriter } from './bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './capabilities.js';
+import { payloadOf } from './framer.js';
 
 export const OK_BYTE = 0x00;
 /** An EOF packet, or an OK packet in the place of one; in front of a row it is the length of a very long value. */
@@ -111,6 +112,11 @@ export function parseEof(payload: Buffer): EofPacket {
 
 export function buildEof(eof: EofPacket, sequence: number): Buffer {
   return new PacketWriter(8).u8(EOF_BYTE).u16(eof.warnings).u16(eof.status).packet(sequence);
+}
+
+/** An EOF packet, header included, with other flags. */
+export function withStatus(frame: Buffer, status: number): Buffer {
+  return buildEof({ ...parseEof(payloadOf(frame)), status }, frame[3]!);
 }
 
 export interface ErrPacket {
