@@ -173,7 +173,9 @@ export class ClientSession {
       this.loginDatabase = server.key.database;
       this.#host.movedTo(this.loginDatabase);
     }
-    if (run.unnamedChange && unit.statement.pin === null && !isNamedByText(unit)) {
+    // Of several statements one may be a program, whatever the text names besides.
+    const isNamed = isNamedByText(unit) && (unit.statement.statements <= 1 || run.namesChanges);
+    if (run.unnamedChange && unit.statement.pin === null && !isNamed) {
       // A temporary table or a user variable out of a procedure, for instance.
       if (onReplica || run.isShared) server.tainted = true;
       else this.#pinForGood();

@@ -19,7 +19,10 @@ export function textOf(unit: MysqlUnit, server: Pick<MysqlServerConnection, 'isM
   // Long data for a parameter that another execution bound as a number is read as that number, by MySQL as 0 and by
   // MariaDB as an address: what other clients have executed must not do that to this one.
   if (usesCursor || statement.longData.length > 0) return statement.cursorText;
-  return server.isMariadb ? statement.text : ofTypes(statement.text, statement.types);
+  if (server.isMariadb || statement.types === null) return statement.text;
+  if (statement.typed?.types.equals(statement.types) !== true)
+    statement.typed = { types: statement.types, text: ofTypes(statement.text, statement.types) };
+  return statement.typed.text;
 }
 
 const MAX_TYPES = 16;
@@ -28,8 +31,7 @@ const MAX_TYPES = 16;
  * To MySQL a parameter has the type for which it was first executed, and what comes later is made that: a string a number, say.
  * What other clients have executed must not do that to this one.
  */
-function ofTypes(text: PreparedText, types: Buffer | null): PreparedText {
-  if (types === null) return text;
+function ofTypes(text: PreparedText, types: Buffer): PreparedText {
   text.byTypes ??= new Map();
   const key = types.toString('latin1');
   let typed = text.byTypes.get(key);

@@ -87,12 +87,15 @@ function mayCallFunction({ statement, shape }: MysqlUnit): boolean {
   return route === 'primary' && (verb === 'SELECT' || statements > 1) && /[\w`] ?\(/.test(shape);
 }
 
+const LETTER_T = 0x74;
 const SET_STATEMENT = /^set statement (.*?) for /i;
 
 /** Classes are cached by shape: so are these. */
 const statementVariables = new WeakMap<StatementClass, ReadonlySet<string> | null>();
 
 function ownVariables({ statement, shape }: MysqlUnit): ReadonlySet<string> | null {
+  // Nearly every shape is something else than SET.
+  if ((shape.charCodeAt(2) | 0x20) !== LETTER_T) return null;
   let variables = statementVariables.get(statement);
   if (variables === undefined) {
     const list = SET_STATEMENT.exec(shape)?.[1] ?? '';
