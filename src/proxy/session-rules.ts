@@ -117,7 +117,8 @@ export function surelyCommitsNothing(unit: Unit): boolean {
  */
 export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
   const { verb, statements, transaction, route, pin } = unit.statement;
-  if (route !== 'primary') return false;
+  // A preparation ends nothing.
+  if (route !== 'primary' || unit.leavesLast) return false;
   if (transaction === null) return beginCommits && mayCommit(unit) && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   // The one behind it is READ ONLY too.

@@ -27,6 +27,7 @@ const ALL: readonly (readonly Line[])[] = [
     execute('s', double),
     execute('t', text),
   ],
+  ['USE {db}; CALL s#()', 'SELECT @left'],
   ['CALL s#()', 'SELECT @left, @@sort_buffer_size'],
   ['SELECT g#(1); SET default_week_format = 3', 'SELECT @left'],
   ['SELECT id FROM a# ORDER BY id', 'ROLLBACK AND CHAIN', "UPDATE a# SET v = 'u' WHERE id = 1", 'COMMIT'],

@@ -86,6 +86,7 @@ export class Limits {
       this.#keepsMessages = (isSilent && !USES_TABLE.test(text)) || isReadOnlyError;
     if (/FOUND_ROWS|ROW_COUNT/.test(text)) this.#keepsMessages = true;
     const isRead = /^\W*(SELECT|TABLE|VALUES)/.test(text) && !text.includes('; ');
+    if (/FOUND_ROWS/.test(text)) this.#isOwn = true;
     this.#foundIsUnknown = !isRead || expected.some((line) => ERROR.test(line));
   }
 

@@ -236,7 +236,7 @@ export async function play(stand: Stand, options: PlayOptions): Promise<Played> 
     while (next < stories && differences.length < maxDifferences && performance.now() < end) {
       const number = next++;
       const story = tell(stand.flavor, seed + number * 7919, n, length);
-      const result = await compare(stand, story, counts);
+      const result = await compare(stand, story, counts, story.first);
       counts.stories++;
       if (result === 'whole') counts.whole++;
       if (typeof result === 'object') {
@@ -263,7 +263,12 @@ export async function playKnown(
   const counts: Counts = { stories: 0, steps: 0, whole: 0, gone: 0 };
   const differences: Difference[] = [];
   for (const story of stories) {
-    const found = await compare(stand, { ...story, steps: [...beginning, ...story.steps] }, counts);
+    const found = await compare(
+      stand,
+      { ...story, steps: [...beginning, ...story.steps] },
+      counts,
+      beginning.length,
+    );
     counts.stories++;
     if (found === 'whole') counts.whole++;
     const behind = typeof found === 'object' ? found : await compare(stand, newcomer(n), counts);

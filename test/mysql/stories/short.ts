@@ -31,7 +31,7 @@ export function storyTests(flavor: material.Flavor): void {
     assert.equal(known.whole, known.stories);
     const played = await play(scene, {
       seed: SEED,
-      stories: Number(STORIES ?? 200),
+      stories: Number(STORIES ?? 40),
       seconds: STORIES === undefined ? SECONDS : Number.POSITIVE_INFINITY,
       length: 25,
       maxDifferences: 1,
