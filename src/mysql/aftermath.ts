@@ -4,9 +4,11 @@
 import type { TransactionStatus } from '../protocol/unit.js';
 import { Expectation, type OwnResult } from './expectation.js';
 import { Reply } from './reply.js';
+import type { Run } from './run.js';
+import { stateFrame } from './state-changes.js';
 import type { TrackedState } from './tracked-state.js';
 import { PacketReader } from './wire/bytes.js';
-import type { Capabilities } from './wire/capabilities.js';
+import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, COM } from './wire/command.js';
 import { STATUS } from './wire/ok.js';
 
@@ -55,12 +57,44 @@ export function settle(server: Asked, head: Expectation, done: () => void): void
     // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not. Nor does it have what a
     // procedure changed before it failed: MySQL tells that with its next OK, MariaDB never.
     open++;
-    const ping = new Expectation(new Reply('results', server.capabilities), null, answered, false, null);
-    ping.learnsFor = head.run;
     if (server.isMariadb && head.run.runsProgram) server.tainted = true;
-    server.expect(ping, PING);
+    askState(server, head.run, () => {});
+    restoreCount(server, answered);
+  } else if (head.run?.asksBehindRows === true && head.reply.hadRows) {
+    // What a function has changed an EOF packet cannot tell. MySQL says it with the next OK, of whatever statement; MariaDB says
+    // that there was something, and never what.
+    if (server.isMariadb) head.run.unnamedChange ||= head.owesChanges;
+    else {
+      open++;
+      askState(server, head.run, () => {});
+      restoreCount(server, answered);
+    }
+  }
+  if (head.run?.ownVariables != null) {
+    // They are set back by now, which is told with the next OK, of whatever statement.
+    open++;
+    askState(server, null, () => {});
+    restoreCount(server, answered);
   }
   answered();
+}
+
+/** `learnsFor`: whose changes an OK tells now. */
+function askState(server: Asked, learnsFor: Run | null, done: () => void): void {
+  expectOwn(server, PING, learnsFor, done);
+}
+
+/** A PING is a statement of which ROW_COUNT() is 0; this leaves -1, as errors and result sets do. */
+function restoreCount(server: Asked, done: () => void): void {
+  const atLogin = hasCapability(server.capabilities, CAPABILITY.MULTI_STATEMENTS);
+  const multiStatements = server.state.multiStatements(atLogin);
+  expectOwn(server, stateFrame({ kind: 'set-option', multiStatements }, server.capabilities), null, done);
+}
+
+function expectOwn(server: Asked, frame: Buffer, learnsFor: Run | null, done: () => void): void {
+  const own = new Expectation(new Reply('results', server.capabilities), null, done, false, null);
+  own.learnsFor = learnsFor;
+  server.expect(own, frame);
 }
 
 /** SET autocommit=1 and errors that end a transaction leave its characteristics to the next one. */

@@ -15,7 +15,7 @@ import { type ProofStep, proofForChangeUser, type UserProof } from './auth/clien
 import { bring } from './bring.js';
 import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
-import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
+import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn, loginOk } from './client-startup.js';
 import { type CommandContext, lastCount, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
@@ -313,7 +313,7 @@ export class MysqlClientConnection
       if (statement === null) this.#onRefused(unit, server, error!, options, done);
       else send(statement);
     };
-    const text = textOf(unit);
+    const text = textOf(unit, server);
     const held = options.isShared
       ? (server.prepared.get(text) ?? null)
       : holdStatement(server, text, this.session.state, onHeld);
@@ -367,6 +367,7 @@ export class MysqlClientConnection
     done: (outcome: Outcome) => void,
   ): void {
     if (outcome.kind === 'answered') {
+      unit.hasFailed = outcome.error !== null;
       this.session.learn(unit, server, run, outcome.error !== null, options.onReplica);
       this.session.counts.learn(unit, outcome);
       if (unit.kind === 'prepare' && outcome.error === null) this.#keepReply(unit);
@@ -528,7 +529,7 @@ export class MysqlClientConnection
         this.session.user = change.user;
         this.session.collation = collation;
         this.session.loginDatabase = database;
-        this.#write(buildPlainOk(this.session.status, this.session.capabilities, step.sequence));
+        this.#write(loginOk(this.session.status, database, this.session.capabilities, step.sequence));
         this.#phase = 'ready';
         this.#pump();
       },

@@ -40,7 +40,7 @@ export interface LexedBy {
 export class ClientSession {
   readonly statements = new ClientStatements();
   readonly counts = new LastCounts();
-  readonly tracking = new VisibleTracking();
+  tracking = new VisibleTracking();
   user = '';
   capabilities: Capabilities = NO_CAPABILITIES;
   collation = 45;
@@ -57,6 +57,7 @@ export class ClientSession {
   insertId = '0';
   /** @scheelite_consistency. */
   consistency: ConsistencyLevel | null = null;
+  #loginStatus: number = STATUS.AUTOCOMMIT;
   readonly #host: SessionHost;
   readonly #next: NextTransaction;
   /** Of PREPARE by text. */
@@ -84,18 +85,20 @@ export class ClientSession {
     this.loginDatabase = login.database;
     this.loginValues = login.loginValues;
     this.status = login.status & LASTING_STATUS;
+    this.#loginStatus = this.status;
   }
 
-  /** COM_RESET_CONNECTION: as after the login, but for the role, which the servers leave as it is. */
+  /** COM_RESET_CONNECTION: as after the login, but for role and database, which the servers leave as they are. */
   reset(): void {
-    const { role } = this.state;
+    const state = this.state.behindReset(this.loginValues);
     this.forget();
-    this.state = role;
+    this.state = state;
   }
 
-  /** COM_CHANGE_USER: as after the login. */
+  /** COM_CHANGE_USER: as after the login, but for whether texts of several statements are taken. */
   forget(): void {
-    this.state = TrackedState.empty;
+    this.state = this.state.ofChanges;
+    this.tracking = new VisibleTracking();
     this.statements.clear();
     this.counts.forget();
     this.#textStatements = null;
@@ -103,7 +106,7 @@ export class ClientSession {
     this.setConsistency(null);
     this.#next.forget();
     this.transactionEnded();
-    this.status |= STATUS.AUTOCOMMIT;
+    this.status = this.#loginStatus;
   }
 
   setConsistency(level: ConsistencyLevel | null): void {
@@ -179,7 +182,9 @@ export class ClientSession {
       this.loginDatabase = server.key.database;
       this.#host.movedTo(this.loginDatabase);
     }
-    if (run.unnamedChange && unit.statement.pin === null && !isNamedByText(unit)) {
+    // Of several statements one may be a program, whatever the text names besides.
+    const isNamed = isNamedByText(unit) && (unit.statement.statements <= 1 || run.namesChanges);
+    if (run.unnamedChange && unit.statement.pin === null && !isNamed) {
       // A temporary table or a user variable out of a procedure, for instance.
       if (onReplica || run.isShared) server.tainted = true;
       else this.#pinForGood();

@@ -143,7 +143,7 @@ export class ClientStartup {
         }
         const server = loan.server as MysqlServerConnection;
         const { loginValues } = server;
-        const status = (server.status & ~STATUS.IN_TRANS) | STATUS.AUTOCOMMIT;
+        const status = statusAtLogin(loginValues, server.isMariadb);
         this.#runtime.learn(server);
         loan.release();
         this.stop();
@@ -173,8 +173,21 @@ export class ClientStartup {
 
 const NOTHING = Buffer.alloc(0);
 
+/** Not those that the server connection has now: it may be as the client before left it, and by these clients escape strings. */
+function statusAtLogin(loginValues: ReadonlyMap<string, string>, mariadb: boolean): number {
+  const modes = (loginValues.get('sql_mode') ?? '').split(',');
+  const backslash = modes.includes('NO_BACKSLASH_ESCAPES') ? STATUS.NO_BACKSLASH_ESCAPES : 0;
+  const quotes = mariadb && modes.includes('ANSI_QUOTES') ? STATUS.ANSI_QUOTES : 0;
+  return STATUS.AUTOCOMMIT | backslash | quotes;
+}
+
 /** A server tells the database of the login as a change of session state. */
-function loginOk(status: number, database: string, capabilities: Capabilities, sequence: number): Buffer {
+export function loginOk(
+  status: number,
+  database: string,
+  capabilities: Capabilities,
+  sequence: number,
+): Buffer {
   const tells = database !== '' && hasCapability(capabilities, CAPABILITY.SESSION_TRACK);
   return buildOk(
     {

@@ -13,6 +13,8 @@ export class ClientStatement {
   readonly text: PreparedText;
   /** From the last execution that brought them; a client does not repeat them. */
   types: Buffer | null = null;
+  /** The text for these types, as it was found last. */
+  typed: { readonly types: Buffer; readonly text: PreparedText } | null = null;
   /** COM_STMT_SEND_LONG_DATA as it came, until the next execution. */
   readonly longData: Buffer[] = [];
   longDataBytes = 0;

@@ -6,7 +6,7 @@ import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { RuledStatement } from '../protocol/unit.js';
 import { killTarget } from '../sql/mysql/kill.js';
-import type { Classified, MysqlLexSettings } from '../sql/statement.js';
+import type { Classified, MysqlLexSettings, StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { ClientStatement } from './client-statements.js';
 import type { Kill, KillResult } from './connection-ids.js';
@@ -18,7 +18,7 @@ import type { MysqlServerConnection } from './server-connection.js';
 import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
 import { isTrackingSetting } from './visible-tracking.js';
-import { keyedCapabilities } from './wire/capabilities.js';
+import { CAPABILITY, hasCapability, keyedCapabilities } from './wire/capabilities.js';
 import { characterSetOfCollation } from './wire/collations.js';
 import {
   bodyText,
@@ -31,7 +31,8 @@ import {
 } from './wire/command.js';
 import { parseBulkExecute, parseExecute } from './wire/execute.js';
 import { payloadOf, sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, STATUS } from './wire/ok.js';
+import { buildErr, buildOk, buildPlainOk, STATUS } from './wire/ok.js';
+import { buildSessionChanges } from './wire/session-track.js';
 
 /** The client connection, as commands see it. */
 export interface CommandContext {
@@ -97,10 +98,12 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
       onReset(client, frame, payload);
       return;
     case COM.STMT_FETCH: {
-      const statement = statementOf(client, payload);
+      const statement = statementOf(client, frame, payload);
+      if (statement === null) return;
       const unit = new MysqlUnit('fetch', 'rows', commandClass('primary', 'FETCH'), frame);
       if (!statement.cursorIsOpen) {
-        const message = `The statement (${statement.id}) has no open cursor.`;
+        const end = client.runtime.flavour.flavour === 'mariadb' ? '' : '.';
+        const message = `The statement (${statement.id}) has no open cursor${end}`;
         client.answer(buildErr({ errno: 1421, sqlState: 'HY000', message }, sequenceAfter(frame)));
         return;
       }
@@ -162,7 +165,7 @@ const ok = (client: CommandContext, frame: Buffer): Buffer =>
 function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   const sql = payload.subarray(queryTextOffset(payload, client.session.capabilities));
   const text = trackedClass(classify(client, sql, lexSettings(client)));
-  const classified = effective(client, text);
+  const classified = asTaken(client.session, effective(client, text));
   const { statement } = classified;
   if (statement.route === 'proxy') {
     const target = killTarget(sql, lexSettings(client));
@@ -172,13 +175,12 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   }
   if (
     statement.verb === 'SET' &&
+    statement.statements === 1 &&
     statement.session.length > 0 &&
     statement.session.every(isTrackingSetting)
   ) {
     // What the server reports is ours to say; what the client is told of it is the client's.
-    for (const effect of statement.session)
-      if (isTrackingSetting(effect)) client.session.tracking.apply(effect);
-    client.answer(ok(client, frame));
+    client.answer(setTracking(client, statement, frame));
     return;
   }
   const own = ownVariableStatement(classified, sql);
@@ -196,6 +198,27 @@ function onQuery(client: CommandContext, frame: Buffer, payload: Buffer): void {
   client.submit(unit);
 }
 
+/** Of a client that sends one statement at a time the server takes a text of several for one that it does not understand. */
+function asTaken({ state, capabilities }: ClientSession, classified: Classified): Classified {
+  const { statement } = classified;
+  if (statement.statements <= 1) return classified;
+  if (state.multiStatements(hasCapability(capabilities, CAPABILITY.MULTI_STATEMENTS))) return classified;
+  const one = { route: 'primary', transaction: null, session: [], prepared: null, ddl: false } as const;
+  return { ...classified, statement: { ...statement, ...one, statements: 1, verb: 'UNKNOWN' } };
+}
+
+/** It is a change of the session, which a client that wants to know of such is told; MySQL looks at that before, MariaDB behind. */
+function setTracking({ session, runtime }: CommandContext, set: StatementClass, frame: Buffer): Buffer {
+  const { status, capabilities, tracking } = session;
+  const before = tracking.tellsChanges;
+  for (const effect of set.session) if (isTrackingSetting(effect)) tracking.apply(effect);
+  const tells =
+    runtime.flavour.flavour === 'mariadb' ? tracking.tellsChanges : before && tracking.tellsChanges;
+  const changes = tells ? buildSessionChanges([{ kind: 'state-change', changed: '1' }]) : null;
+  const plain = { header: 0, counts: Buffer.of(0, 0), warnings: 0, info: Buffer.alloc(0) };
+  return buildOk({ ...plain, status, changes }, capabilities, sequenceAfter(frame));
+}
+
 /** To a COM_QUERY that asks for FOUND_ROWS() or ROW_COUNT(), where that is known; `isGone`: see `LastCounts`. */
 export function lastCount(
   { session }: { readonly session: ClientSession },
@@ -205,7 +228,8 @@ export function lastCount(
   const payload = payloadOf(frame);
   const sql = payload.subarray(queryTextOffset(payload, session.capabilities)).toString('latin1');
   const known = session.counts.answer(sql, isGone);
-  return known === null ? null : oneValue(session, known.column, known.value, sequenceAfter(frame));
+  if (known === null) return null;
+  return oneValue(session, { name: known.name, type: 'count' }, known.value, sequenceAfter(frame));
 }
 
 /** A text as a COM_QUERY of this client. */
@@ -337,6 +361,8 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
     catalogVersion: client.runtime.catalogVersion,
     parameters: 0,
     reply: null,
+    byTypes: null,
+    base: null,
   });
   if (sql.length > MAX_INTERNED_BYTES) return create();
   const { user, loginDatabase, capabilities, collation } = client.session;
@@ -349,15 +375,29 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
   );
 }
 
-function statementOf(client: CommandContext, payload: Buffer): ClientStatement {
+/** Null: there is none of this id, and the client has been told so. */
+function statementOf(client: CommandContext, frame: Buffer, payload: Buffer): ClientStatement | null {
   const id = statementIdOf(payload);
   const statement = client.session.statements.find(id);
-  if (statement === undefined) throw new ProxyError('unknown-prepared-statement', { name: id });
-  return statement;
+  if (statement !== undefined) return statement;
+  const isMariadb = client.runtime.flavour.flavour === 'mariadb';
+  const where = isMariadb ? MARIADB_STEPS.get(payload[0]!) : 'mysql_stmt_precheck';
+  const message = `Unknown prepared statement handler (${id}) given to ${where}`;
+  client.answer(buildErr({ errno: 1243, sqlState: 'HY000', message }, sequenceAfter(frame)));
+  return null;
 }
 
+/** As it calls them in its errors. */
+const MARIADB_STEPS: ReadonlyMap<number, string> = new Map([
+  [COM.STMT_EXECUTE, 'mysqld_stmt_execute'],
+  [COM.STMT_BULK_EXECUTE, 'mysqld_stmt_bulk_execute'],
+  [COM.STMT_RESET, 'mysqld_stmt_reset'],
+  [COM.STMT_FETCH, 'mysqld_stmt_fetch'],
+]);
+
 function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  const statement = statementOf(client, payload);
+  const statement = statementOf(client, frame, payload);
+  if (statement === null) return;
   const { text } = statement;
   if (text.catalogVersion !== client.runtime.catalogVersion) {
     text.catalogVersion = client.runtime.catalogVersion;
@@ -399,7 +439,8 @@ function onClose(client: CommandContext, payload: Buffer): void {
 }
 
 function onReset(client: CommandContext, frame: Buffer, payload: Buffer): void {
-  const statement = statementOf(client, payload);
+  const statement = statementOf(client, frame, payload);
+  if (statement === null) return;
   statement.forgetLongData();
   if (!statement.cursorIsOpen) {
     client.answer(ok(client, frame));

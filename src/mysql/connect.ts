@@ -7,7 +7,8 @@ import type { ConnectRequest } from '../protocol/server-connection.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
 import { MysqlServerConnection } from './server-connection.js';
-import { LOGIN_ROLE, readsTheSame } from './tracked-state.js';
+import { TRACKING_GTIDS } from './state-changes.js';
+import { LOGIN_ROLE, OF_NAMES, ofServer, readsTheSame } from './tracked-state.js';
 import { parseVariant } from './variant.js';
 import { PacketReader } from './wire/bytes.js';
 import { buildQuery } from './wire/command.js';
@@ -144,15 +145,20 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
   connection.trackingSql = sql;
   const tracking = query(connection, sql);
   const variables = LOGIN_VARIABLES.map((name) => `@@${name}`);
-  // MySQL leads back to it by SET ROLE DEFAULT.
+  // MySQL leads back to it by SET ROLE DEFAULT; and there COM_RESET_CONNECTION leads to the server's own character sets.
   if (isMariadb(greeting.serverVersion)) variables.push('CURRENT_ROLE()');
+  else variables.push(...OF_NAMES.map((name) => `@@global.${name}`));
   const values = query(connection, `SELECT ${variables.join(', ')}`);
   // Both fail when the node ends the connection: neither may be left without somebody who hears of it.
   const [, { rows }] = await Promise.all([tracking, values]);
   const row = textRow(rows[0] ?? Buffer.alloc(0));
   const loginValues = new Map<string, string>(LOGIN_VARIABLES.map((name, i) => [name, row[i] ?? '']));
   const role = row[LOGIN_VARIABLES.length];
-  if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
+  if (isMariadb(greeting.serverVersion)) {
+    if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
+  } else
+    for (const [i, name] of OF_NAMES.entries())
+      loginValues.set(ofServer(name), row[LOGIN_VARIABLES.length + i]!);
   connection.loginValues = loginValues;
 }
 
@@ -167,10 +173,7 @@ async function trackingStatement(connection: MysqlServerConnection, greeting: Gr
   const names = rows
     .map((row) => textRow(row)[0] ?? '')
     .filter((name) => name !== '' && name !== 'statement_id');
-  return (
-    `SET SESSION session_track_system_variables='${names.join(',')}', ${rest}, ` +
-    "session_track_gtids=OWN_GTID, session_track_transaction_info='OFF'"
-  );
+  return `SET SESSION session_track_system_variables='${names.join(',')}', ${rest}${TRACKING_GTIDS}`;
 }
 
 function query(connection: MysqlServerConnection, sql: string): Promise<OwnResult> {

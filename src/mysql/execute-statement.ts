@@ -12,13 +12,35 @@ import { HEADER_BYTES } from './wire/framer.js';
 const STATEMENT_ID_AT = HEADER_BYTES + 1;
 
 /** Which text a unit runs on the server. */
-export function textOf(unit: MysqlUnit): PreparedText {
+export function textOf(unit: MysqlUnit, server: Pick<MysqlServerConnection, 'isMariadb'>): PreparedText {
   const statement = unit.prepared!;
   const usesCursor =
     unit.kind === 'fetch' || unit.kind === 'reset-statement' || ((unit.execute?.flags ?? 0) & 7) !== 0;
   // Long data for a parameter that another execution bound as a number is read as that number, by MySQL as 0 and by
   // MariaDB as an address: what other clients have executed must not do that to this one.
-  return usesCursor || statement.longData.length > 0 ? statement.cursorText : statement.text;
+  if (usesCursor || statement.longData.length > 0) return statement.cursorText;
+  if (server.isMariadb || statement.types === null) return statement.text;
+  if (statement.typed?.types.equals(statement.types) !== true)
+    statement.typed = { types: statement.types, text: ofTypes(statement.text, statement.types) };
+  return statement.typed.text;
+}
+
+const MAX_TYPES = 16;
+
+/**
+ * To MySQL a parameter has the type for which it was first executed, and what comes later is made that: a string a number, say.
+ * What other clients have executed must not do that to this one.
+ */
+function ofTypes(text: PreparedText, types: Buffer): PreparedText {
+  text.byTypes ??= new Map();
+  const key = types.toString('latin1');
+  let typed = text.byTypes.get(key);
+  if (typed === undefined) {
+    if (text.byTypes.size >= MAX_TYPES) text.byTypes.clear();
+    typed = { ...text, byTypes: null, base: text };
+    text.byTypes.set(key, typed);
+  }
+  return typed;
 }
 
 /**

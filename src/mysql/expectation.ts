@@ -99,6 +99,8 @@ export class Expectation {
   serviceMs = 0;
   position: string | null = null;
   asksCollation = false;
+  /** The server has said that something has changed in the session, and not what. */
+  owesChanges = false;
   /** Status flags of the server connection before it. */
   statusBefore: number | null = null;
   /** Our own: asked for what this run has changed, which an error does not tell. */

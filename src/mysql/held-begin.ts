@@ -3,22 +3,20 @@
 
 import type { ProxyError } from '../lib/errors.js';
 import type { MysqlServerError } from './expectation.js';
-import type { TrackedState } from './tracked-state.js';
+import { TRANSACTION_INFO, type TrackedState } from './tracked-state.js';
 import type { MysqlUnit } from './unit.js';
-import type { VisibleTracking } from './visible-tracking.js';
 import { STATUS } from './wire/ok.js';
 
 /** Of the shape. Anything that is said of the transaction may be refused by the server. */
 const BEGIN = /^(?:begin(?: work)?|start transaction) ?;?$/i;
 const SENT = 'START TRANSACTION';
 
-/** What a session has set that could make of it something else than the start of a transaction that may write. */
-const VARIABLES = ['completion_type', 'transaction_read_only', 'tx_read_only'] as const;
+/** What a session has set that could make of it something else than the start of a transaction that may write, or tell it. */
+const VARIABLES = ['completion_type', 'transaction_read_only', 'tx_read_only', TRANSACTION_INFO] as const;
 
 interface Session {
   readonly status: number;
   readonly state: Pick<TrackedState, 'variable'>;
-  readonly tracking: Pick<VisibleTracking, 'tellsTransactions'>;
 }
 
 export function isBegin({ kind, statement }: Pick<MysqlUnit, 'kind' | 'statement'>): boolean {
@@ -29,11 +27,7 @@ export function isBegin({ kind, statement }: Pick<MysqlUnit, 'kind' | 'statement
 export function mayHold({ kind, statement, hint, shape }: MysqlUnit, session: Session): boolean {
   if (!isBegin({ kind, statement }) || hint !== null) return false;
   if ((session.status & (STATUS.AUTOCOMMIT | STATUS.IN_TRANS)) !== STATUS.AUTOCOMMIT) return false;
-  if (
-    session.tracking.tellsTransactions ||
-    VARIABLES.some((name) => session.state.variable(name) !== undefined)
-  )
-    return false;
+  if (VARIABLES.some((name) => session.state.variable(name) !== undefined)) return false;
   return BEGIN.test(shape);
 }
 

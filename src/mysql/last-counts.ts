@@ -5,7 +5,6 @@
 import type { Answered } from '../protocol/unit.js';
 import type { StatementClass } from '../sql/statement.js';
 import type { MysqlUnit } from './unit.js';
-import type { OwnColumn } from './wire/result-set.js';
 
 /**
  * - `counts`: it sets FOUND_ROWS() to the rows that it sends
@@ -81,7 +80,7 @@ export class LastCounts {
    * What the text asks for; null: something else, or what is not known. `isGone`: the server connection of the last statement is
    * another's by now. Before that it knows ROW_COUNT(); FOUND_ROWS() it knows of the last SELECT that ran on it, whoever's that was.
    */
-  answer(sql: string, isGone: boolean): { readonly column: OwnColumn; readonly value: string } | null {
+  answer(sql: string, isGone: boolean): { readonly name: string; readonly value: string } | null {
     if (!this.#isBehindWrite) return null;
     const match = QUESTION.exec(sql);
     if (match === null) return null;
@@ -93,9 +92,6 @@ export class LastCounts {
     this.#found = 1;
     this.#rows = -1;
     this.#isOwn = true;
-    return {
-      column: { name: alias ?? expression!, type: isFound ? 'integer' : 'signed' },
-      value: String(value),
-    };
+    return { name: alias ?? expression!, value: String(value) };
   }
 }

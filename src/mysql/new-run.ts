@@ -8,6 +8,7 @@ import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
 import type { MysqlUnit } from './unit.js';
 import { showsTracking } from './visible-tracking.js';
+import { CAPABILITY, hasCapability } from './wire/capabilities.js';
 import { sequenceAfter } from './wire/framer.js';
 
 /** `status`: of the server connection, until the reply says another. `drop`: the reply is the proxy's business only. */
@@ -29,9 +30,13 @@ export function newRun(
     onReplica: options.onReplica,
     isShared: options.isShared,
     tracking: showsTracking(unit.statement, unit.shape) ? session.tracking : null,
+    isInTransaction: session.isInTransaction,
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
     runsProgram: runsProgram(unit.statement),
+    asksBehindRows: !hasCapability(session.capabilities, CAPABILITY.DEPRECATE_EOF) && mayCallFunction(unit),
+    namesChanges: namesChanges(unit),
+    ownVariables: ownVariables(unit),
     drop,
     text: unit.kind === 'prepare' ? unit.prepared!.text : null,
     prepared: ({ parameters }) => {
@@ -64,4 +69,39 @@ const PROGRAMS: ReadonlySet<string> = new Set([
 
 function runsProgram({ verb, statements, transaction }: StatementClass): boolean {
   return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
+}
+
+/** Of several statements: a program of the node's, or what looks like a function, which may be one. */
+const PROGRAM_WORDS = /[\w`] ?\(|\b(?:call|execute|declare|if|for|loop|while|repeat)\b/i;
+
+function namesChanges(unit: MysqlUnit): boolean {
+  const { verb, statements, session, transaction } = unit.statement;
+  if (PROGRAMS.has(verb)) return false;
+  if (statements > 1) return !PROGRAM_WORDS.test(unit.shape);
+  return session.length > 0 || transaction !== null || ownVariables(unit) !== null;
+}
+
+/** One that is not known to be harmless. */
+function mayCallFunction({ statement, shape }: MysqlUnit): boolean {
+  const { route, verb, statements } = statement;
+  return route === 'primary' && (verb === 'SELECT' || statements > 1) && /[\w`] ?\(/.test(shape);
+}
+
+const LETTER_T = 0x74;
+const SET_STATEMENT = /^set statement (.*?) for /i;
+
+/** Classes are cached by shape: so are these. */
+const statementVariables = new WeakMap<StatementClass, ReadonlySet<string> | null>();
+
+function ownVariables({ statement, shape }: MysqlUnit): ReadonlySet<string> | null {
+  // Nearly every shape is something else than SET.
+  if ((shape.charCodeAt(2) | 0x20) !== LETTER_T) return null;
+  let variables = statementVariables.get(statement);
+  if (variables === undefined) {
+    const list = SET_STATEMENT.exec(shape)?.[1] ?? '';
+    const names = [...list.matchAll(/(\w+)\s*=/g)].map((match) => match[1]!.toLowerCase());
+    variables = names.length === 0 ? null : new Set(names);
+    statementVariables.set(statement, variables);
+  }
+  return variables;
 }

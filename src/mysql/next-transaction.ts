@@ -65,10 +65,12 @@ function endsTransaction({ transaction }: StatementClass): boolean {
   return transaction?.kind === 'commit' || transaction?.kind === 'rollback';
 }
 
+const WRITES: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'REPLACE', 'LOAD']);
+
 /** A transaction of its own, as far as the text tells, or the end of one. */
 function isTransaction(statement: StatementClass, shape: string): boolean {
-  const { route, transaction, verb } = statement;
+  const { transaction, verb, ddl } = statement;
   if (transaction !== null) return endsTransaction(statement);
-  if (route === 'session' || route === 'proxy' || route === 'last' || verb === 'SHOW') return false;
-  return verb !== 'SELECT' || /\bfrom\b/i.test(shape);
+  // Of anything else, PREPARE or FLUSH say, the servers may take no notice.
+  return ddl || WRITES.has(verb) || (verb === 'SELECT' && /\bfrom\b/i.test(shape));
 }

@@ -16,6 +16,10 @@ export interface PreparedText {
   parameters: number;
   /** The whole reply to a preparation, with a sequence that starts at 1; null: not kept. */
   reply: Buffer | null;
+  /** The same for each list of parameter types that it is executed with (MySQL). */
+  byTypes: Map<string, PreparedText> | null;
+  /** Of one for a list of types: what it was made of. */
+  readonly base: PreparedText | null;
 }
 
 /** A larger reply is asked for again. */
@@ -70,10 +74,18 @@ export class PreparedOnServer {
   }
 
   get(text: PreparedText): ServerStatement | undefined {
-    const statement = this.#held.get(text);
+    const statement = this.#held.get(text) ?? this.#adopt(text);
     if (statement === undefined) return undefined;
     this.#held.delete(text);
     this.#held.set(text, statement);
+    return statement;
+  }
+
+  /** What has been prepared and not executed is for any types. */
+  #adopt({ base }: PreparedText): ServerStatement | undefined {
+    const statement = base === null ? undefined : this.#held.get(base);
+    if (statement === undefined || statement.boundTypes !== null) return undefined;
+    this.#held.delete(base!);
     return statement;
   }
 

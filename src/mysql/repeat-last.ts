@@ -23,7 +23,7 @@ const NOT_SEEN: ExecuteOptions = {
   late: null,
 };
 
-type Client = ReplySink & { readonly session: ClientSession };
+type Client = ReplySink & { readonly session: ClientSession; readonly asksBack: boolean };
 
 /** Runs `last` for what it leaves in the server connection; the client has had its reply from another one. */
 export function repeatLast(
@@ -46,7 +46,7 @@ export function repeatLast(
     send([last.frame]);
     return;
   }
-  const held = holdStatement(server, textOf(last), client.session.state, (late, error) => {
+  const held = holdStatement(server, textOf(last, server), client.session.state, (late, error) => {
     if (late === null) refused(error!);
     else send(executionFrames(last, late, server, true));
   });
@@ -59,7 +59,11 @@ export function setInsertId(
   { statement }: Pick<MysqlUnit, 'statement'>,
   server: MysqlServerConnection,
 ): void {
-  if (server.lastUser !== client) server.lastInsertId = null;
+  if (server.lastUser !== client) {
+    server.lastInsertId = null;
+    // To MariaDB the messages of the last statement that used a table are those of what comes next, if that uses none.
+    if (server.isMariadb && client.asksBack) server.query('DO (SELECT 1)', () => {});
+  }
   server.lastUser = client;
   const { insertId } = client.session;
   if (server.lastInsertId === insertId || statement.afterWrite !== true) return;

@@ -1,5 +1,9 @@
 // Which errors of a replica a client need not see, because the same read may succeed elsewhere.
-// It decides about the number alone; that nothing was forwarded and no transaction is open is checked by others.
+// About that it decides by the number alone; that nothing was forwarded and no transaction is open is checked by others.
+
+import type { Run } from './run.js';
+import { statementTimeout } from './statement-timeout.js';
+import { buildErr, type ErrPacket, STATUS } from './wire/ok.js';
 
 export const ER_QUERY_INTERRUPTED = 1317;
 
@@ -23,4 +27,25 @@ export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
     default:
       return null;
   }
+}
+
+/** ER_OPTION_PREVENTS_STATEMENT, ER_READ_ONLY_MODE: a replica looks at these before it looks at the transaction. */
+function isReplicaReadOnly(errno: number): boolean {
+  return errno === 1290 || errno === 1836;
+}
+
+/** What the client gets in place of an error of a replica that the primary would not give. `status`: before it. */
+export function asPrimarySays(
+  { errno }: ErrPacket,
+  run: Pick<Run, 'options' | 'onReplica'>,
+  frame: Buffer,
+  status: number,
+  mariadb: boolean,
+): Buffer {
+  if (errno === ER_QUERY_INTERRUPTED && run.options.late !== null)
+    return buildErr(statementTimeout(mariadb), frame[3]!);
+  const isReadOnly = run.onReplica && (status & STATUS.IN_TRANS_READONLY) !== 0;
+  if (!isReadOnly || !isReplicaReadOnly(errno)) return frame;
+  const message = `Cannot execute statement in a READ ONLY transaction${mariadb ? '' : '.'}`;
+  return buildErr({ errno: 1792, sqlState: '25006', message }, frame[3]!);
 }

@@ -95,7 +95,7 @@ export class Reply {
       case 'rows':
         return firstByte === ERR_BYTE || endsResultSet(firstByte, length, this.#deprecateEof);
       case 'definitions':
-        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, false);
+        return firstByte === ERR_BYTE || endsResultSet(firstByte, length, this.#deprecateEof);
       default:
         return true;
     }
@@ -126,7 +126,7 @@ export class Reply {
       case 'columns-end': {
         if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
         const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
-        if ((flags & STATUS.CURSOR_EXISTS) !== 0) return -1;
+        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.SESSION_STATE_CHANGED)) !== 0) return -1;
         this.#state = 'rows';
         return flags;
       }
@@ -170,6 +170,8 @@ export class Reply {
         if (this.#deprecateEof) return this.#ok(payload);
         return this.#eof(payload);
       case 'definitions':
+        // An OK, which may tell of the session.
+        if (this.#deprecateEof && payload.length >= 7) return this.#ok(payload);
         this.#state = 'done';
         return HEAD;
       case 'text':

@@ -33,12 +33,20 @@ export interface Run {
   readonly isShared: boolean;
   /** It tells what is tracked: the server tells what the client has asked for. */
   readonly tracking: VisibleTracking | null;
+  /** Of the client, before it. */
+  readonly isInTransaction: boolean;
   /** Null: the answer counts whatever the node has. */
   readonly gate: Gate | null;
   /** An error packet says nothing of the transaction: the server is asked before the outcome is given. */
   readonly verifyAfterError: boolean;
   /** A program of the node's runs in it (CALL, a block): it may have changed session state before it failed. */
   readonly runsProgram: boolean;
+  /** Behind its rows the server is asked what has changed: an EOF packet would not tell what a function in it did. */
+  readonly asksBehindRows: boolean;
+  /** Its text says what it changes of the session: what the server reports is all that it has changed. */
+  readonly namesChanges: boolean;
+  /** Variables that hold for this statement alone (SET STATEMENT): what is reported of them is over with it. */
+  readonly ownVariables: ReadonlySet<string> | null;
   /** The reply is the proxy's business only. */
   readonly drop: boolean;
   /** COM_STMT_PREPARE: the text. */

@@ -23,17 +23,16 @@ import {
 } from './expectation.js';
 import { GATE_SQL, GateQuery } from './gate.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
-import { ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
+import { asPrimarySays, ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
 import { Reply, type ReplyKind } from './reply.js';
 import type { Run } from './run.js';
-import { learnChanges, settleDatabase, stateFrame } from './state-changes.js';
-import { statementTimeout } from './statement-timeout.js';
+import { learnChanges, settleDatabase, stateFrame, trackingCommand } from './state-changes.js';
 import { TrackedState } from './tracked-state.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { type Greeting, isMariadb } from './wire/greeting.js';
-import { buildErr, buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS } from './wire/ok.js';
+import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS, withStatus } from './wire/ok.js';
 import { buildPrepareOk, type PrepareOk } from './wire/result-set.js';
 import { buildSessionChanges, parseSessionChanges } from './wire/session-track.js';
 
@@ -184,7 +183,7 @@ export class MysqlServerConnection implements ServerConnection {
   bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void, leavesLast = false): boolean {
     if (this.lingering && !leavesLast) endTransaction(this);
     const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
-    if (this.trackingLost) commands.unshift({ kind: 'query', sql: this.trackingSql });
+    if (this.trackingLost) commands.unshift(trackingCommand(this.trackingSql, this.transaction));
     if (commands.length === 0) {
       this.#state = state;
       return true;
@@ -270,7 +269,7 @@ export class MysqlServerConnection implements ServerConnection {
       run.done({ kind: 'lost', reason: this.#closedReason ?? GONE, forwarded: false });
       return;
     }
-    run.tracking?.showOn(this);
+    run.tracking?.showOn(this, run.isInTransaction);
     if (run.gate !== null) run.gate.query = this.#gateQuery();
     this.#expectations.push(new Expectation(new Reply(run.reply, this.capabilities), run, null, false, null));
     for (const frame of frames) this.write(frame);
@@ -399,13 +398,15 @@ export class MysqlServerConnection implements ServerConnection {
         forward = this.#onOk(head, event.ok, frame);
         break;
       case 'eof':
-        this.#status = event.status;
-        if (run !== null) run.status = event.status;
+        this.#status = event.status & ~STATUS.SESSION_STATE_CHANGED;
+        if (run !== null) run.status = this.#status;
+        if (this.#status === event.status) break;
+        head.owesChanges = true;
+        forward = withStatus(frame, this.#status);
         break;
       case 'err':
         if (this.#onErr(head, event.err, wasAtFirst)) forward = null;
-        else if (event.err.errno === ER_QUERY_INTERRUPTED && run !== null && run.options.late !== null)
-          forward = buildErr(statementTimeout(isMariadb(this.greeting.serverVersion)), frame[3]!);
+        else if (run !== null) forward = asPrimarySays(event.err, run, frame, this.#status, this.isMariadb);
         break;
       case 'prepared':
         head.prepared = event.prepared;
@@ -446,15 +447,12 @@ export class MysqlServerConnection implements ServerConnection {
       head.changedRows += changedRowsOf(ok.counts);
     }
     const tracks = run !== null && hasCapability(run.capabilities, CAPABILITY.SESSION_TRACK);
-    if (ok.changes === null) {
-      if (run === null || tracks || ok.info.length === 0) return frame;
-      return buildOk(ok, run.capabilities, frame[3]!);
-    }
+    if (ok.changes === null) return frame;
     const changer = run ?? head.learnsFor;
     if (changer === null) return frame;
     const changes = parseSessionChanges(ok.changes);
     const before = this.#state;
-    const learnt = learnChanges(changes, before, this.loginValues, this.key.database);
+    const learnt = learnChanges(changes, before, this.loginValues, this.key.database, changer);
     this.#state = learnt.state;
     if (run?.isShared !== true) [this.key, this.#state] = settleDatabase(this.key, this.#state);
     head.position = learnt.position ?? head.position;

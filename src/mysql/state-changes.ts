@@ -2,6 +2,8 @@
 // It owns no connection.
 
 import type { PoolKey } from '../protocol/server-connection.js';
+import type { TransactionStatus } from '../protocol/unit.js';
+import type { Run } from './run.js';
 import { isState, type StateCommand, type TrackedState } from './tracked-state.js';
 import type { Capabilities } from './wire/capabilities.js';
 import { buildCommand, buildInitDb, buildQuery, COM } from './wire/command.js';
@@ -33,6 +35,7 @@ export function learnChanges(
   before: TrackedState,
   login: ReadonlyMap<string, string>,
   loginDatabase: string,
+  run: Pick<Run, 'ownVariables' | 'namesChanges'>,
 ): Learnt {
   let state = before;
   let position: string | null = null;
@@ -43,6 +46,7 @@ export function learnChanges(
     switch (change.kind) {
       case 'variable':
         named = true;
+        if (run.ownVariables?.has(change.name) === true) break;
         if (change.name === 'character_set_connection') asksCollation = true;
         if (change.name === 'last_gtid') position = change.value;
         else if (isState(change.name))
@@ -62,7 +66,8 @@ export function learnChanges(
         break;
     }
   }
-  return { state, position, asksCollation, isUnnamed: unnamed && !named };
+  // What a program has changed besides, a user variable say, is not named.
+  return { state, position, asksCollation, isUnnamed: unnamed && !(named && run.namesChanges) };
 }
 
 /** Nothing leads back from a database to none: a connection that has been given one is as if it had logged in with it. */
@@ -70,4 +75,12 @@ export function settleDatabase(key: PoolKey, state: TrackedState): [PoolKey, Tra
   const { database } = state;
   if (key.database !== '' || database === null || database === '') return [key, state];
   return [{ ...key, database }, state.withDatabase(database, database)];
+}
+
+/** Of what makes a server connection report what we track. */
+export const TRACKING_GTIDS = ', session_track_gtids=OWN_GTID';
+
+/** MySQL does not take the one about GTIDs in a transaction, where it has been left as it was. */
+export function trackingCommand(sql: string, transaction: TransactionStatus): StateCommand {
+  return { kind: 'query', sql: transaction === 'idle' ? sql : sql.replace(TRACKING_GTIDS, '') };
 }

@@ -67,9 +67,19 @@ export class TrackedState {
     return [...this.#values.keys()].filter((name) => !name.startsWith(':'));
   }
 
-  /** Nothing but the role. */
-  get role(): TrackedState {
-    return this.only((name) => name === ROLE);
+  /** What is left of it behind COM_RESET_CONNECTION, and comes by it. */
+  behindReset(login: ReadonlyMap<string, string>): TrackedState {
+    let state = this.only((name) => name === ROLE || name === DATABASE || name === MULTI_STATEMENTS);
+    for (const name of OF_NAMES) {
+      const value = login.get(ofServer(name));
+      if (value !== undefined) state = state.withVariable(name, value, login.get(name));
+    }
+    return state;
+  }
+
+  /** What is left of it behind COM_CHANGE_USER. */
+  get ofChanges(): TrackedState {
+    return this.only((name) => name === MULTI_STATEMENTS);
   }
 
   private with(name: string, value: string | null): TrackedState {
@@ -95,6 +105,12 @@ export class TrackedState {
     return this.with(ROLE, isBack ? null : sql);
   }
 
+  /** Whether texts of several statements are taken; `atLogin`: what the client's capabilities said. */
+  multiStatements(atLogin: boolean): boolean {
+    const value = this.#values.get(MULTI_STATEMENTS);
+    return value === undefined ? atLogin : value === 'true';
+  }
+
   /** COM_SET_OPTION; `atLogin`: what the client's capabilities said. */
   withMultiStatements(on: boolean, atLogin: boolean): TrackedState {
     return this.with(MULTI_STATEMENTS, on === atLogin ? null : String(on));
@@ -112,13 +128,16 @@ export class TrackedState {
     if (from === this || from.digest === this.digest) return [];
     const commands: StateCommand[] = [];
     const assignments: string[] = [];
+    const names = this.#namesFrom(from, login);
+    if (names !== null) commands.push({ kind: 'query', sql: names });
+    const isDone = (name: string): boolean => names !== null && isOfNames(name);
     for (const name of from.#values.keys()) {
-      if (this.#values.has(name) || name.startsWith(':')) continue;
+      if (this.#values.has(name) || name.startsWith(':') || isDone(name)) continue;
       const value = login.get(name);
-      assignments.push(`${name}=${value === undefined ? 'DEFAULT' : literal(name, value)}`);
+      assignments.push(`${name}=${value === undefined ? defaultOf(name) : literal(name, value)}`);
     }
     for (const [name, value] of this.#values) {
-      if (name.startsWith(':') || from.#values.get(name) === value) continue;
+      if (name.startsWith(':') || from.#values.get(name) === value || isDone(name)) continue;
       assignments.push(`${name}=${literal(name, value)}`);
     }
     if (assignments.length > 0)
@@ -138,6 +157,34 @@ export class TrackedState {
     if (role !== from.#values.get(ROLE)) commands.push({ kind: 'query', sql: role ?? roleOf(login) });
     return commands;
   }
+
+  /**
+   * SET NAMES, where that leads from the one to the other; null: it does not, or is not needed. Its collation goes into the
+   * definitions of columns, too, and no variable tells that it does.
+   */
+  #namesFrom(from: TrackedState, login: ReadonlyMap<string, string>): string | null {
+    const value = (state: TrackedState, name: string): string | undefined =>
+      state.#values.get(name) ?? login.get(name);
+    const isSame = OF_NAMES.every((name) => value(this, name) === value(from, name));
+    if (isSame) return null;
+    const [first, ...others] = CHARACTER_SETS.map((name) => value(this, name));
+    const collation = value(this, COLLATION);
+    if (!first || !collation?.startsWith(first) || others.some((each) => each !== first)) return null;
+    return `SET NAMES '${first}' COLLATE '${collation}'`;
+  }
+}
+
+const CHARACTER_SETS = ['character_set_client', 'character_set_connection', 'character_set_results'] as const;
+const COLLATION = 'collation_connection';
+export const OF_NAMES = [...CHARACTER_SETS, COLLATION] as const;
+
+/** Among the values after the login, where COM_RESET_CONNECTION leads to it (MySQL): the global value. */
+export function ofServer(name: string): string {
+  return `:global-${name}`;
+}
+
+function isOfNames(name: string): boolean {
+  return OF_NAMES.some((each) => each === name);
 }
 
 /** Among the values after the login, where there is no SET ROLE DEFAULT (MariaDB): the role, "" for none. */
@@ -147,6 +194,13 @@ function roleOf(login: ReadonlyMap<string, string>): string {
   const role = login.get(LOGIN_ROLE);
   if (role === undefined) return 'SET ROLE DEFAULT';
   return role === '' ? 'SET ROLE NONE' : `SET ROLE \`${role.replaceAll('`', '``')}\``;
+}
+
+/** MySQL keeps these as bits that say no, and makes of DEFAULT the opposite. */
+const REVERSED = new Set(['foreign_key_checks', 'unique_checks', 'check_constraint_checks']);
+
+function defaultOf(name: string): string {
+  return REVERSED.has(name) ? `@@GLOBAL.${name}` : 'DEFAULT';
 }
 
 /** Whatever character set and sql_mode the session has that repeats it. */
@@ -207,6 +261,11 @@ function isOfTransactions(name: string): boolean {
   );
 }
 
+/** Of what the server reports the proxy needs nothing of this: it is the client's own. */
+export const TRANSACTION_INFO = 'session_track_transaction_info';
+
 export function isState(variable: string): boolean {
-  return !NOT_STATE.has(variable) && !variable.startsWith('session_track_');
+  return (
+    !NOT_STATE.has(variable) && (variable === TRANSACTION_INFO || !variable.startsWith('session_track_'))
+  );
 }

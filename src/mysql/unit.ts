@@ -47,6 +47,8 @@ export class MysqlUnit implements Unit {
   onlyReads = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
+  /** It has been answered with an error. */
+  hasFailed = false;
   /** What its text is, whatever the session makes of it; null for what has none. */
   text: RuledStatement | null = null;
 
@@ -79,7 +81,9 @@ export class MysqlUnit implements Unit {
   get shareable(): boolean {
     switch (this.kind) {
       case 'query':
+        break;
       case 'prepare':
+        if (this.hasFailed) return false;
         break;
       case 'execute':
         if (this.needsOwnStatement) return false;
@@ -90,9 +94,9 @@ export class MysqlUnit implements Unit {
     return this.frame.length <= MAX_SHARED_BYTES && isLightClass(this.statement, this.shape);
   }
 
-  /** A preparation leaves the answers about the statement before it as they are. */
+  /** A preparation leaves the answers about the statement before it as they are, unless it fails. */
   get leavesLast(): boolean {
-    return this.kind === 'prepare';
+    return this.kind === 'prepare' && !this.hasFailed;
   }
 
   /** LAST_INSERT_ID() is set where it is asked; COMMIT and its like are answered anywhere. */

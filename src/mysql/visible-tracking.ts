@@ -2,6 +2,7 @@
 // It knows names only.
 
 import type { SessionEffect, StatementClass } from '../sql/statement.js';
+import { TRANSACTION_INFO } from './tracked-state.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** session_track_system_variables, as both servers come. */
@@ -25,29 +26,32 @@ const TRACKING_VARIABLES = [
   'session_track_system_variables',
   'session_track_schema',
   'session_track_state_change',
-  'session_track_transaction_info',
 ];
+
+const GTIDS = 'session_track_gtids';
 
 export class VisibleTracking {
   #variables: ReadonlySet<string> | 'all' = DEFAULT_VARIABLES;
   #schema = true;
   #stateChange = false;
   #gtids = false;
-  #transaction = false;
   /** The SETs by which the client has said so, by variable; null: none. */
   #asked: Map<string, string> | null = null;
 
-  /** What is written next finds these variables as the client has set them. */
-  showOn(server: TrackedServer): void {
-    const names = server.isMariadb ? TRACKING_VARIABLES : [...TRACKING_VARIABLES, 'session_track_gtids'];
+  /** What is written next finds these variables as the client has set them; but for one that MySQL changes in no transaction. */
+  showOn(server: TrackedServer, inTransaction: boolean): void {
+    const names = [...TRACKING_VARIABLES];
+    if (!server.isMariadb && !inTransaction) names.push(GTIDS);
     const none = `SET SESSION ${names.map((name) => `${name}=DEFAULT`).join(', SESSION ')}`;
-    for (const sql of [none, ...(this.#asked?.values() ?? [])]) server.query(sql, () => {});
+    const asked = [...(this.#asked ?? [])]
+      .filter(([name]) => name !== GTIDS || !inTransaction)
+      .map(([, sql]) => sql);
+    for (const sql of [none, ...asked]) server.query(sql, () => {});
     server.trackingLost = true;
   }
 
-  /** BEGIN by itself is a change then. */
-  get tellsTransactions(): boolean {
-    return this.#transaction;
+  get tellsChanges(): boolean {
+    return this.#stateChange;
   }
 
   sees(change: SessionChange): boolean {
@@ -62,7 +66,8 @@ export class VisibleTracking {
         return this.#gtids;
       case 'transaction-characteristics':
       case 'transaction-state':
-        return this.#transaction;
+        // The server has been asked by nobody else.
+        return true;
       case 'unknown':
         return false;
     }
@@ -89,9 +94,6 @@ export class VisibleTracking {
         return;
       case 'session_track_gtids':
         this.#gtids = isOn;
-        return;
-      case 'session_track_transaction_info':
-        this.#transaction = isOn;
     }
   }
 }
@@ -112,5 +114,7 @@ export function showsTracking(statement: StatementClass, shape: string): boolean
 }
 
 export function isTrackingSetting(effect: SessionEffect): boolean {
-  return effect.kind === 'set' && effect.name.startsWith('session_track_');
+  return (
+    effect.kind === 'set' && effect.name.startsWith('session_track_') && effect.name !== TRANSACTION_INFO
+  );
 }

@@ -32,7 +32,9 @@ export const NO_CREDENTIAL: Credential = { kind: 'none' };
 
 /** What the session has got before an error came: no rollback takes it back. */
 export function outlivesErrors(pin: PinReason | null): boolean {
-  return pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state';
+  return (
+    pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state' || pin === 'user-variable'
+  );
 }
 
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
@@ -87,13 +89,24 @@ export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: bool
   return 'its replies are too large';
 }
 
+/** What commits by the way, in MySQL: DDL, of accounts too, and the care of tables. */
+const COMMITTING: ReadonlySet<string> = new Set(
+  'CREATE ALTER DROP GRANT REVOKE RENAME TRUNCATE ANALYZE OPTIMIZE REPAIR CHECK CACHE FLUSH RESET'.split(' '),
+);
+
+function mayCommit({ statement: { ddl, verb }, shape }: Unit): boolean {
+  return (ddl || COMMITTING.has(verb)) && !TEMPORARY.test(shape);
+}
+
+const TEMPORARY = /^(?:create|alter|drop)(?: or replace)? temporary\b/i;
+
 /**
  * Lost with its answer, it has left nothing behind for certain: neither a COMMIT nor what commits by the way (DDL in
  * MySQL, a second transaction in the same text) was in it.
  */
 export function surelyCommitsNothing(unit: Unit): boolean {
-  const { transaction, ddl, statements, verb, route } = unit.statement;
-  if (ddl || verb === 'UNKNOWN' || route === 'session') return false;
+  const { transaction, statements, verb, route } = unit.statement;
+  if (mayCommit(unit) || verb === 'UNKNOWN' || route === 'session') return false;
   if (transaction === null) return statements <= 1;
   return statements <= 1 && (transaction.kind === 'savepoint' || transaction.kind === 'rollback-to');
 }
@@ -103,9 +116,10 @@ export function surelyCommitsNothing(unit: Unit): boolean {
  * BEGIN commits, that and DDL. Of a text that ends it further on nothing is known but that it is for where the transaction is.
  */
 export function endsTransactionThenWrites(unit: Unit, beginCommits: boolean): boolean {
-  const { verb, statements, transaction, route, ddl, pin } = unit.statement;
-  if (route !== 'primary') return false;
-  if (transaction === null) return beginCommits && ddl && statements === 1 && pin === null;
+  const { verb, statements, transaction, route, pin } = unit.statement;
+  // A preparation ends nothing.
+  if (route !== 'primary' || unit.leavesLast) return false;
+  if (transaction === null) return beginCommits && mayCommit(unit) && statements === 1 && pin === null;
   if (verb === 'BEGIN' || verb === 'START TRANSACTION') return beginCommits;
   // The one behind it is READ ONLY too.
   if (isChained(unit.statement)) return false;

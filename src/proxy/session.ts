@@ -220,7 +220,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const shares = sharedMs >= 0;
     const mayGate = read === unit && rules.isRepeatable(unit) && this.#attempts + 1 < rules.MAX_ATTEMPTS;
     const view = this.#sight.viewFor(this.#policies.current, this.#excluded, mayGate, this.#delay.mayWait);
-    const decision = this.#cluster.decide(read.statement, view, shares);
+    // What is kept of the answer (GET DIAGNOSTICS @a = ...) is kept on the primary; the read is repeated there.
+    const { pin } = unit.statement;
+    const decision = this.#cluster.decide((pin === null ? read : unit).statement, view, shares);
     this.#decision = decision;
     this.#decidedEpoch = this.#cluster.snapshot.epoch;
     if (decision.kind !== 'node') {
@@ -228,7 +230,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
       else this.#hold();
       return;
     }
-    const previous = unit.statement.route === 'last' ? this.#last.takeBack(this.#cluster, this) : null;
+    // COMMIT where nothing is open is about no last statement; with AND CHAIN a replica would keep what comes next.
+    const isHere = pin === null || this.#last.server?.node === this.#cluster.snapshot.primary;
+    const isAboutLast = unit.statement.route === 'last' && unit.statement.transaction === null && isHere;
+    const previous = isAboutLast ? this.#last.takeBack(this.#cluster, this) : null;
     if (previous !== null) {
       this.#tenure.take(previous);
       this.#onReplica = this.#cluster.snapshot.primary !== previous.node;

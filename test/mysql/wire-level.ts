@@ -111,7 +111,7 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
         raw.send(buildStatementReset(id));
         assert.equal(payloadOf(await raw.packet())[0], 0);
         raw.send(buildStatementClose(id));
-        await assert.rejects(fetch(raw, id, 1), /does not exist/);
+        await assert.rejects(fetch(raw, id, 1), /Unknown prepared statement handler/);
         assert.deepEqual((await raw.query('SELECT 2')).results, [['2']]);
       });
 

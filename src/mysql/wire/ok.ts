@@ -4,6 +4,7 @@
 import { ERRORS, type ProxyError } from '../../lib/errors.js';
 import { PacketReader, PacketWriter } from './bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './capabilities.js';
+import { payloadOf } from './framer.js';
 
 export const OK_BYTE = 0x00;
 /** An EOF packet, or an OK packet in the place of one; in front of a row it is the length of a very long value. */
@@ -58,11 +59,11 @@ export function parseOk(payload: Buffer, capabilities: Capabilities): OkPacket {
   const warnings = reader.u16();
   let info: Buffer = NOTHING;
   let changes: Buffer | null = null;
-  if (!hasCapability(capabilities, CAPABILITY.SESSION_TRACK)) info = reader.rest();
-  else if (reader.left > 0) {
-    info = reader.lenencBytes();
-    if ((status & STATUS.SESSION_STATE_CHANGED) !== 0 && reader.left > 0) changes = reader.lenencBytes();
-  }
+  // Its length stands before it without session tracking too: both servers write it so, whatever the documents say.
+  if (reader.left > 0) info = reader.lenencBytes();
+  const tracks = hasCapability(capabilities, CAPABILITY.SESSION_TRACK);
+  if (tracks && (status & STATUS.SESSION_STATE_CHANGED) !== 0 && reader.left > 0)
+    changes = reader.lenencBytes();
   return { header, counts, status, warnings, info, changes };
 }
 
@@ -72,8 +73,7 @@ export function buildOk(ok: OkPacket, capabilities: Capabilities, sequence: numb
   const status =
     changes === null ? ok.status & ~STATUS.SESSION_STATE_CHANGED : ok.status | STATUS.SESSION_STATE_CHANGED;
   const writer = new PacketWriter(32).u8(ok.header).bytes(ok.counts).u16(status).u16(ok.warnings);
-  if (!tracks) writer.bytes(ok.info);
-  else if (ok.info.length > 0 || changes !== null) writer.lenencBytes(ok.info);
+  if (ok.info.length > 0 || changes !== null) writer.lenencBytes(ok.info);
   if (changes !== null) writer.lenencBytes(changes);
   return writer.packet(sequence);
 }
@@ -112,6 +112,11 @@ export function parseEof(payload: Buffer): EofPacket {
 
 export function buildEof(eof: EofPacket, sequence: number): Buffer {
   return new PacketWriter(8).u8(EOF_BYTE).u16(eof.warnings).u16(eof.status).packet(sequence);
+}
+
+/** An EOF packet, header included, with other flags. */
+export function withStatus(frame: Buffer, status: number): Buffer {
+  return buildEof({ ...parseEof(payloadOf(frame)), status }, frame[3]!);
 }
 
 export interface ErrPacket {

@@ -58,8 +58,8 @@ export function buildPrepareOk(prepared: PrepareOk, capabilities: Capabilities, 
 }
 
 /** MYSQL_TYPE_VAR_STRING and MYSQL_TYPE_LONGLONG: what the proxy's own answers are made of. */
-/** Integers have 64 bits; without a sign unless it is said. */
-export type OwnColumnType = 'text' | 'integer' | 'signed';
+/** Integers have 64 bits; `count`: ROW_COUNT() and FOUND_ROWS(). */
+export type OwnColumnType = 'text' | 'integer' | 'count';
 
 export interface OwnColumn {
   readonly name: string;
@@ -70,8 +70,12 @@ const UTF8MB4_GENERAL_CI = 45;
 const BINARY = 63;
 const VAR_STRING = 253;
 const LONGLONG = 8;
-const NOT_NULL = 1;
-const UNSIGNED_NOT_NULL = 33;
+/** NOT_NULL 1, UNSIGNED 32, BINARY 128. */
+const FLAGS: Readonly<Record<OwnColumnType, number>> = {
+  text: 0,
+  integer: 161,
+  count: 129,
+};
 
 /** Column Definition 41 of a column that comes from no table. */
 export function buildColumnDefinition(
@@ -94,7 +98,7 @@ export function buildColumnDefinition(
     .u16(isText ? UTF8MB4_GENERAL_CI : BINARY)
     .u32(isText ? 1024 : 21)
     .u8(isText ? VAR_STRING : LONGLONG)
-    .u16(isText ? 0 : column.type === 'signed' ? NOT_NULL : UNSIGNED_NOT_NULL)
+    .u16(FLAGS[column.type])
     .u8(isText ? 39 : 0)
     .u16(0)
     .packet(sequence);
