@@ -27,5 +27,6 @@ EXPOSE 6432 6446 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
   CMD ["node", "dist/src/main.js", "health", "--config", "/etc/scheelite/proxy.config.json"]
-ENTRYPOINT ["node", "dist/src/main.js"]
+# V8 collects young garbage less often: it matters where hundreds of clients have statements under way.
+ENTRYPOINT ["node", "--max-semi-space-size=32", "dist/src/main.js"]
 CMD ["serve", "--config", "/etc/scheelite/proxy.config.json"]

@@ -12,6 +12,8 @@ import { newFolder, testRoot } from '../test/servers/root.js';
 import type { CpuProfile } from './profile.js';
 
 const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+/** As README and Dockerfile have it. */
+const V8 = ['--max-semi-space-size=32'];
 const host = '127.0.0.1';
 
 export interface RunningScheelite {
@@ -81,7 +83,7 @@ export async function startScheelite(
   const profiling = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
   const server = new ServerProcess({
     name: 'scheelite',
-    command: () => [process.execPath, ...profiling, MAIN, 'serve', '--config', config],
+    command: () => [process.execPath, ...V8, ...profiling, MAIN, 'serve', '--config', config],
     as: {},
     cwd: folder,
     logFile,
