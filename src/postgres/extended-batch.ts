@@ -249,7 +249,10 @@ export class ExtendedBatch {
           break;
         case 'close':
           this.#writeClose(message, names.get(message.fields.name), out);
-          if (message.fields.kind === 'statement') names.set(message.fields.name, null);
+          if (message.fields.kind === 'statement') {
+            names.set(message.fields.name, null);
+            if (message.fields.name === '') server.unnamed = null;
+          }
           break;
         case 'execute':
           out.messages.push(message.bytes);
