@@ -396,7 +396,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     const gate = isAgain ? null : server.gateFor(unit, options);
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
     const { messages, steps } = writeUnit(unit, server, auto, begin);
-    const run = newRun(this.#out, unit, options, steps, begin, gate, auto?.isSample === true, {
+    const isApart = auto?.isSample === true || !this.#database!.readsMayJoin;
+    const run = newRun(this.#out, unit, options, steps, begin, gate, isApart, {
       healUntil: auto?.healUntil ?? -1,
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);

@@ -7,7 +7,7 @@ import type { HeldBegin } from './held-begin.js';
 import type { ReplySink, Run } from './run.js';
 import type { PostgresUnit } from './unit.js';
 
-/** `begin`: goes in front of it. `isTimed`: it is run to see what it takes. */
+/** `begin`: goes in front of it. `isApart`: it does not leave with others, whatever it is. */
 export function newRun(
   sink: ReplySink,
   unit: PostgresUnit,
@@ -15,7 +15,7 @@ export function newRun(
   steps: Run['steps'],
   begin: HeldBegin | null,
   gate: Gate | null,
-  isTimed: boolean,
+  isApart: boolean,
   { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
 ): Run {
   return {
@@ -26,7 +26,7 @@ export function newRun(
     withhold: options.withholdRetryable && !unit.open,
     onReplica: options.onReplica,
     isShared: options.isShared,
-    maxGroup: !isTimed && options.withholdRetryable && mayBeGrouped(unit) ? options.maxGroup : 1,
+    maxGroup: !isApart && options.withholdRetryable && mayBeGrouped(unit) ? options.maxGroup : 1,
     gate,
     isSimple: unit.kind === 'simple',
     isOpen: unit.open,

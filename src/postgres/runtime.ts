@@ -17,6 +17,7 @@ import type {
 import {
   buildPostgresCatalog,
   type CatalogRow,
+  keepsReadsApart,
   POSTGRES_CATALOG_QUERIES,
   type PostgresCatalog,
   type PostgresCatalogQuery,
@@ -42,6 +43,8 @@ import { PreparedTexts } from './prepared-statements.js';
 export interface DatabaseClassifier {
   catalog: PostgresCatalog | null;
   classifier: Classifier<PostgresLexSettings>;
+  /** Reads of several clients may be one transaction: as far as is known none shows in another one. */
+  readsMayJoin: boolean;
 }
 
 /** Beyond it the one that came first is forgotten: its clients keep it, and what is new is read again. */
@@ -85,6 +88,7 @@ export class PostgresRuntime implements ProtocolRuntime {
         catalog = next;
       },
       classifier: this.#createClassifier(() => catalog),
+      readsMayJoin: false,
     };
     if (this.#databases.size >= MAX_DATABASES) this.#databases.delete(this.#databases.keys().next().value!);
     this.#databases.set(database, entry);
@@ -98,6 +102,7 @@ export class PostgresRuntime implements ProtocolRuntime {
     this.texts.schemaChanged();
     for (const entry of this.#databases.values()) {
       entry.catalog = null;
+      entry.readsMayJoin = false;
       entry.classifier.catalogChanged();
     }
   }
@@ -105,8 +110,15 @@ export class PostgresRuntime implements ProtocolRuntime {
   reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void {
     this.#routing = routing;
     this.autoPrepare.configure(autoPrepare);
-    for (const entry of this.#databases.values())
+    for (const entry of this.#databases.values()) {
       entry.classifier = this.#createClassifier(() => entry.catalog);
+      this.#judgeReads(entry);
+    }
+  }
+
+  #judgeReads(entry: DatabaseClassifier): void {
+    entry.readsMayJoin =
+      entry.catalog !== null && keepsReadsApart(entry.catalog, this.#routing.readFunctions ?? []);
   }
 
   #createClassifier(catalog: () => PostgresCatalog | null): Classifier<PostgresLexSettings> {
@@ -128,6 +140,7 @@ export class PostgresRuntime implements ProtocolRuntime {
         // What was read while the schema changed may be from before.
         if (generation !== this.#generation) continue;
         entry.catalog = catalog;
+        this.#judgeReads(entry);
         entry.classifier.catalogChanged();
       } finally {
         await control.close();

@@ -120,7 +120,8 @@ export const POSTGRES_CATALOG_QUERIES = {
               AND p.prosrc !~* '\\mon\\s+commit\\s+drop\\M' THEN 'temporary-table'
              WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*listen\\s' THEN 'listen'
              WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*(set|reset)\\s+(?!local\\M)' THEN 'untracked-setting'
-             END AS leaves
+             END AS leaves,
+           (p.oid >= 16384 AND p.provolatile <> 'v' AND p.prosrc ~* 'set_config') AS sets
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_language l ON l.oid = p.prolang

@@ -58,6 +58,8 @@ export interface PostgresCatalog {
   readonly types: ReadonlyMap<string, readonly FunctionRef[]>;
   /** Volatile functions that may be written like a column of a row: `t.f` for `f(t)`. */
   readonly rowFunctions: ReadonlySet<string>;
+  /** A function that is not volatile may change a setting until the transaction ends: what follows in it would see that. */
+  readonly readsMaySet: boolean;
 }
 
 export type CatalogRow = Readonly<Record<string, unknown>>;
@@ -98,6 +100,23 @@ function string(row: CatalogRow, field: string): string {
 function strings(row: CatalogRow, field: string): readonly string[] {
   const value = row[field];
   return Array.isArray(value) ? value.map(String) : [];
+}
+
+/**
+ * Several reads in one transaction are as far apart as in several: none that is one by the catalog, or by configuration
+ * (`readFunctions`), leaves anything to its transaction.
+ */
+export function keepsReadsApart(
+  { functions, readsMaySet }: PostgresCatalog,
+  readFunctions: readonly string[],
+): boolean {
+  if (readsMaySet) return false;
+  return readFunctions.every((full) => {
+    const overloads = functions.get(full.slice(full.lastIndexOf('.') + 1));
+    for (const [schema, facts] of overloads ?? [])
+      if (schema !== 'pg_catalog' && facts.volatility === 'volatile') return false;
+    return true;
+  });
 }
 
 /** What one relation names directly. */
@@ -212,7 +231,8 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
     else same.push(facts);
   }
 
-  return { functions, operators, relations, types, rowFunctions };
+  const readsMaySet = rows.functions.some(({ sets }) => sets === true);
+  return { functions, operators, relations, types, rowFunctions, readsMaySet };
 }
 
 /** Everything that a read of the relation may run or touch; null when that is nothing of concern. */
