@@ -63,6 +63,8 @@ export type Outcome =
       readonly gatedAt: Position | null;
       /** For how long it was at the head of its server connection. */
       readonly serviceMs: number;
+      /** That is its share of what several took together. */
+      readonly isShare?: boolean;
       /** Forwarded to the client. */
       readonly replyBytes: number;
       /** Sent to the client, or changed; of all results together. */
@@ -85,7 +87,7 @@ export type Outcome =
 /**
  * - `slow-head`: it waited behind a unit that takes long
  * - `slow-group`: it, or another one under the same Sync, takes long
- * - `neighbour-failed`: one under the same Sync has failed, and the server has skipped it
+ * - `neighbour-failed`: it, or another one under the same Sync, has failed
  */
 export type MoveReason = 'slow-head' | 'slow-group' | 'neighbour-failed';
 

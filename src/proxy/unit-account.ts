@@ -46,7 +46,8 @@ export function bookAnswered(
 ): void {
   const { serviceMs, replyBytes } = outcome;
   const record = recordOf(cluster, unit);
-  if (unit.shareable) {
+  // What one of several took nobody knows: a kind that has become slow would be taken for cheap among others that are.
+  if (unit.shareable && outcome.isShare !== true) {
     cluster.noteService(at.node, serviceMs, record.costMs < 0 ? null : record.costMs);
     learnCost(record, serviceMs, replyBytes);
   }
