@@ -15,14 +15,20 @@ const HEADER_BYTES = 5;
 const DISCARD_ALL = 'DISCARD ALL';
 const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', DISCARD_ALL]);
 
+const NOTHING: Buffer[] = [];
+
+export interface RowReader {
+  row(buffer: Buffer, start: number, end: number): void;
+}
+
 /** A run, or a statement of our own, whose final ReadyForQuery has not come. */
 export class Expectation {
   /** Null: our own, nothing of it reaches a client. */
   readonly run: Run | null;
   /** Our own: called with its error, if it had one. */
   readonly ownDone: ((error: ServerError | null) => void) | null;
-  /** Our own, where it asks for the position. */
-  readonly gate: GateQuery | null;
+  /** Our own, where its row is read. */
+  readonly reader: RowReader | null;
   /** The client's view of the parameters is compared before its first reply. */
   tellParameters: boolean;
   /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
@@ -50,8 +56,8 @@ export class Expectation {
   forwarded = false;
   /** Others of its transaction, which ends with one Sync behind the last of them, have been sent with it. */
   grouped: boolean;
-  /** Of the first of them: how many there are. */
-  groupSize = 0;
+  /** Of those: its answer, which waits for the group's end. */
+  kept: Buffer[] = NOTHING;
   /** The last forwarded slice ends inside a message. */
   cut = false;
   tag = '';
@@ -60,10 +66,10 @@ export class Expectation {
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
-    gate: GateQuery | null = null,
+    reader: RowReader | null = null,
     grouped = false,
   ) {
-    this.gate = gate;
+    this.reader = reader;
     this.grouped = grouped;
     this.run = run;
     this.ownDone = ownDone;

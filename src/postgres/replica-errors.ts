@@ -35,3 +35,8 @@ export function retryOf(code: string, message: string): 'elsewhere' | 'primary' 
 export function isStalePlan(code: string, message: string): boolean {
   return code === '0A000' && message.includes('cached plan must not change result type');
 }
+
+/** Class 40, transaction rollback: serialization failure, deadlock. */
+export function isRollback(code: string): boolean {
+  return code.startsWith('40');
+}

@@ -10,13 +10,29 @@ import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../pr
 import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
 import type { Established } from './established.js';
-import { boundTexts, completes, Expectation, FAKES, isHeader, isThrough, noteTypes } from './expectation.js';
+import {
+  boundTexts,
+  completes,
+  Expectation,
+  FAKES,
+  isHeader,
+  isThrough,
+  noteTypes,
+  type RowReader,
+} from './expectation.js';
 import { forgetUnprepared } from './forget-unprepared.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
+import { ISOLATION_QUERY, IsolationCheck } from './isolation-check.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { askedText, refusedParse } from './refused-parse.js';
-import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan, retryOf } from './replica-errors.js';
+import {
+  DUPLICATE_STATEMENT,
+  INVALID_STATEMENT_NAME,
+  isRollback,
+  isStalePlan,
+  retryOf,
+} from './replica-errors.js';
 import type { Run, Step } from './run.js';
 import { mayFailAtCommit, TrackedState } from './tracked-state.js';
 import {
@@ -37,6 +53,8 @@ import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 export const CONNECTION_LOST = '08006';
 /** Units that could be one of a group and are not, so that what they take is known. */
 const UNGROUPED_EVERY = 32;
+/** Answers of a group that are kept; what is longer runs by itself. */
+const MAX_KEPT_BYTES = 262_144;
 const READY = readyForQuery('idle');
 /** query_canceled: also what a client is told of a deadline, in other words. */
 const QUERY_CANCELED = '57014';
@@ -75,8 +93,14 @@ export class PostgresServerConnection implements ServerConnection {
   #gathered = 0;
   /** Of those that might be one of a group, since start. */
   #groupable = 0;
-  /** What the node took for each unit of the group that is answered. */
-  #shareMs = 0;
+  /** Its messages are being written: no Sync may come between them. */
+  #isInMember = false;
+  /** Some of them have left. */
+  #leftEarly = false;
+  readonly #isolation = new IsolationCheck();
+  /** Units of the group that is being answered which have all their replies but ReadyForQuery, and get none before that. */
+  #answered: Expectation[] = [];
+  #keptBytes = 0;
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
   /** FATAL: the node says why it closes. */
@@ -192,8 +216,11 @@ export class PostgresServerConnection implements ServerConnection {
     this.#lastRun = run;
     // The last of them is its Sync.
     const count = joins ? messages.length - 1 : messages.length;
+    this.#isInMember = joins;
     for (let i = 0; i < count; i++) this.#write(messages[i]!);
-    if (this.#gathered >= run.maxGroup) this.#endGroup();
+    this.#isInMember = false;
+    if (this.#gathered >= run.maxGroup || this.#leftEarly) this.#endGroup();
+    if (run.maxGroup > 1 && this.#isolation.isDue) this.#askIsolation();
     // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
     if (!run.isShared) this.#out.flush();
   }
@@ -234,22 +261,32 @@ export class PostgresServerConnection implements ServerConnection {
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
     tellParameters: boolean,
-    gate: GateQuery | null = null,
+    reader: RowReader | null = null,
     joins = false,
   ): void {
     if (joins) this.#gathered++;
     else this.#endGroup();
     if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
-    this.#expectations.push(new Expectation(run, ownDone, tellParameters, gate, joins));
+    this.#expectations.push(new Expectation(run, ownDone, tellParameters, reader, joins));
   }
 
   /**
    * Cheap reads that leave in one turn are one implicit transaction: the server begins, commits and answers once for all of
-   * them (protocol-flow, pipelining). Each still has a snapshot of its own. What one takes is seen where it is not in a group.
+   * them (protocol-flow, pipelining). Each still has a snapshot of its own, and its client is told nothing before all of it has
+   * ended well: where it does not, each runs again by itself. What one takes is seen where it is not in a group.
    */
   #joinsGroup({ maxGroup }: Run): boolean {
     if (maxGroup <= 1 || this.#transaction !== 'idle' || mayFailAtCommit(this.#state)) return false;
-    return ++this.#groupable % UNGROUPED_EVERY !== 0;
+    return this.#isolation.mayGroup && ++this.#groupable % UNGROUPED_EVERY !== 0;
+  }
+
+  /** Nobody waits for it. */
+  #askIsolation(): void {
+    if (mayFailAtCommit(this.#state)) return;
+    this.#isolation.asked();
+    this.unnamed = null;
+    this.#expect(null, null, false, this.#isolation);
+    this.#write(ISOLATION_QUERY);
   }
 
   #endGroup(): void {
@@ -261,10 +298,13 @@ export class PostgresServerConnection implements ServerConnection {
   #groupEnd(): Buffer | null {
     const size = this.#gathered;
     if (size === 0) return null;
+    if (this.#isInMember) {
+      this.#leftEarly = true;
+      return null;
+    }
+    this.#leftEarly = false;
     this.#gathered = 0;
-    const first = this.#expectations[this.#expectations.length - size]!;
-    first.groupSize = size;
-    if (size === 1) first.grouped = false;
+    if (size === 1) this.#expectations.at(-1)!.grouped = false;
     else this.#expectations.push(new Expectation(null, null, false));
     return SYNC;
   }
@@ -309,6 +349,7 @@ export class PostgresServerConnection implements ServerConnection {
           this.#flush(head);
           head.run.sink.tellParameter(name, value);
         }
+        for (const { run, muted } of this.#answered) if (!muted) run!.sink.tellParameter(name, value);
         return;
       }
       case BACKEND.noticeResponse:
@@ -340,7 +381,7 @@ export class PostgresServerConnection implements ServerConnection {
     } else if (type === BACKEND.portalSuspended) head.suspend();
     const run = head.run;
     if (run === null) {
-      if (type === BACKEND.dataRow) head.gate?.row(buffer, start, end);
+      if (type === BACKEND.dataRow) head.reader?.row(buffer, start, end);
       return;
     }
     if (head.beginPending && type === BACKEND.commandComplete) {
@@ -362,25 +403,45 @@ export class PostgresServerConnection implements ServerConnection {
       // Until something but headers comes, an error can still be kept from the client.
       if (!isHeader(type)) head.committed = true;
     }
-    if (head.grouped && isLast && isThrough(head)) this.#endMember(this.#expectations.shift()!);
+    if (head.grouped && isLast && isThrough(head)) this.#keep(head);
   }
 
   /** It has all its answers but ReadyForQuery, which the server gives the whole group. */
-  #endMember(member: Expectation): void {
-    const now = monotonicMs();
-    const sinceMs = now - this.#headSinceMs;
-    this.#headSinceMs = now;
-    if (member.groupSize > 0) this.#shareMs = sinceMs / member.groupSize;
-    this.#end(member, Math.max(this.#shareMs, member.groupSize > 0 ? 0 : sinceMs), READY, 0, READY.length);
+  #keep(member: Expectation): void {
+    this.#expectations.shift();
+    this.#endSlice();
+    member.kept = this.#slices;
+    this.#slices = [];
+    this.#keptBytes += member.replyBytes;
+    this.#answered.push(member);
   }
 
-  /** The server skips the rest of the group; what it has answered before stands. */
+  /** `error`: its end has failed, and it is as if it had never been. */
+  #onGroupEnd(error: ServerError | null, serviceMs: number): void {
+    const members = this.#answered;
+    this.#answered = [];
+    this.#keptBytes = 0;
+    if (error !== null) this.#isolation.doubt();
+    for (const member of members) {
+      if (error === null) {
+        this.#slices = member.kept;
+        this.#end(member, serviceMs / members.length, READY, 0, READY.length);
+      } else if (!member.muted) member.run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
+    }
+  }
+
+  /**
+   * The server skips the rest of the group. The one that has failed runs again too: what others hold, or how long they took, may
+   * be why, and by itself it meets what it would without us.
+   */
   #onGroupFailed(head: Expectation): void {
     let size = 1;
     while (this.#expectations[size]?.grouped === true) size++;
-    const skipped = this.#expectations.splice(0, size).slice(1);
-    for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
-    this.#endMember(head);
+    const skipped = this.#expectations.splice(0, size);
+    for (let i = size - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
+    if (head.stale !== null) this.#closeStale(head.stale);
+    if (isRollback(head.error!.code)) this.#isolation.doubt();
+    this.#discardSlices();
     for (const { run, muted } of skipped)
       if (!muted) run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
   }
@@ -433,7 +494,9 @@ export class PostgresServerConnection implements ServerConnection {
       const step = run.steps?.[head.step];
       isOurs = step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';
     }
-    if (!head.committed && isHealable(run, head.step, error.code)) {
+    const heals = !head.committed && isHealable(run, head.step, error.code);
+    if (head.grouped) return;
+    if (heals) {
       head.withheld = 'again';
       this.#discardSlices();
       return;
@@ -484,17 +547,19 @@ export class PostgresServerConnection implements ServerConnection {
     const now = monotonicMs();
     const serviceMs = now - this.#headSinceMs;
     this.#headSinceMs = now;
+    if (this.#answered.length > 0) this.#onGroupEnd(head.error, serviceMs);
     this.#end(head, serviceMs, buffer, start, end);
     if (this.#expectations.length === 0) this.onDrained?.();
   }
 
   #end(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
     const run = head.run;
-    if (run !== null) run.serviceMs = head.grouped ? null : serviceMs;
     if (run === null) {
       head.ownDone?.(head.error);
       return;
     }
+    const isShare = head.grouped;
+    run.serviceMs = isShare ? null : serviceMs;
     // Of an open batch more may have been skipped since the error came.
     if (head.failed) forgetUnprepared(head, this);
     if (head.stale !== null) this.#closeStale(head.stale);
@@ -531,6 +596,7 @@ export class PostgresServerConnection implements ServerConnection {
       returnedRows: true,
       gatedAt: run.gate?.query.have ?? null,
       serviceMs,
+      isShare,
       replyBytes,
       rows,
     } as const;
@@ -566,6 +632,10 @@ export class PostgresServerConnection implements ServerConnection {
 
   #flush(head: Expectation | undefined): void {
     if (head === undefined || head.run === null || head.muted) return;
+    if (head.grouped && head === this.#expectations[0]) {
+      if (this.#keptBytes + head.replyBytes > MAX_KEPT_BYTES) this.evacuate();
+      return;
+    }
     if (head.run.withhold && !head.committed) return;
     if (head.step <= head.run.healUntil && !head.committed) return;
     this.#endSlice();
@@ -573,7 +643,7 @@ export class PostgresServerConnection implements ServerConnection {
     const slices = this.#slices;
     this.#slices = [];
     head.forwarded = true;
-    if (head.run.sink.writeAll(slices)) return;
+    if (head.run.sink.writeAll(slices) || head !== this.#expectations[0]) return;
     // Whoever waits behind a client that does not keep up would wait for it.
     this.pauseReading();
     this.evacuate();
@@ -592,7 +662,8 @@ export class PostgresServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    const moved: Expectation[] = [];
+    const moved = this.#answered.filter(({ muted }) => !muted);
+    for (const member of moved) member.muted = true;
     for (const [index, expectation] of this.#expectations.entries()) {
       // In a group it need not be the first that takes long.
       if ((index === 0 && !expectation.grouped) || !expectation.canMove) continue;
@@ -616,7 +687,11 @@ export class PostgresServerConnection implements ServerConnection {
   /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
   abandon(run: Run): boolean {
     const at = this.#expectations.findIndex((expectation) => expectation.run === run);
-    if (at < 0) return false;
+    if (at < 0) {
+      const member = this.#answered.find((each) => each.run === run);
+      if (member !== undefined) member.muted = true;
+      return false;
+    }
     this.#expectations[at]!.muted = true;
     if (at > 0) return false;
     this.#discardSlices();
@@ -638,18 +713,19 @@ export class PostgresServerConnection implements ServerConnection {
     this.#closedReason = reason;
     if (this.#socket.writable) this.#socket.end(TERMINATE);
     this.#socket.destroySoon();
-    const expectations = this.#expectations;
+    const expectations = [...this.#answered, ...this.#expectations];
+    this.#answered = [];
     this.#expectations = [];
     this.#gathered = 0;
     const first = expectations.findIndex(({ run }) => run !== null);
     for (const [index, expectation] of expectations.entries()) {
       // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
-      if (index === 0) this.#flush(expectation);
+      if (index === 0 && !expectation.grouped) this.#flush(expectation);
       const { ownDone } = expectation;
       const run = expectation.muted ? null : expectation.run;
       ownDone?.({ code: CONNECTION_LOST, message: reason });
       if (expectation.cut && expectation.forwarded) run?.sink.events.messageCut();
-      // What stood behind the first of a pipeline had not begun; in a group it may be what the connection has ended of.
+      // What stood behind the first of a pipeline had not begun; in a group it may be what has ended the connection.
       const because = expectation.grouped ? 'slow-group' : 'slow-head';
       if (index > first && expectation.canMove) run?.done({ kind: 'moved', because }, '');
       else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);

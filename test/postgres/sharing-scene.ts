@@ -95,6 +95,11 @@ export class SharingScene {
     return this.#node.retries['slow-head'];
   }
 
+  /** Reads that have been run again, by why. */
+  get retries() {
+    return this.#node.retries;
+  }
+
   /** The proxy runs each until it knows that it is short. */
   async learn(wire: PostgresWire, ...units: readonly (string | Buffer)[]): Promise<void> {
     for (const unit of units) {
@@ -116,6 +121,11 @@ export class SharingScene {
   async lock(): Promise<void> {
     await this.#owner.do('BEGIN');
     await this.#owner.do('LOCK TABLE locked IN ACCESS EXCLUSIVE MODE');
+  }
+
+  /** In the transaction that holds the other one. */
+  async alsoLock(table: string): Promise<void> {
+    await this.#owner.do(`LOCK TABLE ${table} IN ACCESS EXCLUSIVE MODE`);
   }
 
   async unlock(): Promise<void> {
