@@ -33,8 +33,22 @@ function due(burst: Burst): (messages: readonly string[]) => number {
   return (messages) => asked + (messages.some((message) => message.startsWith('G ')) ? 0 : 1);
 }
 
-async function speak(talker: Talker, burst: Burst): Promise<string[]> {
+let beat: Promise<void> | null = null;
+
+/** Who waits for it speaks in one turn with all others who do. */
+function nextBeat(): Promise<void> {
+  beat ??= new Promise((resolve) => {
+    setTimeout(() => {
+      beat = null;
+      resolve();
+    }, 2);
+  });
+  return beat;
+}
+
+async function speak(talker: Talker, burst: Burst, inStep: boolean): Promise<string[]> {
   let from = 0;
+  if (inStep) await nextBeat();
   for (const pause of burst.pauses) {
     talker.send(Buffer.concat(burst.said.slice(from, pause).map(({ bytes }) => bytes)));
     await new Promise((resolve) => setTimeout(resolve, 2));
@@ -44,11 +58,12 @@ async function speak(talker: Talker, burst: Burst): Promise<string[]> {
   return talker.answers(due(burst));
 }
 
-/** Null: both answered alike. `isAfterDifference`: the data may differ at the start. */
+/** Null: both answered alike. `isAfterDifference`: the data may differ at the start. `inStep`: at the same time as others. */
 export async function compare(
   stand: Stand,
   bursts: readonly Burst[],
   isAfterDifference = false,
+  inStep = false,
 ): Promise<Difference | null> {
   const { user, proxied, bare } = stand;
   const two = await Promise.all(
@@ -57,7 +72,10 @@ export async function compare(
   const [viaProxy, direct] = two as [Talker, Talker];
   try {
     for (const [at, burst] of bursts.entries()) {
-      const [got, expected] = await Promise.all([speak(viaProxy, burst), speak(direct, burst)]);
+      const [got, expected] = await Promise.all([
+        speak(viaProxy, burst, inStep),
+        speak(direct, burst, false),
+      ]);
       if (isDead(expected)) throw new ServerDied();
       const parameters = [viaProxy, direct].map((talker) => JSON.stringify([...talker.parameters].sort()));
       const isAlike = got.length === expected.length && got.every((line, i) => line === expected[i]);
@@ -198,7 +216,7 @@ export async function play(stand: Stand, options: PlayOptions): Promise<Played> 
       const generator = new Generator(seed + round * 1009 + client * 7919, client);
       const history = [generator.first()];
       for (let i = 0; i < bursts; i++) history.push(generator.burst());
-      const difference = await compare(stand, history, isAfterDifference);
+      const difference = await compare(stand, history, isAfterDifference, round % 2 === 1);
       isAfterDifference = difference !== null;
       histories++;
       for (const { said } of history) messages += said.length;
