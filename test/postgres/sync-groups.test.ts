@@ -9,10 +9,12 @@ import { available, skipWithout } from '../servers/available.js';
 import type { TestCluster } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import { asSuperuser } from './auto-prepare-scene.js';
+import { Random } from './pipelines/generate.js';
 import { SharingScene, sharingCluster } from './sharing-scene.js';
 import { RawClient } from './twin.js';
 
 const skip = skipWithout(available('postgres'));
+const SEED = 5;
 const MAX_ROUNDS = 400;
 /** Enough that what is unnamed runs prepared, and that all shapes are known to be cheap. */
 const WARM_ROUNDS = 12;
@@ -228,6 +230,36 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
       await t.test(how, () => assert.ok(crowd.retries['neighbour-failed'] > failed));
     }
     await crowd.rounds(tens(20), () => true);
+  });
+
+  await t.test('at random', async (t) => {
+    const crowd = await open(t);
+    const all = [
+      ...tens(1),
+      ...tens(31),
+      ...Object.values(failing).flat(),
+      bound('behind', 30),
+      bound('mine', 1_000_000),
+      bound('wait', 3),
+      Buffer.concat([say.bind('behind', [30]), say.execute(2), say.execute(2), say.sync()]),
+      Buffer.concat([say.bind('mine', [4]), say.describePortal(), say.execute(), named(5)]),
+      Buffer.concat([say.execute(), say.sync()]),
+      Buffer.concat([say.bind('mine', [6], 'p'), say.execute(0, 'p'), say.sync()]),
+    ];
+    const expected = await crowd.expect(all);
+    const random = new Random(SEED);
+    const failed = crowd.retries['neighbour-failed'];
+    for (let round = 0; round < 250; round++) {
+      // A few of them fail in some rounds, and none in others.
+      const from = round % 3 === 0 ? all.length : 20;
+      const picked = Array.from({ length: 10 }, () => random.below(from));
+      await crowd.round(
+        picked.map((at) => all[at]!),
+        picked.map((at) => expected[at]!),
+      );
+    }
+    assert.ok(crowd.together > 20, `${crowd.together} groups`);
+    assert.ok(crowd.retries['neighbour-failed'] > failed + 20);
   });
 
   await t.test('one that fails in Parse', async (t) => {

@@ -37,6 +37,8 @@ export interface StormResult {
   readonly clients: number;
   readonly seconds: number;
   readonly tally: Tally;
+  /** Reads that the proxy has run again, by why. */
+  readonly retries: Readonly<Record<string, number>>;
 }
 
 export async function storm(options: StormOptions): Promise<StormResult> {
@@ -80,18 +82,30 @@ export async function storm(options: StormOptions): Promise<StormResult> {
       clearInterval(progress);
       await Promise.all([lives, raging]);
       const seconds = Math.round((performance.now() - started) / 1000);
+      const retries = await retriesOf(proxy.admin);
       const note = (what: string, got: string) =>
         tally.violation({ client: 0, kind: 'proxy', what, asked: '', got, story: [] });
       if (proxy.pid === undefined) note('the proxy has died', proxy.logTail());
       for (const line of proxy.complaints().filter((each) => /assert|internal/i.test(each)))
         note('an invariant of the proxy broke', line);
-      return { server: kind, version: cluster.version, seed: options.seed, clients, seconds, tally };
+      return { server: kind, version: cluster.version, seed: options.seed, clients, seconds, tally, retries };
     } finally {
       await proxy.stop();
     }
   } finally {
     await cluster.stop();
   }
+}
+
+/** Of all nodes; none of a proxy that has died. */
+async function retriesOf(admin: string): Promise<Record<string, number>> {
+  const sums: Record<string, number> = {};
+  const metrics = await fetch(`http://${admin}/metrics`)
+    .then((response) => response.text())
+    .catch(() => '');
+  for (const [, reason, count] of metrics.matchAll(/retries_total\{[^}]*reason="([^"]+)"[^}]*\} (\d+)/g))
+    sums[reason!] = (sums[reason!] ?? 0) + Number(count);
+  return sums;
 }
 
 async function prepare(cluster: TestCluster, clients: number): Promise<void> {

@@ -38,8 +38,8 @@ try {
   process.stdout.write(
     `seed ${seed}: ${played.histories} histories, ${played.messages} messages, ${played.differences.length} differences${played.died ? ', the server crashed' : ''}\n`,
   );
-  const { retries } = stand.proxy.proxy.counters().clusters.get('main')!.nodes.get(cluster.primary.name)!;
-  process.stdout.write(`run again on the primary: ${JSON.stringify(retries)}\n`);
+  for (const [node, { retries }] of stand.proxy.proxy.counters().clusters.get('main')!.nodes)
+    process.stdout.write(`run again on ${node}: ${JSON.stringify(retries)}\n`);
   await stand.proxy.stop();
 } finally {
   await cluster.stop();
