@@ -543,11 +543,12 @@ export class PostgresServerConnection implements ServerConnection {
 
   #onReady(head: Expectation, buffer: Buffer, start: number, end: number): void {
     this.#transaction = parseReadyForQuery(buffer, start, end);
-    this.#expectations.shift();
     const now = monotonicMs();
     const serviceMs = now - this.#headSinceMs;
     this.#headSinceMs = now;
+    // While these are told, it is not drained yet.
     if (this.#answered.length > 0) this.#onGroupEnd(head.error, serviceMs);
+    this.#expectations.shift();
     this.#end(head, serviceMs, buffer, start, end);
     if (this.#expectations.length === 0) this.onDrained?.();
   }
