@@ -172,7 +172,7 @@ export const sharingSchema = z.strictObject({
   maxGroup: count(1, 1_000)
     .default(16)
     .describe(
-      'PostgreSQL: so many cheap reads of the extended protocol leave with one Sync, as one implicit transaction; 1: each with its own. Default: 16.',
+      'PostgreSQL: so many cheap reads of the extended protocol that come at the same time leave with one Sync, as one implicit transaction; 1: each with its own. Not where transactions are SERIALIZABLE, nor in databases with a function that is not volatile and calls set_config, or a volatile one among `readFunctions`. Default: 16.',
     ),
   maxHeadMs: duration(1, 10_000)
     .default(10)
