@@ -9,55 +9,37 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
+import { isOurs, toldAs } from './error-cause.js';
 import type { Established } from './established.js';
-import {
-  boundTexts,
-  completes,
-  Expectation,
-  FAKES,
-  isHeader,
-  isThrough,
-  noteTypes,
-  type RowReader,
-} from './expectation.js';
+import { Expectation, isHeader, isThrough, noteTypes, type RowReader } from './expectation.js';
 import { forgetUnprepared } from './forget-unprepared.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
-import { ISOLATION_QUERY, IsolationCheck } from './isolation-check.js';
+import { ISOLATION_QUERY } from './isolation-check.js';
+import { tellLost } from './lost-expectations.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
-import { askedText, refusedParse } from './refused-parse.js';
-import {
-  DUPLICATE_STATEMENT,
-  INVALID_STATEMENT_NAME,
-  isRollback,
-  isStalePlan,
-  retryOf,
-} from './replica-errors.js';
-import type { Run, Step } from './run.js';
+import { refusedParse } from './refused-parse.js';
+import { isRollback, retryOf } from './replica-errors.js';
+import { ReplySlices } from './reply-slices.js';
+import { advance, giveFakes } from './reply-steps.js';
+import type { Run } from './run.js';
+import { muteMovable, SyncGroup, takeFailed } from './sync-group.js';
 import { mayFailAtCommit, TrackedState } from './tracked-state.js';
 import {
   BACKEND,
   type BackendKey,
-  moveErrorPosition,
   parseCommandComplete,
   parseErrorResponse,
   parseParameterStatus,
   parseReadyForQuery,
-  renameInError,
 } from './wire/backend.js';
-import { proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
+import { readyForQuery } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '08006';
-/** Units that could be one of a group and are not, so that what they take is known. */
-const UNGROUPED_EVERY = 32;
-/** Answers of a group that are kept; what is longer runs by itself. */
-const MAX_KEPT_BYTES = 262_144;
 const READY = readyForQuery('idle');
-/** query_canceled: also what a client is told of a deadline, in other words. */
-const QUERY_CANCELED = '57014';
 let nextId = 1;
 
 export class PostgresServerConnection implements ServerConnection {
@@ -89,28 +71,13 @@ export class PostgresServerConnection implements ServerConnection {
   #transaction: TransactionStatus = 'idle';
   #closedReason: string | null = null;
   #gate: GateQuery | null = null;
-  /** Units of the group that is being gathered: it leaves with one Sync. */
-  #gathered = 0;
-  /** Of those that might be one of a group, since start. */
-  #groupable = 0;
-  /** Its messages are being written: no Sync may come between them. */
-  #isInMember = false;
-  /** Some of them have left. */
-  #leftEarly = false;
-  readonly #isolation = new IsolationCheck();
-  /** Units of the group that is being answered which have all their replies but ReadyForQuery, and get none before that. */
-  #answered: Expectation[] = [];
-  #keptBytes = 0;
+  readonly #group = new SyncGroup();
   /** The sink of the last run: where a notification goes that comes between units. */
   #lastRun: Run | null = null;
   /** FATAL: the node says why it closes. */
   #farewell: string | null = null;
-
-  /** Slices of the current chunk that go to the head's client. */
-  #slices: Buffer[] = [];
-  #sliceBuffer: Buffer | null = null;
-  #sliceStart = 0;
-  #sliceEnd = 0;
+  /** They go to the head's client. */
+  readonly #slices = new ReplySlices();
 
   constructor(established: Established) {
     this.node = established.node;
@@ -211,16 +178,14 @@ export class PostgresServerConnection implements ServerConnection {
       return;
     }
     if (run.isSimple) this.unnamed = null;
-    const joins = this.#joinsGroup(run);
+    const joins = this.#transaction === 'idle' && this.#group.admits(run.maxGroup, this.#state);
     this.#expect(run, null, tellParameters, null, joins);
     this.#lastRun = run;
     // The last of them is its Sync.
     const count = joins ? messages.length - 1 : messages.length;
-    this.#isInMember = joins;
     for (let i = 0; i < count; i++) this.#write(messages[i]!);
-    this.#isInMember = false;
-    if (this.#gathered >= run.maxGroup || this.#leftEarly) this.#endGroup();
-    if (run.maxGroup > 1 && this.#isolation.isDue) this.#askIsolation();
+    if (joins && this.#group.endMember(run.maxGroup)) this.#endGroup();
+    if (run.maxGroup > 1 && this.#group.isolation.isDue) this.#askIsolation();
     // Nothing else will be written here in this turn, and others may wait for the locks that its transaction holds.
     if (!run.isShared) this.#out.flush();
   }
@@ -264,10 +229,19 @@ export class PostgresServerConnection implements ServerConnection {
     reader: RowReader | null = null,
     joins = false,
   ): void {
-    if (joins) this.#gathered++;
+    if (joins) this.#group.beginMember();
     else this.#endGroup();
     if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
     this.#expectations.push(new Expectation(run, ownDone, tellParameters, reader, joins));
+  }
+
+  /** Nobody waits for it. */
+  #askIsolation(): void {
+    if (mayFailAtCommit(this.#state)) return;
+    this.#group.isolation.asked();
+    this.unnamed = null;
+    this.#expect(null, null, false, this.#group.isolation);
+    this.#write(ISOLATION_QUERY);
   }
 
   /**
@@ -275,20 +249,6 @@ export class PostgresServerConnection implements ServerConnection {
    * them (protocol-flow, pipelining). Each still has a snapshot of its own, and its client is told nothing before all of it has
    * ended well: where it does not, each runs again by itself. What one takes is seen where it is not in a group.
    */
-  #joinsGroup({ maxGroup }: Run): boolean {
-    if (maxGroup <= 1 || this.#transaction !== 'idle' || mayFailAtCommit(this.#state)) return false;
-    return this.#isolation.mayGroup && ++this.#groupable % UNGROUPED_EVERY !== 0;
-  }
-
-  /** Nobody waits for it. */
-  #askIsolation(): void {
-    if (mayFailAtCommit(this.#state)) return;
-    this.#isolation.asked();
-    this.unnamed = null;
-    this.#expect(null, null, false, this.#isolation);
-    this.#write(ISOLATION_QUERY);
-  }
-
   #endGroup(): void {
     const sync = this.#groupEnd();
     if (sync !== null) this.#write(sync);
@@ -296,14 +256,8 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** What ends the group that is being gathered; null: none is. */
   #groupEnd(): Buffer | null {
-    const size = this.#gathered;
+    const size = this.#group.close();
     if (size === 0) return null;
-    if (this.#isInMember) {
-      this.#leftEarly = true;
-      return null;
-    }
-    this.#leftEarly = false;
-    this.#gathered = 0;
     if (size === 1) this.#expectations.at(-1)!.grouped = false;
     else this.#expectations.push(new Expectation(null, null, false));
     return SYNC;
@@ -349,7 +303,7 @@ export class PostgresServerConnection implements ServerConnection {
           this.#flush(head);
           head.run.sink.tellParameter(name, value);
         }
-        for (const { run, muted } of this.#answered) if (!muted) run!.sink.tellParameter(name, value);
+        for (const { run, muted } of this.#group.answered) if (!muted) run!.sink.tellParameter(name, value);
         return;
       }
       case BACKEND.noticeResponse:
@@ -395,7 +349,8 @@ export class PostgresServerConnection implements ServerConnection {
       run.sink.events.copyInStarted();
       return;
     }
-    const verb = run.steps === null ? 'forward' : this.#advance(head, run.steps, type, isLast);
+    const verb =
+      run.steps === null ? 'forward' : advance(head, run.steps, type, isLast, this.#slices, this.prepared);
     if (type === BACKEND.parameterDescription && isFirst && isLast) noteTypes(head, buffer, start, end);
     if (verb === 'forward') {
       this.#forward(head, buffer, start, end);
@@ -409,22 +364,16 @@ export class PostgresServerConnection implements ServerConnection {
   /** It has all its answers but ReadyForQuery, which the server gives the whole group. */
   #keep(member: Expectation): void {
     this.#expectations.shift();
-    this.#endSlice();
-    member.kept = this.#slices;
-    this.#slices = [];
-    this.#keptBytes += member.replyBytes;
-    this.#answered.push(member);
+    this.#group.keep(member, this.#slices.take());
   }
 
   /** `error`: its end has failed, and it is as if it had never been. */
   #onGroupEnd(error: ServerError | null, serviceMs: number): void {
-    const members = this.#answered;
-    this.#answered = [];
-    this.#keptBytes = 0;
-    if (error !== null) this.#isolation.doubt();
+    const members = this.#group.takeAnswered();
+    if (error !== null) this.#group.isolation.doubt();
     for (const member of members) {
       if (error === null) {
-        this.#slices = member.kept;
+        this.#slices.restore(member.kept);
         this.#end(member, serviceMs / members.length, READY, 0, READY.length);
       } else if (!member.muted) member.run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
     }
@@ -435,40 +384,13 @@ export class PostgresServerConnection implements ServerConnection {
    * be why, and by itself it meets what it would without us.
    */
   #onGroupFailed(head: Expectation): void {
-    let size = 1;
-    while (this.#expectations[size]?.grouped === true) size++;
-    const skipped = this.#expectations.splice(0, size);
-    for (let i = size - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
+    const skipped = takeFailed(this.#expectations);
+    for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
     if (head.stale !== null) this.#closeStale(head.stale);
-    if (isRollback(head.error!.code)) this.#isolation.doubt();
-    this.#discardSlices();
+    if (isRollback(head.error!.code)) this.#group.isolation.doubt();
+    this.#slices.discard();
     for (const { run, muted } of skipped)
       if (!muted) run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
-  }
-
-  /** Finds what this reply answers, and gives the client the fakes that stand before it. */
-  #advance(head: Expectation, steps: readonly Step[], type: number, isLast: boolean): 'forward' | 'drop' {
-    this.#fakes(head, steps);
-    const step = steps[head.step];
-    if (step === undefined) throw new Error(`message ${String.fromCharCode(type)} behind the last step`);
-    if (isLast && completes(step.kind, type)) {
-      head.step++;
-      if (step.kind === 'parse' && step.text !== null) this.prepared.came(step.text);
-      if (!head.muted) step.completed?.();
-    }
-    return step.verb === 'drop' ? 'drop' : 'forward';
-  }
-
-  #fakes(head: Expectation, steps: readonly Step[], before: number | null = null): void {
-    for (;;) {
-      const step = steps[head.step];
-      if (head.step === before || step === undefined || step.verb !== 'fake') return;
-      head.step++;
-      if (head.muted) continue;
-      this.#endSlice();
-      this.#slices.push(FAKES[step.kind]!);
-      step.completed?.();
-    }
   }
 
   #onError(head: Expectation | undefined, buffer: Buffer, start: number, end: number): void {
@@ -483,51 +405,30 @@ export class PostgresServerConnection implements ServerConnection {
     head.failed = true;
     const run = head.run;
     if (run === null) return;
-    let isOurs = false;
-    if (isStalePlan(error.code, error.message)) {
-      head.stale = boundTexts(run);
-      isOurs = head.stale.length > 0;
-    } else if (error.code === INVALID_STATEMENT_NAME) {
-      // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.
-      isOurs = this.prepared.lacks(askedText(run.steps, head.step));
-    } else if (error.code === DUPLICATE_STATEMENT) {
-      const step = run.steps?.[head.step];
-      isOurs = step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';
-    }
+    const ours = isOurs(head, run, error, this.prepared);
     const heals = !head.committed && isHealable(run, head.step, error.code);
     if (head.grouped) return;
     if (heals) {
       head.withheld = 'again';
-      this.#discardSlices();
+      this.#slices.discard();
       return;
     }
     if (run.withhold && !head.committed) {
       const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
-      const retryOn = isOurs ? 'elsewhere' : fromReplica;
+      const retryOn = ours ? 'elsewhere' : fromReplica;
       if (retryOn !== null) {
         head.withheld = retryOn;
-        this.#discardSlices();
+        this.#slices.discard();
         return;
       }
     }
     if (run.steps !== null) {
-      this.#fakes(head, run.steps, refusedParse(run.steps, head.step, error.code));
+      giveFakes(head, run.steps, this.#slices, refusedParse(run.steps, head.step, error.code));
       if (!head.muted) run.steps[head.step]?.failed?.();
     }
-    const alias = run.steps?.[head.step]?.alias ?? null;
-    const late = error.code === QUERY_CANCELED ? run.options.late : null;
-    if (late !== null && !head.muted) {
-      this.#endSlice();
-      this.#slices.push(proxyErrorResponse(late));
-    } else if (run.beginLength > 0) {
-      this.#endSlice();
-      this.#slices.push(moveErrorPosition(buffer, start, end, -run.beginLength));
-    } else if (alias === null) {
-      this.#forward(head, buffer, start, end);
-    } else {
-      this.#endSlice();
-      this.#slices.push(renameInError(buffer, start, end, alias.server, alias.client));
-    }
+    const told = toldAs(head, run, error.code, buffer, start, end);
+    if (told === null) this.#forward(head, buffer, start, end);
+    else this.#slices.push(told);
     head.committed = true;
   }
 
@@ -547,7 +448,7 @@ export class PostgresServerConnection implements ServerConnection {
     const serviceMs = now - this.#headSinceMs;
     this.#headSinceMs = now;
     // While these are told, it is not drained yet.
-    if (this.#answered.length > 0) this.#onGroupEnd(head.error, serviceMs);
+    if (this.#group.answered.length > 0) this.#onGroupEnd(head.error, serviceMs);
     this.#expectations.shift();
     this.#end(head, serviceMs, buffer, start, end);
     if (this.#expectations.length === 0) this.onDrained?.();
@@ -565,23 +466,22 @@ export class PostgresServerConnection implements ServerConnection {
     if (head.failed) forgetUnprepared(head, this);
     if (head.stale !== null) this.#closeStale(head.stale);
     if (head.muted) {
-      this.#discardSlices();
+      this.#slices.discard();
       return;
     }
     if (head.withheld === 'again') {
-      this.#discardSlices();
+      this.#slices.discard();
       run.heal(head.error!);
       return;
     }
     if (head.withheld !== null) {
-      this.#discardSlices();
+      this.#slices.discard();
       run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld }, head.tag);
       return;
     }
-    if (run.steps !== null && !head.failed) this.#fakes(head, run.steps);
+    if (run.steps !== null && !head.failed) giveFakes(head, run.steps, this.#slices);
     if (head.failed && run.isBehindBegin && this.#transaction === 'idle') {
       // The BEGIN fell with it; for the client it had long been done.
-      this.#endSlice();
       this.#slices.push(readyForQuery('failed'));
     } else this.#forward(head, buffer, start, end);
     head.committed = true;
@@ -610,39 +510,19 @@ export class PostgresServerConnection implements ServerConnection {
   #forward(head: Expectation, buffer: Buffer, start: number, end: number): void {
     if (head.withheld !== null || head.muted) return;
     head.replyBytes += end - start;
-    if (this.#sliceBuffer === buffer && this.#sliceEnd === start) {
-      this.#sliceEnd = end;
-      return;
-    }
-    this.#endSlice();
-    this.#sliceBuffer = buffer;
-    this.#sliceStart = start;
-    this.#sliceEnd = end;
-  }
-
-  #endSlice(): void {
-    if (this.#sliceBuffer === null) return;
-    this.#slices.push(this.#sliceBuffer.subarray(this.#sliceStart, this.#sliceEnd));
-    this.#sliceBuffer = null;
-  }
-
-  #discardSlices(): void {
-    this.#sliceBuffer = null;
-    this.#slices.length = 0;
+    this.#slices.add(buffer, start, end);
   }
 
   #flush(head: Expectation | undefined): void {
     if (head === undefined || head.run === null || head.muted) return;
     if (head.grouped && head === this.#expectations[0]) {
-      if (this.#keptBytes + head.replyBytes > MAX_KEPT_BYTES) this.evacuate();
+      if (this.#group.isTooLong(head.replyBytes)) this.evacuate();
       return;
     }
     if (head.run.withhold && !head.committed) return;
     if (head.step <= head.run.healUntil && !head.committed) return;
-    this.#endSlice();
-    if (this.#slices.length === 0) return;
-    const slices = this.#slices;
-    this.#slices = [];
+    const slices = this.#slices.take();
+    if (slices.length === 0) return;
     head.forwarded = true;
     if (head.run.sink.writeAll(slices) || head !== this.#expectations[0]) return;
     // Whoever waits behind a client that does not keep up would wait for it.
@@ -663,15 +543,8 @@ export class PostgresServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    const moved = this.#answered.filter(({ muted }) => !muted);
-    for (const member of moved) member.muted = true;
-    for (const [index, expectation] of this.#expectations.entries()) {
-      // In a group it need not be the first that takes long.
-      if ((index === 0 && !expectation.grouped) || !expectation.canMove) continue;
-      moved.push(expectation);
-      expectation.muted = true;
-      if (index === 0) this.#discardSlices();
-    }
+    const moved = muteMovable(this.#group.answered, this.#expectations);
+    if (moved.includes(this.#expectations[0]!)) this.#slices.discard();
     for (const { run, grouped } of moved)
       run!.done({ kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' }, '');
   }
@@ -689,13 +562,12 @@ export class PostgresServerConnection implements ServerConnection {
   abandon(run: Run): boolean {
     const at = this.#expectations.findIndex((expectation) => expectation.run === run);
     if (at < 0) {
-      const member = this.#answered.find((each) => each.run === run);
-      if (member !== undefined) member.muted = true;
+      this.#group.mute(run);
       return false;
     }
     this.#expectations[at]!.muted = true;
     if (at > 0) return false;
-    this.#discardSlices();
+    this.#slices.discard();
     this.resumeReading();
     return true;
   }
@@ -714,24 +586,13 @@ export class PostgresServerConnection implements ServerConnection {
     this.#closedReason = reason;
     if (this.#socket.writable) this.#socket.end(TERMINATE);
     this.#socket.destroySoon();
-    const expectations = [...this.#answered, ...this.#expectations];
-    this.#answered = [];
+    const expectations = [...this.#group.takeAnswered(), ...this.#expectations];
     this.#expectations = [];
-    this.#gathered = 0;
-    const first = expectations.findIndex(({ run }) => run !== null);
-    for (const [index, expectation] of expectations.entries()) {
-      // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
-      if (index === 0 && !expectation.grouped) this.#flush(expectation);
-      const { ownDone } = expectation;
-      const run = expectation.muted ? null : expectation.run;
-      ownDone?.({ code: CONNECTION_LOST, message: reason });
-      if (expectation.cut && expectation.forwarded) run?.sink.events.messageCut();
-      // What stood behind the first of a pipeline had not begun; in a group it may be what has ended the connection.
-      const because = expectation.grouped ? 'slow-group' : 'slow-head';
-      if (index > first && expectation.canMove) run?.done({ kind: 'moved', because }, '');
-      else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
-    }
-    this.#discardSlices();
+    this.#group.forgetGathered();
+    // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
+    if (expectations[0]?.grouped === false) this.#flush(expectations[0]);
+    tellLost(expectations, { code: CONNECTION_LOST, message: reason });
+    this.#slices.discard();
     const onClosed = this.onClosed;
     this.onClosed = null;
     onClosed?.(reason);

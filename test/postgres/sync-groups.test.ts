@@ -15,7 +15,7 @@ import { RawClient } from './twin.js';
 
 const skip = skipWithout(available('postgres'));
 const SEED = 5;
-const MAX_ROUNDS = 400;
+const DEADLINE_MS = 30_000;
 /** Enough that what is unnamed runs prepared, and that all shapes are known to be cheap. */
 const WARM_ROUNDS = 12;
 
@@ -95,8 +95,9 @@ class Crowd {
   async rounds(units: Units, isSeen: () => boolean, least = WARM_ROUNDS): Promise<void> {
     const make = typeof units === 'function' ? units : () => units;
     const answers = await this.expect(make());
+    const deadline = performance.now() + DEADLINE_MS;
     for (let round = 0; round < least || !isSeen(); round++) {
-      assert.ok(round < MAX_ROUNDS, 'it has never come about');
+      assert.ok(performance.now() < deadline, 'it has never come about');
       const turned = <T>(list: readonly T[]): T[] => list.map((_, i) => list[(i + round) % list.length]!);
       await this.round(turned(make()), turned(answers));
     }
@@ -139,7 +140,14 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
       ...changes,
       sharing: { ...ONE_SHARED, maxHeadMs: 1_500, ...sharing },
     });
-    return await Crowd.open(t, cluster, scene, count);
+    const crowd = await Crowd.open(t, cluster, scene, count);
+    // Before the catalog is known none leave together.
+    const before = scene.shared;
+    await until('a function of a user is known to read', async () => {
+      await crowd.clients[0]!.talk(say.run('SELECT noisy($1)', [1]));
+      return scene.shared > before;
+    });
+    return crowd;
   };
   const tens = (from: number): Buffer[] => Array.from({ length: 10 }, (_, i) => read(from + i));
 
@@ -247,6 +255,7 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
       Buffer.concat([say.bind('mine', [6], 'p'), say.execute(0, 'p'), say.sync()]),
     ];
     const expected = await crowd.expect(all);
+    await crowd.warm(tens(1));
     const random = new Random(SEED);
     const failed = crowd.retries['neighbour-failed'];
     for (let round = 0; round < 250; round++) {
@@ -305,8 +314,9 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
     const units = [blocked(1), ...tens(1).slice(1)];
     await crowd.warm(units);
     const { clients } = crowd;
+    const moved = crowd.retries['slow-group'];
+    // Now and then it is the one that leaves by itself.
     for (let place = 0; place < 12; place += 5) {
-      const moved = crowd.retries['slow-group'];
       await crowd.scene.lock();
       let isAnswered = false;
       const said = clients.map((_, i) => (i === place ? blocked(1) : read(10 + i)));
@@ -318,11 +328,11 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
         if (i !== place) assert.equal(dataOf(await answer), dataOf(await crowd.bare.talk(read(10 + i))));
       }
       assert.equal(isAnswered, false);
-      assert.ok(crowd.retries['slow-group'] > moved);
       await crowd.scene.unlock();
       assert.match(dataOf(await answers[place]!), /locked1$/);
       await crowd.warm(units);
     }
+    assert.ok(crowd.retries['slow-group'] > moved);
   });
 
   await t.test('DDL that locks one table after the other meets no deadlock', async (t) => {
@@ -346,20 +356,22 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
     const crowd = await open(t, { maxHeadMs: 100 });
     const slow = bound('wait', 4);
     const units = [slow, ...tens(1).slice(1)];
-    await crowd.warm(units);
-    await owner.do("INSERT INTO flags VALUES ('slow')");
     const moved = crowd.retries['slow-group'];
-    let isAnswered = false;
-    const answers = crowd.speak([...units.slice(1, 6), slow, ...units.slice(1, 6)]);
-    void answers[5]!.then(() => {
-      isAnswered = true;
-    });
-    for (const [i, answer] of answers.entries())
-      if (i !== 5) assert.equal(dataOf(await answer), dataOf(await crowd.bare.talk(read(2 + (i % 6)))));
-    assert.equal(isAnswered, false);
-    assert.match(dataOf(await answers[5]!), /4$/);
+    for (let i = 0; i < 5 && crowd.retries['slow-group'] === moved; i++) {
+      await crowd.warm(units);
+      await owner.do("INSERT INTO flags VALUES ('slow')");
+      let isAnswered = false;
+      const answers = crowd.speak([...units.slice(1, 6), slow, ...units.slice(1, 6)]);
+      void answers[5]!.then(() => {
+        isAnswered = true;
+      });
+      for (const [j, answer] of answers.entries())
+        if (j !== 5) assert.equal(dataOf(await answer), dataOf(await crowd.bare.talk(read(2 + (j % 6)))));
+      assert.equal(isAnswered, false);
+      assert.match(dataOf(await answers[5]!), /4$/);
+      await owner.do('DELETE FROM flags');
+    }
     assert.ok(crowd.retries['slow-group'] > moved);
-    await owner.do('DELETE FROM flags');
   });
 
   await t.test('a client dies, a cancel hits, a backend is killed', async (t) => {

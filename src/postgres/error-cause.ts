@@ -1,0 +1,43 @@
+// Whether an error of a run is of what the proxy has prepared, or believed to be prepared, and not of what the client asked; and how
+// the client is told of it.
+// It knows no socket; what it learns of the statements there it notes.
+
+import type { ServerError } from '../protocol/unit.js';
+import { boundTexts, type Expectation } from './expectation.js';
+import type { PreparedOnServer } from './prepared-statements.js';
+import { askedText } from './refused-parse.js';
+import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan } from './replica-errors.js';
+import type { Run } from './run.js';
+import { moveErrorPosition, renameInError } from './wire/backend.js';
+import { proxyErrorResponse } from './wire/backend-messages.js';
+
+/** query_canceled: also what a client is told of a deadline, in other words. */
+const QUERY_CANCELED = '57014';
+
+export function isOurs(head: Expectation, run: Run, error: ServerError, prepared: PreparedOnServer): boolean {
+  if (isStalePlan(error.code, error.message)) {
+    head.stale = boundTexts(run);
+    return head.stale.length > 0;
+  }
+  // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.
+  if (error.code === INVALID_STATEMENT_NAME) return prepared.lacks(askedText(run.steps, head.step));
+  if (error.code !== DUPLICATE_STATEMENT) return false;
+  const step = run.steps?.[head.step];
+  return step?.kind === 'parse' && step.text !== null && step.text.serverName !== '';
+}
+
+/** Null: as it came. */
+export function toldAs(
+  head: Expectation,
+  run: Run,
+  code: string,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): Buffer | null {
+  const late = code === QUERY_CANCELED ? run.options.late : null;
+  if (late !== null && !head.muted) return proxyErrorResponse(late);
+  if (run.beginLength > 0) return moveErrorPosition(buffer, start, end, -run.beginLength);
+  const alias = run.steps?.[head.step]?.alias ?? null;
+  return alias === null ? null : renameInError(buffer, start, end, alias.server, alias.client);
+}
