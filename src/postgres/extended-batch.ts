@@ -249,10 +249,8 @@ export class ExtendedBatch {
           break;
         case 'close':
           this.#writeClose(message, names.get(message.fields.name), out);
-          if (message.fields.kind === 'statement') {
-            names.set(message.fields.name, null);
-            if (message.fields.name === '') server.unnamed = null;
-          }
+          if (message.fields.kind === 'statement') names.set(message.fields.name, null);
+          if (message.fields.name === '') server.unnamed = null;
           break;
         case 'execute':
           out.messages.push(message.bytes);
@@ -260,9 +258,7 @@ export class ExtendedBatch {
           if (this.#deallocatedAt?.has(i) === true) names.takeAway(this.#deallocatedAt.get(i)!);
           auto?.executed();
           break;
-        case 'copy':
-        case 'sync':
-        case 'flush':
+        default:
           out.messages.push(message.bytes);
       }
     }
