@@ -24,11 +24,11 @@ export class ReplySlices {
     this.#slices.push(bytes);
   }
 
-  /** Nothing is left. */
+  /** Nothing is left, and the list is whoever's takes it. */
   take(): Buffer[] {
     this.#endSlice();
     const slices = this.#slices;
-    if (slices.length > 0) this.#slices = [];
+    this.#slices = [];
     return slices;
   }
 
@@ -39,7 +39,7 @@ export class ReplySlices {
 
   discard(): void {
     this.#buffer = null;
-    this.#slices.length = 0;
+    if (this.#slices.length > 0) this.#slices = [];
   }
 
   #endSlice(): void {

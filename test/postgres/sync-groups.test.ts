@@ -420,6 +420,31 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
     await scene.unlock();
   });
 
+  await t.test('clients that die in a group that goes on', async (t) => {
+    // So long that nobody is moved meanwhile.
+    const crowd = await open(t, { maxHeadMs: 10_000 });
+    const { clients, scene } = crowd;
+    await crowd.warm([blocked(1), ...tens(1).slice(1)]);
+    const count = (): number => scene.proxy.proxy.counters().clusters.get('main')!.clients;
+    await scene.lock();
+    const answers = crowd.speak(clients.map((_, i) => (i === 0 ? blocked(1) : read(10 + i))));
+    await until('it waits', async () => (await scene.active('locked')).length > 0);
+    const before = count();
+    const gone = [2, 3, 7];
+    for (const i of gone) {
+      answers[i]!.catch(() => {});
+      clients[i]!.wire.socket.destroy();
+    }
+    await until('they are gone', () => count() === before - gone.length);
+    await scene.unlock();
+    for (const [i, answer] of answers.entries()) {
+      if (gone.includes(i)) continue;
+      const row = i === 0 ? await crowd.bare.talk(blocked(1)) : await crowd.bare.talk(read(10 + i));
+      assert.equal(dataOf(await answer), dataOf(row), `client ${i}`);
+      assert.notEqual(dataOf(row), '');
+    }
+  });
+
   await t.test('one kills its backend whenever it runs', async (t) => {
     const crowd = await open(t);
     const kills = (id: number): Buffer => bound('kill', id);
