@@ -63,6 +63,9 @@ function asRoot(): string[] {
 
 function serverProcess(options: ServerOptions): ServerProcess {
   const { flavor, program, name, port, dataDir, extra } = options;
+  // One of its own: a server that starts clears what it finds there.
+  const tmpdir = `${dataDir}.tmp`;
+  mkdirSync(tmpdir, { recursive: true });
   return new ServerProcess({
     name: `${flavor.title} ${name}`,
     command: () => [
@@ -75,6 +78,7 @@ function serverProcess(options: ServerOptions): ServerProcess {
         datadir: dataDir,
         port,
         socket: `${dataDir}.sock`,
+        tmpdir,
         'pid-file': `${dataDir}.pid`,
         'report-host': host,
         'report-port': port,
@@ -225,6 +229,7 @@ function preparedData(flavor: Flavor, program: string): Promise<string> {
     // MySQL keeps the server's identity in here; without it each copy makes its own.
     rmSync(join(folder, 'auto.cnf'), { force: true });
     for (const end of ['.log', '.sock', '.sock.lock', '.pid']) rmSync(`${folder}${end}`, { force: true });
+    rmSync(`${folder}.tmp`, { recursive: true, force: true });
   });
 }
 
