@@ -250,7 +250,7 @@ export class ExtendedBatch {
         case 'close':
           this.#writeClose(message, names.get(message.fields.name), out);
           if (message.fields.kind === 'statement') names.set(message.fields.name, null);
-          if (message.fields.name === '') server.unnamed = null;
+          if (message.fields.kind === 'statement' && message.fields.name === '') server.unnamed = null;
           break;
         case 'execute':
           out.messages.push(message.bytes);

@@ -9,7 +9,8 @@ import type { Address } from './driver.js';
 const DEADLINE_MS = 60_000;
 const FULL = 0xff_ff_ff;
 
-const FLAGS = {
+/** Capabilities, with the names of the protocol; those that this client has. */
+export const FLAGS = {
   LONG_PASSWORD: 1,
   LONG_FLAG: 4,
   CONNECT_WITH_DB: 8,
@@ -20,8 +21,8 @@ const FLAGS = {
   MULTI_STATEMENTS: 1 << 16,
   MULTI_RESULTS: 1 << 17,
   PLUGIN_AUTH: 1 << 19,
-};
-const ALL_FLAGS = Object.values(FLAGS).reduce((all, flag) => all | flag, 0);
+} as const;
+const ALL_FLAGS = Object.values(FLAGS).reduce<number>((all, flag) => all | flag, 0);
 
 const IN_TRANSACTION = 1;
 const AUTOCOMMIT = 2;

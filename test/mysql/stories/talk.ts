@@ -3,20 +3,12 @@
 
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { FLAGS } from '../../e2e/mysql-wire.js';
 
 export const FLAG = {
-  LONG_PASSWORD: 1,
+  ...FLAGS,
   FOUND_ROWS: 2,
-  LONG_FLAG: 4,
-  CONNECT_WITH_DB: 8,
-  LOCAL_FILES: 128,
-  PROTOCOL_41: 512,
-  TRANSACTIONS: 8192,
-  SECURE_CONNECTION: 32768,
-  MULTI_STATEMENTS: 1 << 16,
-  MULTI_RESULTS: 1 << 17,
   PS_MULTI_RESULTS: 1 << 18,
-  PLUGIN_AUTH: 1 << 19,
   SESSION_TRACK: 1 << 23,
   DEPRECATE_EOF: 1 << 24,
 } as const;
