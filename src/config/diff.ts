@@ -29,7 +29,8 @@ export interface Change {
     | 'log'
     | 'telemetry'
     | 'limits'
-    | 'workers';
+    | 'workers'
+    | 'busyPollUs';
   /** Of the listener or cluster; `cluster/node`, `cluster/rule` and `cluster/user`; "" for the rest. */
   readonly name: string;
   /** As in `pool.maxWaiting`; "" when the whole thing came or went. */
@@ -164,14 +165,15 @@ export function diffConfig(before: Config, after: Config): Change[] {
     ...settings('log', '', '', before.log, after.log, LOG),
     ...settings('telemetry', '', '', before.telemetry, after.telemetry, TELEMETRY),
     ...settings('limits', '', '', before.limits, after.limits, LIMITS),
-    ...workers(before, after),
+    ...ofProcess('workers', before, after, 'restart'),
+    ...ofProcess('busyPollUs', before, after, 'live'),
   ];
 }
 
-function workers(before: Config, after: Config): Change[] {
-  if (before.workers === after.workers) return [];
-  const text = `workers ${before.workers} -> ${after.workers}`;
-  return [{ kind: 'changed', scope: 'workers', name: '', setting: '', effect: 'restart', text }];
+function ofProcess(scope: 'workers' | 'busyPollUs', before: Config, after: Config, effect: Effect): Change[] {
+  if (before[scope] === after[scope]) return [];
+  const text = `${scope} ${before[scope]} -> ${after[scope]}`;
+  return [{ kind: 'changed', scope, name: '', setting: '', effect, text }];
 }
 
 function diffCluster(before: ClusterConfig, after: ClusterConfig, name: string): Change[] {

@@ -117,6 +117,7 @@ class Resolver {
       telemetry: parsed.telemetry,
       limits: parsed.limits,
       workers: parsed.workers,
+      busyPollUs: parsed.busyPollUs,
     };
   }
 

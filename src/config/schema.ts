@@ -447,6 +447,12 @@ export const configSchema = z
       .describe(
         'Processes that serve clients: 1 is everything in one, "auto" as many as there are cores. Limits hold over all of them. Default: 1.',
       ),
+    busyPollUs: z
+      .union([count(0, 1_000), z.literal('auto')])
+      .default('auto')
+      .describe(
+        'For how long, in microseconds, a process with few busy clients looks for input before it goes to sleep, where the last waits were that short. It takes processor time for shorter waits. 0: never. "auto" is 100, or 0 where the process may use less than two processors. Default: auto.',
+      ),
   })
   .describe('Configuration of Scheelite.');
 
@@ -535,6 +541,7 @@ export interface Config {
   readonly telemetry: TelemetryConfig;
   readonly limits: LimitsConfig;
   readonly workers: number | 'auto';
+  readonly busyPollUs: number | 'auto';
 }
 
 /** The JSON Schema that proxy.config.schema.json holds; a property that has a default is not required. */

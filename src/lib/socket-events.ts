@@ -2,6 +2,7 @@
 // each would take half a kilobyte of every idle client. It knows no protocol.
 
 import type { Socket } from 'node:net';
+import { busyPoll } from './busy-poll.js';
 import { describeError } from './errors.js';
 
 export interface SocketOwner {
@@ -27,6 +28,7 @@ export function ownSocket(socket: Socket, owner: SocketOwner): void {
 }
 
 function onData(this: OwnedSocket, chunk: Buffer): void {
+  busyPoll.noteInput('client');
   this[OWNER].received(chunk);
 }
 

@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
+import { busyPoll } from '../lib/busy-poll.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
@@ -306,6 +307,7 @@ export class MysqlServerConnection implements ServerConnection {
   // --- reading ----------------------------------------------------------------------------------------------
 
   #onData(chunk: Buffer): void {
+    busyPoll.noteInput('server');
     try {
       this.#framer.push(chunk);
       this.readPackets();

@@ -4,7 +4,8 @@
 
 import type { ServerError } from '../protocol/unit.js';
 import { failTransaction } from './fail-transaction.js';
-import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
+import { CONNECTION_LOST } from './lost-expectations.js';
+import type { PostgresServerConnection } from './server-connection.js';
 import type { LeftTransaction } from './session-settings.js';
 import type { TrackedState } from './tracked-state.js';
 

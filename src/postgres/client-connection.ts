@@ -26,11 +26,12 @@ import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
 import { failTransaction } from './fail-transaction.js';
 import { beginWith, type HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
+import { CONNECTION_LOST } from './lost-expectations.js';
 import { newRun } from './new-run.js';
 import { ClientStatements, type PreparedText, type TextReader } from './prepared-statements.js';
 import { answeredByUs, type ReplyEvents, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
-import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
+import type { PostgresServerConnection } from './server-connection.js';
 import { SessionSettings } from './session-settings.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {

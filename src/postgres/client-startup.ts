@@ -9,10 +9,11 @@ import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import { ClientLogin, type ClientLoginMethod, type ClientLoginStep } from './auth/client-login.js';
 import { type CancelKey, secretBytes } from './cancel-keys.js';
+import { CONNECTION_LOST } from './lost-expectations.js';
 import { OWN_PREFIX, OwnSettings } from './own-settings.js';
 import type { Parameters } from './parameters.js';
 import type { PostgresRuntime } from './runtime.js';
-import { CONNECTION_LOST, type PostgresServerConnection } from './server-connection.js';
+import type { PostgresServerConnection } from './server-connection.js';
 import { parseStartupOptions } from './startup-options.js';
 import { setStatement, TrackedState } from './tracked-state.js';
 import {

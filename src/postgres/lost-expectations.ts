@@ -1,11 +1,13 @@
 // What those learn that are under way on a server connection when it ends.
 // It knows no socket.
 
-import type { ServerError } from '../protocol/unit.js';
 import type { Expectation } from './expectation.js';
 
-export function tellLost(expectations: readonly Expectation[], error: ServerError): void {
-  const reason = error.message;
+/** connection_failure: the code under which a statement of our own learns that its connection is gone. */
+export const CONNECTION_LOST = '08006';
+
+export function tellLost(expectations: readonly Expectation[], reason: string): void {
+  const error = { code: CONNECTION_LOST, message: reason };
   const first = expectations.findIndex(({ run }) => run !== null);
   for (const [index, expectation] of expectations.entries()) {
     const run = expectation.muted ? null : expectation.run;

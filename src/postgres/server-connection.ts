@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
+import { busyPoll } from '../lib/busy-poll.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
@@ -37,8 +38,6 @@ import { readyForQuery } from './wire/backend-messages.js';
 import type { Framer } from './wire/framer.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 
-/** connection_failure: the code under which a statement of our own learns that its connection is gone. */
-export const CONNECTION_LOST = '08006';
 const READY = readyForQuery('idle');
 let nextId = 1;
 
@@ -270,6 +269,7 @@ export class PostgresServerConnection implements ServerConnection {
   // --- reading ----------------------------------------------------------------------------------------------
 
   #onData(chunk: Buffer): void {
+    busyPoll.noteInput('server');
     try {
       this.#framer.push(chunk);
       for (;;) {
@@ -591,7 +591,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#group.forgetGathered();
     // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
     if (expectations[0]?.grouped === false) this.#flush(expectations[0]);
-    tellLost(expectations, { code: CONNECTION_LOST, message: reason });
+    tellLost(expectations, reason);
     this.#slices.discard();
     const onClosed = this.onClosed;
     this.onClosed = null;

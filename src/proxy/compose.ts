@@ -1,9 +1,9 @@
 // The one place where the parts are wired together: from a configuration to a running proxy, or to one of its workers.
 // It decides nothing by itself.
 
-import { availableParallelism } from 'node:os';
 import type { Protocol as ProtocolName } from '../config/schema.js';
 import { compileWasmLean } from '../lib/lean-wasm.js';
+import { processors } from '../lib/processors.js';
 import { DataPath, type Protocols } from './data-path.js';
 import { LocalMonitoring } from './monitoring.js';
 import type { RunningProxy, StartOptions } from './running-proxy.js';
@@ -25,7 +25,7 @@ export async function loadProtocols(names: ReadonlySet<string>): Promise<Protoco
 /** Rejects when a listener cannot bind or a state file cannot be read; nothing is left open then. */
 export async function startProxy(options: StartOptions): Promise<RunningProxy> {
   const { config, log } = options;
-  const workers = config.workers === 'auto' ? availableParallelism() : config.workers;
+  const workers = config.workers === 'auto' ? processors() : config.workers;
   const protocols = await loadProtocols(new Set(config.clusters.map((cluster) => cluster.protocol)));
   const proxy =
     workers > 1

@@ -10,8 +10,10 @@ import {
   type Unanswerable,
 } from '../admin/explain.js';
 import type { ClusterConfig, Config, Protocol as ProtocolName } from '../config/schema.js';
+import { busyPoll } from '../lib/busy-poll.js';
 import { systemClock } from '../lib/clock.js';
 import { ProxyError } from '../lib/errors.js';
+import { processors } from '../lib/processors.js';
 import { tidyHeapWhenIdle } from '../lib/tidy-heap.js';
 import type { Peers, Protocol } from '../protocol/protocol.js';
 import {
@@ -35,6 +37,8 @@ import { clusterStatus } from './status.js';
 /** Those that the configuration's clusters speak. */
 export type Protocols = Readonly<Partial<Record<ProtocolName, Protocol>>>;
 
+/** Longer than a point read and what a client does between two of them take. */
+const BUSY_POLL_US = 100;
 /** How often a drain looks for clients that have become idle. */
 const DRAIN_STEP_MS = 50;
 
@@ -57,6 +61,12 @@ interface RunningCluster {
   readonly monitoring: Monitoring;
   readonly runtime: ClusterRuntime;
   readonly watermarks: SharedWatermarks | null;
+}
+
+/** Who looks for input needs a processor for that, and another one for those who send it. */
+function busyPollUs(config: Config): number {
+  if (config.busyPollUs !== 'auto') return config.busyPollUs;
+  return processors() < 2 ? 0 : BUSY_POLL_US;
 }
 
 export class DataPath implements RunningProxy {
@@ -145,11 +155,13 @@ export class DataPath implements RunningProxy {
     await Promise.all([...this.#clusters.values()].map(({ monitoring }) => monitoring.start()));
     await Promise.all([...this.#clusters.values()].map(({ watermarks }) => watermarks?.start()));
     for (const listener of this.#listeners.values()) await listener.open();
+    busyPoll.limitUs = busyPollUs(this.#config);
     this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
   }
 
   reload(next: Config): ReloadResult {
     this.#config = next;
+    busyPoll.limitUs = busyPollUs(next);
     for (const config of next.clusters) {
       const cluster = this.#clusters.get(config.name);
       if (cluster === undefined) continue;

@@ -66,6 +66,13 @@ const CASES: readonly (readonly [string, Edit, readonly string[]])[] = [
     ['restart workers 1 -> auto'],
   ],
   [
+    'busyPollUs',
+    (config) => {
+      config.busyPollUs = 0;
+    },
+    ['live busyPollUs auto -> 0'],
+  ],
+  [
     'tags',
     ({ clusters: [cluster] }) => {
       cluster.nodes[1]!.tags = { zone: 'y' };

@@ -94,6 +94,7 @@ test('a listener and one node are enough', async (t) => {
       drainMs: 30_000,
     },
     workers: 1,
+    busyPollUs: 'auto',
   });
 });
 
@@ -238,6 +239,7 @@ test('every field is described, with its default and unit', () => {
     const text = node.description ?? '';
     assert.match(text, /\.$/, `${path} has no description`);
     if (/Ms$/.test(path)) assert.match(text, /millisecond/, `${path} does not name its unit`);
+    if (/Us$/.test(path)) assert.match(text, /microsecond/, `${path} does not name its unit`);
     const isGroup = node.type === 'object' && node.properties !== undefined;
     if (required || isGroup || path === '$schema') continue;
     assert.match(text, /Default: /, `${path} does not name its default`);

@@ -3,7 +3,8 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { configFor } from '../proxy/proxy-under-test.js';
+import { busyPoll } from '../../src/lib/busy-poll.js';
+import { configFor, TEST_WORKERS } from '../proxy/proxy-under-test.js';
 import { until } from '../servers/poll.js';
 import { type ClusterChanges, FUNCTIONS, rejects, type Stage } from './stage.js';
 
@@ -72,6 +73,25 @@ export async function operationTests(t: TestContext, stage: Stage): Promise<void
     assert.equal((await idle.query('SELECT name FROM items WHERE id = 1'))[0]?.name, 'one');
     assert.equal(idle.broken ?? inside.broken, null);
   });
+
+  await t.test(
+    'reload: between units it looks for input, or sleeps',
+    { skip: TEST_WORKERS > 1 },
+    async (t) => {
+      const front = await stage.front(t);
+      const client = await front.connect(t);
+      const looksOf = async (units: number) => {
+        const before = busyPoll.idleLooks;
+        for (let i = 0; i < units; i++) await client.query('SELECT name FROM items WHERE id = 1');
+        return busyPoll.idleLooks - before;
+      };
+      await front.reload({ ...front.proxy.config, busyPollUs: 1000 });
+      await until('it looks', async () => (await looksOf(20)) > 0);
+      await front.reload({ ...front.proxy.config, busyPollUs: 0 });
+      await looksOf(1);
+      assert.equal(await looksOf(50), 0);
+    },
+  );
 
   await t.test('drain: idle clients are told, a transaction may end, nobody new comes in', async (t) => {
     const front = await stage.front(t);
