@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import { busyPoll } from './busy-poll.js';
 import { describeError } from './errors.js';
+import { copyOf, readIntoOne } from './read-buffer.js';
 
 export interface SocketOwner {
   received(chunk: Buffer): void;
@@ -20,7 +21,7 @@ interface OwnedSocket extends Socket {
 
 export function ownSocket(socket: Socket, owner: SocketOwner): void {
   (socket as OwnedSocket)[OWNER] = owner;
-  socket.on('data', onData);
+  if (!readIntoOne(socket, onRead)) socket.on('data', onData);
   socket.on('drain', onDrain);
   socket.on('error', onError);
   socket.on('end', onEnd);
@@ -30,6 +31,11 @@ export function ownSocket(socket: Socket, owner: SocketOwner): void {
 function onData(this: OwnedSocket, chunk: Buffer): void {
   busyPoll.noteInput('client');
   this[OWNER].received(chunk);
+}
+
+function onRead(this: Socket, bytes: number, buffer: Buffer): boolean {
+  onData.call(this as OwnedSocket, copyOf(buffer, bytes));
+  return !this.isPaused();
 }
 
 function onDrain(this: OwnedSocket): void {
