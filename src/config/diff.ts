@@ -112,6 +112,7 @@ const ROUTING: Effects<ClusterConfig['routing']> = {
 };
 const AUTO_PREPARE: Effects<ClusterConfig['autoPrepare']> = {
   enabled: 'live',
+  simpleQueries: 'live',
   threshold: 'live',
   maxStatements: 'live',
 };

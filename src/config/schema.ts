@@ -239,6 +239,12 @@ export const autoPrepareSchema = z.strictObject({
     .describe(
       'Whether unnamed statements whose text recurs run as prepared statements (PostgreSQL). Default: true.',
     ),
+  simpleQueries: z
+    .boolean()
+    .default(true)
+    .describe(
+      'Whether simple queries that recur but for the integers that columns are compared with run as prepared statements too, outside transactions. Default: true.',
+    ),
   threshold: count(1)
     .default(5)
     .describe('How often a text must have come before it is prepared. Default: 5.'),

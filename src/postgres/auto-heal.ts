@@ -19,19 +19,20 @@ function stepAt(steps: readonly Step[] | null, from: number): { index: number; s
 export function isHealable(run: Run, at: number, code: string): boolean {
   if (run.healUntil < 0) return false;
   const { index, step } = stepAt(run.steps, at);
-  if (index > run.healUntil || step?.kind !== 'bind' || !(step.text instanceof HeldText)) return false;
+  const isOfBind = step?.kind === 'bind' && step.text instanceof HeldText;
+  if (index > run.healUntil || !(isOfBind || run.isStandIn)) return false;
   // Cancelled, timed out, deadlocked, out of something: that happens to a statement whatever its name.
   if (HAPPENED.has(code.slice(0, 2)) || code === LOCK_NOT_AVAILABLE) return false;
-  step.text.isDoubtful = true;
+  if (isOfBind) (step.text as HeldText).isDoubtful = true;
   return true;
 }
 
 /** A NoticeResponse has come at this step. False: it is not for the client. */
-export function hearNotice(steps: readonly Step[] | null, at: number): boolean {
+export function hearNotice({ steps, isStandIn }: Run, at: number): boolean {
   const { step } = stepAt(steps, at);
   if (step?.kind !== 'parse') return true;
   // What Parse warns of it warns of each time.
   if (step.text instanceof HeldText) step.text.of.needsParse = true;
   // The client has heard it when it sent its own.
-  return step.verb !== 'drop';
+  return isStandIn || step.verb !== 'drop';
 }

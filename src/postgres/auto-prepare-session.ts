@@ -5,6 +5,7 @@ import { monotonicMs } from '../lib/clock.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { Inspection } from '../protocol/inspection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
+import type { PostgresClassifying } from '../sql/postgres/classifier.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { type AutoPrepare, MAX_AGE_MS } from './auto-prepare.js';
 import { HeldText } from './auto-prepared.js';
@@ -75,10 +76,24 @@ export class AutoPrepareSession {
   }
 
   /** For an operator: counts nothing. */
-  inspect(classified: Classified, sql: Buffer, settings: string, begin: HeldBegin | null): Inspection {
+  inspect(
+    client: { classify(sql: Buffer): Classified; readonly stateDigest: string },
+    classifier: PostgresClassifying,
+    sql: Buffer,
+    begin: HeldBegin | null,
+  ): Inspection {
+    const classified = client.classify(sql);
+    const filled = begin === null ? classifier.filled(sql) : null;
     const foresight = this.#isUntracked
       ? { would: false, why: 'the session has what no tracked setting tells' }
-      : foresee(this.#auto, this.#host.mayAutoPrepare, classified.statement, sql, settings);
+      : foresee(
+          this.#auto,
+          this.#host.mayAutoPrepare,
+          classified.statement,
+          sql,
+          client.stateDigest,
+          filled?.body ?? null,
+        );
     return inspectText(classified, sql, foresight, begin);
   }
 
@@ -87,6 +102,17 @@ export class AutoPrepareSession {
     const { texts, config } = this.#auto;
     const known = this.#host.mayAutoPrepare ? texts.seen(body, settings, config.threshold) : null;
     return known ?? { serverName: '', body: Buffer.from(body) };
+  }
+
+  /** Simple queries may run as prepared statements. */
+  get standsIn(): boolean {
+    const { config } = this.#auto;
+    return config.simpleQueries && !this.#isUntracked && this.#host.mayAutoPrepare;
+  }
+
+  /** As of a Parse: of a simple query whose integers have become parameters. Null: it does not recur. */
+  internQuery(body: Buffer, settings: string): RecurringText | null {
+    return this.#auto.texts.seen(body, settings, this.#auto.config.threshold);
   }
 
   /**
@@ -109,8 +135,9 @@ export class AutoPrepareSession {
     const isOn = switched ?? this.#auto.config.enabled;
     if (isAgain || !isOn || this.#isUntracked || this.#isOffInTransaction) return null;
     // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
-    if (unit.kind !== 'batch' || unit.open || transaction === 'failed') return null;
-    if (!unit.batch.classified.every(isPlanned)) return null;
+    if (unit.open || transaction === 'failed') return null;
+    if (unit.kind === 'simple' ? unit.standIn === null || isInside : !unit.batch.classified.every(isPlanned))
+      return null;
     this.#server = server;
     this.#onReplica = onReplica;
     this.#nowMs = monotonicMs();

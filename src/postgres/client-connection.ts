@@ -33,6 +33,7 @@ import { answeredByUs, type ReplyEvents, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { SessionSettings } from './session-settings.js';
+import { type StandIn, standInFor } from './stand-in.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import {
   CLOSE_COMPLETE,
@@ -186,7 +187,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       case FRONTEND.describe:
       case FRONTEND.close:
       case FRONTEND.execute:
-        this.#onExtended(type, buffer, start, end);
+        this.#openBatch().add(readExtended(type, buffer, start, end, this));
         return;
       case FRONTEND.flush:
         this.#onFlush(buffer.subarray(start, end));
@@ -195,13 +196,13 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
         this.#onSync();
         return;
       case FRONTEND.functionCall:
-        this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)]);
+        this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)], null);
         return;
       case FRONTEND.copyData:
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
         // Of a COPY that has failed meanwhile: thrown away, as a server does. In a batch it may be ahead of CopyInResponse.
-        if (this.#batch !== null) this.#onExtended(type, buffer, start, end);
+        this.#batch?.add(readExtended(type, buffer, start, end, this));
         return;
       default:
         throw unexpectedMessage(type, '');
@@ -211,7 +212,12 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   #onQuery(buffer: Buffer, start: number, end: number): void {
     const { textStart, textEnd } = parseQuery(buffer, start, end);
     const closes = this.#closesBefore();
-    const classified = this.classify(buffer.subarray(textStart, textEnd));
+    const sql = buffer.subarray(textStart, textEnd);
+    const classified = this.classify(sql);
+    const isAlone = closes.length === 0 && !this.isInTransaction;
+    const standIn = isAlone
+      ? standInFor(this.#database!, this.#auto, classified, sql, this.stateDigest)
+      : null;
     const own = this.#answerToQuery(classified);
     if (own !== null) {
       this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
@@ -219,7 +225,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     }
     // A simple query ends the unnamed statement (protocol-flow, extended query).
     this.#names.delete('');
-    this.#submitSimple(classified, [...closes, buffer.subarray(start, end)]);
+    this.#submitSimple(classified, [...closes, buffer.subarray(start, end)], standIn);
   }
 
   /** Null: it is not for the proxy. */
@@ -230,7 +236,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     return this.#session.own.answerQuery(classified, status);
   }
 
-  #submitSimple(classified: Classified, messages: readonly Buffer[]): void {
+  #submitSimple(classified: Classified, messages: readonly Buffer[], standIn: StandIn | null): void {
     const answers = this.#transaction.answer(classified, this.#host);
     if (answers !== null) {
       if (!this.isInTransaction) this.#session.endedLocally(classified.statement);
@@ -238,11 +244,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       return;
     }
     const message = messages.length === 1 ? messages[0]! : Buffer.concat(messages);
-    this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin()));
-  }
-
-  #onExtended(type: number, buffer: Buffer, start: number, end: number): void {
-    this.#openBatch().add(readExtended(type, buffer, start, end, this));
+    this.#submit(new SimpleUnit(classified, message, this.#transaction.takeBegin(), standIn));
   }
 
   #openBatch(): ExtendedBatch {
@@ -265,9 +267,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       }
       if (this.#answerOwn(this.#batch)) return;
       this.#submit(new BatchUnit(this.#batch, true, this.#transaction.takeBegin()));
-    } else {
-      this.#writeMore();
-    }
+    } else this.#writeMore();
   }
 
   #onSync(): void {
@@ -346,7 +346,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   inspect(sql: Buffer): Inspection {
-    return this.#auto.inspect(this.classify(sql), sql, this.stateDigest, this.#transaction.begin);
+    return this.#auto.inspect(this, this.#database!.classifier, sql, this.#transaction.begin);
   }
 
   // --- running ----------------------------------------------------------------------------------------------
@@ -396,10 +396,9 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (options.holdReply && !unit.open) this.#out.hold();
     const gate = isAgain ? null : server.gateFor(unit, options);
     const auto = this.#auto.begin(unit, server, options.onReplica, isAgain, options.autoPrepare);
-    const { messages, steps } = writeUnit(unit, server, auto, begin);
+    const written = writeUnit(unit, server, auto, begin);
     const isApart = auto?.isSample === true || !this.#database!.readsMayJoin;
-    const run = newRun(this.#out, unit, options, steps, begin, gate, isApart, {
-      healUntil: auto?.healUntil ?? -1,
+    const run = newRun(this.#out, unit, options, written, begin, gate, isApart, {
       heal: (error) => {
         if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
         else done(answeredByUs(server.transaction, error));
@@ -410,7 +409,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     const isNew = this.#lastServer !== server;
     this.#lastServer = server;
-    server.run(run, messages, isNew);
+    server.run(run, written.messages, isNew);
     if (!unit.open) return;
     this.#socket.resume();
     queueMicrotask(() => this.#pump());

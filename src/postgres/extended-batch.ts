@@ -555,7 +555,7 @@ function closeUnnamed(server: PostgresServerConnection, out: Written): void {
 }
 
 /** Parses it under its name, and closes what has to make room for it. */
-function parseAuto(
+export function parseAuto(
   auto: AutoPrepareSession,
   held: HeldText,
   out: Written,

@@ -11,13 +11,14 @@ export type Foresight = NonNullable<Inspection['autoPrepare']>;
 
 const no = (why: string): Foresight => ({ would: false, why });
 
-/** `enabled`: by its listener or cluster; `settings`: the state that it is read under. */
+/** `enabled`: by its listener or cluster; `settings`: the state that it is read under; `filled`: as it would be parsed for a simple query. */
 export function foresee(
   auto: AutoPrepare,
   enabled: boolean,
   statement: StatementClass,
   sql: Buffer,
   settings: string,
+  filled: Buffer | null,
 ): Foresight {
   if (!enabled) return no('autoPrepare is off');
   if (!isPlannedStatement(statement))
@@ -30,7 +31,10 @@ export function foresee(
     return no('it was slower when prepared, and is left alone for a while');
   if (text?.isAdmitted === true)
     return { would: true, why: 'it recurs: as an unnamed extended statement it runs prepared' };
-  const { threshold } = auto.config;
+  const { threshold, simpleQueries } = auto.config;
+  const asQuery = filled === null || !simpleQueries ? null : auto.texts.look(filled, settings).text;
+  if (asQuery?.isAdmitted === true && !asQuery.needsParse)
+    return { would: true, why: 'it recurs but for its integers: as a simple query it runs prepared' };
   return no(
     `as an unnamed extended statement it has come ${count} times lately, of ${threshold} that it takes`,
   );

@@ -6,17 +6,18 @@ import type { Gate } from './gate.js';
 import type { HeldBegin } from './held-begin.js';
 import type { ReplySink, Run } from './run.js';
 import type { PostgresUnit } from './unit.js';
+import type { WrittenUnit } from './write-unit.js';
 
 /** `begin`: goes in front of it. `isApart`: it does not leave with others, whatever it is. */
 export function newRun(
   sink: ReplySink,
   unit: PostgresUnit,
   options: ExecuteOptions,
-  steps: Run['steps'],
+  { steps, isStandIn, healUntil }: WrittenUnit,
   begin: HeldBegin | null,
   gate: Gate | null,
   isApart: boolean,
-  { healUntil, heal, done }: Pick<Run, 'healUntil' | 'heal' | 'done'>,
+  { heal, done }: Pick<Run, 'heal' | 'done'>,
 ): Run {
   return {
     sink,
@@ -26,9 +27,11 @@ export function newRun(
     withhold: options.withholdRetryable && !unit.open,
     onReplica: options.onReplica,
     isShared: options.isShared,
-    maxGroup: !isApart && options.withholdRetryable && mayBeGrouped(unit) ? options.maxGroup : 1,
+    maxGroup:
+      !isApart && options.withholdRetryable && (isStandIn || mayBeGrouped(unit)) ? options.maxGroup : 1,
     gate,
-    isSimple: unit.kind === 'simple',
+    isSimple: unit.kind === 'simple' && !isStandIn,
+    isStandIn,
     isOpen: unit.open,
     options,
     healUntil,

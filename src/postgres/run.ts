@@ -71,11 +71,13 @@ export interface Run {
   readonly gate: Gate | null;
   /** A simple query ends the server's unnamed statement; a batch may leave another one. */
   readonly isSimple: boolean;
+  /** A prepared statement in place of a simple query: of it the client must not learn. */
+  readonly isStandIn: boolean;
   /** More messages follow before Sync. */
   isOpen: boolean;
   /**
    * An error of a Bind up to this step may come from a statement that was prepared for an unnamed one and is outdated:
-   * nothing is forwarded before, and `heal` is called at the end in place of `done`, to run the unit again without. -1: none.
+   * (of a stand-in: any error up to its last step, before a row); nothing is forwarded before, and `heal` is called at the end in place of `done`, to run the unit again without. -1: none.
    */
   readonly healUntil: number;
   readonly heal: (error: ServerError) => void;

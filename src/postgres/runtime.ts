@@ -22,13 +22,8 @@ import {
   type PostgresCatalog,
   type PostgresCatalogQuery,
 } from '../sql/postgres/catalog.js';
-import { createPostgresClassifier } from '../sql/postgres/classifier.js';
-import {
-  type ClassificationStats,
-  type Classifier,
-  noStats,
-  type PostgresLexSettings,
-} from '../sql/statement.js';
+import { createPostgresClassifier, type PostgresClassifying } from '../sql/postgres/classifier.js';
+import { type ClassificationStats, noStats } from '../sql/statement.js';
 import type { Log } from '../telemetry/log.js';
 import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
@@ -42,7 +37,7 @@ import { PreparedTexts } from './prepared-statements.js';
 /** One database's functions and views decide what its statements are. */
 export interface DatabaseClassifier {
   catalog: PostgresCatalog | null;
-  classifier: Classifier<PostgresLexSettings>;
+  classifier: PostgresClassifying;
   /** Reads of several clients may be one transaction: as far as is known none shows in another one. */
   readsMayJoin: boolean;
 }
@@ -121,7 +116,7 @@ export class PostgresRuntime implements ProtocolRuntime {
       entry.catalog !== null && keepsReadsApart(entry.catalog, this.#routing.readFunctions ?? []);
   }
 
-  #createClassifier(catalog: () => PostgresCatalog | null): Classifier<PostgresLexSettings> {
+  #createClassifier(catalog: () => PostgresCatalog | null): PostgresClassifying {
     const { readFunctions, writeFunctions, foreignTablesAreReads } = this.#routing;
     return createPostgresClassifier({
       catalog,
@@ -169,7 +164,8 @@ export class PostgresRuntime implements ProtocolRuntime {
     const classifier = known ?? { classifier: this.#createClassifier(() => null) };
     const classified = classifyText(classifier, context, sql, Parameters.none.lexSettings);
     const { config } = this.autoPrepare;
-    const foresight = foresee(this.autoPrepare, config.enabled, classified.statement, sql, '');
+    const filled = classifier.classifier.filled(sql)?.body ?? null;
+    const foresight = foresee(this.autoPrepare, config.enabled, classified.statement, sql, '', filled);
     return inspectText(classified, sql, foresight, null, notes);
   }
 

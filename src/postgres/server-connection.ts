@@ -307,8 +307,7 @@ export class PostgresServerConnection implements ServerConnection {
         return;
       }
       case BACKEND.noticeResponse:
-        if (head?.run != null && hearNotice(head.run.steps, head.step))
-          this.#forward(head, buffer, start, end);
+        if (head?.run != null && hearNotice(head.run, head.step)) this.#forward(head, buffer, start, end);
         return;
       case BACKEND.notificationResponse:
         if (head?.run != null) this.#forward(head, buffer, start, end);

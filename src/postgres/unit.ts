@@ -6,6 +6,7 @@ import { mergeClasses } from '../sql/merge.js';
 import { type Classified, type Hint, isChained, type StatementClass } from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
+import type { StandIn } from './stand-in.js';
 
 export type PostgresUnit = SimpleUnit | BatchUnit;
 
@@ -38,9 +39,17 @@ export class SimpleUnit implements Unit {
   readonly message: Buffer;
   /** No server knows of it yet; null: none. */
   readonly begin: HeldBegin | null;
+  /** It may run as this one; null: it does not. */
+  readonly standIn: StandIn | null;
   readonly #classified: Classified;
 
-  constructor(classified: Classified, message: Buffer, begin: HeldBegin | null) {
+  constructor(
+    classified: Classified,
+    message: Buffer,
+    begin: HeldBegin | null,
+    standIn: StandIn | null = null,
+  ) {
+    this.standIn = standIn;
     this.#classified = classified;
     this.begin = begin;
     this.statement = inTransaction(withPin(classified.statement), begin);

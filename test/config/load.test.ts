@@ -59,7 +59,7 @@ test('a listener and one node are enough', async (t) => {
           ...{ enabled: true, maxConnections: 4, growAtDepth: 16, spreadMs: 0.25 },
           ...{ maxDepth: 256, maxUsualMs: 5, maxGroup: 16, maxHeadMs: 10 },
         },
-        autoPrepare: { enabled: true, threshold: 5, maxStatements: 200 },
+        autoPrepare: { enabled: true, simpleQueries: true, threshold: 5, maxStatements: 200 },
         consistency: {
           level: 'session',
           maxLagMs: 10_000,

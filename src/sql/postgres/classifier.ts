@@ -20,6 +20,7 @@ import { type Judged, judge } from './judge.js';
 import { maxStatements, PostgresLexer, placeholder } from './lexer.js';
 import { type PostgresOverrides, PostgresRules } from './rules.js';
 import { placeholders, shownShape } from './shown-shape.js';
+import { type Filled, fill, type Template, templateOf } from './template.js';
 import {
   callsFunctions,
   doClass,
@@ -51,6 +52,16 @@ interface Known {
   readonly classified: Classified;
   /** The literals decide: the text must be looked up, not its shape. */
   readonly byLiterals: boolean;
+  /** Undefined: not looked at. */
+  template?: Template | null;
+}
+
+export interface PostgresClassifying extends Classifier<PostgresLexSettings> {
+  /**
+   * The text that has been classified last, with parameters for those of its integers that can be ones. Null: there are none, or its
+   * shape has come for the first time.
+   */
+  filled(sql: Buffer): Filled | null;
 }
 
 /**
@@ -91,7 +102,7 @@ const rollbackToShape: Classified = {
 };
 const emptyShape: Classified = { statement: emptyStatement, hint: null, shape: '' };
 
-class PostgresClassifier implements Classifier<PostgresLexSettings> {
+class PostgresClassifier implements PostgresClassifying {
   readonly stats = noStats();
   readonly #catalog: () => PostgresCatalog | null;
   readonly #overrides: PostgresOverrides;
@@ -100,6 +111,8 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
   readonly #shapes: ShapeCache<Known>;
   readonly #literals: ShapeCache<Classified>;
   readonly #texts = new TextCache<Classified>();
+  /** Of the text that the lexer has read last. */
+  #last: Known | null = null;
   #seen: PostgresCatalog | null;
   #rules: PostgresRules;
 
@@ -142,8 +155,16 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     return classified;
   }
 
+  filled(sql: Buffer): Filled | null {
+    const last = this.#last;
+    if (last === null) return null;
+    if (last.template === undefined) last.template = templateOf(this.#lexer);
+    return last.template === null ? null : fill(last.template, this.#lexer, sql);
+  }
+
   #classify(sql: Buffer, settings: PostgresLexSettings): Classified {
     const lexer = this.#lexer;
+    this.#last = null;
     lexer.run(sql, settings);
     this.stats.lexedBytes += sql.length;
     if (settings.clientEncoding !== undefined && misleadingEncodings.has(settings.clientEncoding)) {
@@ -179,6 +200,7 @@ class PostgresClassifier implements Classifier<PostgresLexSettings> {
     const known = this.#shapes.get(lexer.shape, 0, lexer.length, hash, 0);
     if (known !== undefined && !known.byLiterals) {
       this.stats.hits++;
+      this.#last = known;
       return known.classified;
     }
     if (known === undefined) {
@@ -359,8 +381,6 @@ function freeze(statement: StatementClass): StatementClass {
 }
 
 /** A classifier for one cluster; its caches are bounded by `cacheEntries` and by 20 MB of keys and values. */
-export function createPostgresClassifier(
-  options: PostgresClassifierOptions,
-): Classifier<PostgresLexSettings> {
+export function createPostgresClassifier(options: PostgresClassifierOptions): PostgresClassifying {
   return new PostgresClassifier(options);
 }

@@ -26,6 +26,8 @@ export const placeholder = { string: 1, number: 2, bits: 3, parameter: 4 } as co
 export const maxShapeBytes = 32 * 1024;
 /** When a shape is longer, this much of its beginning is kept. */
 export const keptPrefixBytes = 4096;
+/** Numbers whose places are told. */
+export const maxNumbers = 16;
 /** A text of more statements counts as overlong. */
 export const maxStatements = 1024;
 
@@ -180,6 +182,12 @@ export class PostgresLexer {
   unlisted = false;
   /** The deepest nesting of brackets. */
   depth = 0;
+  /** Numbers in the text, without their signs, those included that the shape has only once for a list of them. */
+  numbers = 0;
+  /** Where the first `maxNumbers` of them begin and end. */
+  readonly numberStarts = new Float64Array(maxNumbers);
+  readonly numberEnds = new Float64Array(maxNumbers);
+  hasParameters = false;
   readonly #rows = new ValueRows();
 
   run(sql: Buffer, settings: PostgresLexSettings): void {
@@ -201,6 +209,8 @@ export class PostgresLexer {
     this.malformed = false;
     this.overlong = false;
     this.unlisted = false;
+    this.hasParameters = false;
+    let numbers = 0;
 
     // CREATE FUNCTION ... BEGIN ATOMIC ...; ...; END holds semicolons that end no statement.
     let wordCount = 0;
@@ -522,6 +532,11 @@ export class PostgresLexer {
         i = end;
       }
       if (literal !== 0) {
+        if (literal === placeholder.number) {
+          // Past their ends typed arrays ignore what is written.
+          this.numberStarts[numbers] = start;
+          this.numberEnds[numbers++] = i;
+        } else if (literal === placeholder.parameter) this.hasParameters = true;
         if (sign >= 0 && literal === placeholder.number) {
           length = sign;
           last = lastBeforeSign;
@@ -546,6 +561,7 @@ export class PostgresLexer {
     this.length = this.overlong ? Math.min(length, keptPrefixBytes) : length;
     this.statements = statements;
     this.depth = deepest;
+    this.numbers = numbers;
   }
 
   /** Copies text as it is, as far as there is room, and returns the length that it would have had. */
