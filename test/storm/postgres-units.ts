@@ -29,6 +29,8 @@ export const INT = 23;
 export const TEXT = 25;
 const BIGINT = 20;
 export const ITEMS = 100;
+/** From 0. */
+const NUMBERS = 5000;
 
 export const rules: ErrorRules = {
   allows(unit: Unit, { code, message, begun }: ErrorLine, weather: Weather): boolean {
@@ -80,6 +82,18 @@ export function query(
 
 export function point({ number, random }: Client, k: number): Unit {
   const id = random.int(1, ITEMS);
+  // Nothing but integers in conditions tells one from another: as a prepared statement it is the same for all clients.
+  if (random.chance(0.5) && number < NUMBERS)
+    return query(
+      'simple',
+      `SELECT a.n AS c, b.n AS k, id, name FROM numbers a, numbers b, items WHERE a.n = ${number} AND b.n = ${k % NUMBERS} AND id = ${id}`,
+      [
+        columns(`c:${INT}:0`, `k:${INT}:0`, `id:${INT}:0`, `name:${TEXT}:0`),
+        `D ${number}|${k % NUMBERS}|${id}|item-${id}`,
+        'C SELECT 1',
+        READY,
+      ],
+    );
   return query('simple', `SELECT ${number} AS c, ${k} AS k, id, name FROM items WHERE id = ${id}`, [
     columns(`c:${INT}:0`, `k:${INT}:0`, `id:${INT}:0`, `name:${TEXT}:0`),
     `D ${number}|${k}|${id}|item-${id}`,
@@ -356,6 +370,7 @@ export function slowUnit({ number, random }: Client, k: number): Unit {
 /** By the superuser on the primary. */
 export function postgresTables(clients: number): string {
   return `
+    CREATE TABLE numbers (n int PRIMARY KEY); INSERT INTO numbers SELECT generate_series(0, ${NUMBERS - 1});
     CREATE TABLE items (id int PRIMARY KEY, name text NOT NULL);
     INSERT INTO items SELECT g, 'item-' || g FROM generate_series(1, ${ITEMS}) AS g;
     CREATE TABLE shifty (id int PRIMARY KEY, name text NOT NULL);

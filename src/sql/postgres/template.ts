@@ -13,10 +13,12 @@ const INTEGER_TYPE = 23;
 const MAX_DIGITS = 9;
 
 const COMPARISONS: ReadonlySet<string> = new Set(['=', '<', '>', '<=', '>=', '<>']);
-/** What else is called may ask for the text that is running (current_query). */
-const FUNCTIONS: ReadonlySet<string> = new Set(
-  'count sum min max avg lower upper length abs round substr concat'.split(' '),
-);
+/** They tell the text that is running. */
+const SELF_AWARE: ReadonlySet<string> = new Set([
+  'current_query',
+  'pg_stat_get_activity',
+  'pg_stat_get_backend_activity',
+]);
 
 /** A text whose integers have become parameters. */
 export interface Filled {
@@ -38,7 +40,7 @@ export function templateOf(lexer: PostgresLexer): Template | null {
   if (places.length !== numbers) return null;
   const trees = parse(sql.toString(), lexer.depth);
   const select = trees?.length === 1 ? record(trees[0]!, 'SelectStmt') : null;
-  if (select === null || !callsOnlyKnown(select)) return null;
+  if (select === null || asksForItsText(select)) return null;
   const compared = comparedWith(select.whereClause);
   const template = places.map((place) => compared.has(place));
   return template.includes(true) ? template : null;
@@ -91,7 +93,7 @@ function comparedWith(condition: Tree | undefined): Set<number> {
   return places;
 }
 
-function callsOnlyKnown(select: TreeRecord): boolean {
+function asksForItsText(select: TreeRecord): boolean {
   const open: Tree[] = [select];
   for (let node = open.pop(); node !== undefined; node = open.pop()) {
     if (Array.isArray(node)) open.push(...node);
@@ -100,14 +102,14 @@ function callsOnlyKnown(select: TreeRecord): boolean {
         const child = node[key];
         if (child === undefined || typeof child !== 'object' || child === null) continue;
         if (key === 'FuncCall' && isRecord(child)) {
-          const parts = nameParts(list(child, 'funcname'));
-          if (parts.length !== 1 || !FUNCTIONS.has(parts[0]!)) return false;
-        }
+          if (SELF_AWARE.has(nameParts(list(child, 'funcname')).at(-1) ?? '')) return true;
+        } else if (key === 'RangeVar' && isRecord(child) && text(child, 'relname') === 'pg_stat_activity')
+          return true;
         open.push(child);
       }
     }
   }
-  return true;
+  return false;
 }
 
 /** Cuts the text that the lexer has read last. Null: one of its numbers is no such integer after all. */

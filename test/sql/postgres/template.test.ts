@@ -54,6 +54,11 @@ const TAKEN: readonly [sql: string, text: string, ...values: string[]][] = [
     '3',
   ],
   ['SELECT a FROM t WHERE a = 007', 'SELECT a FROM t WHERE a = $1', '007'],
+  [
+    'SELECT f(3, a) FROM t WHERE a = 1 AND s.f(b) = 2',
+    'SELECT f(3, a) FROM t WHERE a = $1 AND s.f(b) = 2',
+    '1',
+  ],
   ['SELECT a FROM t WHERE a = (5)', 'SELECT a FROM t WHERE a = ($1)', '5'],
   ["SELECT a FROM t WHERE b = 'it''s 5' AND a = 1", "SELECT a FROM t WHERE b = 'it''s 5' AND a = $1", '1'],
 ];
@@ -93,8 +98,8 @@ const WHOLE: readonly [sql: string, why: string][] = [
   ['SELECT a FROM t WHERE EXISTS (SELECT FROM u WHERE u.a = 1)', 'of another query'],
   ['SELECT a FROM t WHERE a = 1 UNION SELECT a FROM u WHERE a = 2', 'of a union'],
   ['WITH w AS (SELECT 1) SELECT a FROM w WHERE a = 1 AND current_query() = a', 'it may ask for its text'],
-  ['SELECT a FROM t WHERE a = 1 AND f(b) = 2', 'a function that we do not know'],
-  ['SELECT a FROM t WHERE a = 1 AND s.count(b) = 2', 'a function of a schema'],
+  ['SELECT pg_catalog.Current_Query() FROM t WHERE a = 1', 'it asks for its text'],
+  ['SELECT query FROM pg_stat_activity WHERE pid = 1', 'it asks for its text'],
   ['SELECT a FROM t WHERE a = $1 AND b = 2', 'it has parameters'],
   ['SELECT a FROM t WHERE a = 1; SELECT a FROM t WHERE a = 2', 'two statements'],
   ['INSERT INTO t SELECT a FROM t WHERE a = 1', 'no SELECT'],
