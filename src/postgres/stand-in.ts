@@ -19,6 +19,8 @@ export interface StandIn {
   readonly values: readonly Buffer[];
 }
 
+/** A longer text is copied for nothing: it does not come again. */
+const MAX_TEXT_BYTES = 16_384;
 /** Behind the Bind. */
 const DESCRIBE_AND_EXECUTE = Buffer.concat([buildDescribe('portal', ''), EXECUTE_UNNAMED]);
 const DESCRIBED: Step = ownStep('describe-portal', 'forward');
@@ -37,7 +39,7 @@ export function standInFor(
   settings: string,
 ): StandIn | null {
   if (statement.route !== 'replica' || statement.verb !== 'SELECT' || !auto.standsIn) return null;
-  if (!isPlannedStatement(statement)) return null;
+  if (sql.length > MAX_TEXT_BYTES || !isPlannedStatement(statement)) return null;
   const filled = classifier.filled(sql);
   const text = filled === null ? null : auto.internQuery(filled.body, settings);
   return text === null ? null : { text, values: filled!.values };

@@ -141,6 +141,7 @@ class PostgresClassifier implements PostgresClassifying {
 
   classify(sql: Buffer, settings: PostgresLexSettings, recurs = false): Classified {
     if (this.#catalog() !== this.#seen) this.catalogChanged();
+    this.#last = null;
     if (!recurs) return this.#classify(sql, settings);
     const { clientEncoding: encoding = 'UTF8' } = settings;
     if (encoding !== 'UTF8' && misleadingEncodings.has(encoding)) return this.#classify(sql, settings);
@@ -164,7 +165,6 @@ class PostgresClassifier implements PostgresClassifying {
 
   #classify(sql: Buffer, settings: PostgresLexSettings): Classified {
     const lexer = this.#lexer;
-    this.#last = null;
     lexer.run(sql, settings);
     this.stats.lexedBytes += sql.length;
     if (settings.clientEncoding !== undefined && misleadingEncodings.has(settings.clientEncoding)) {
