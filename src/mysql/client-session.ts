@@ -12,7 +12,7 @@ import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { LOGIN_ROLE, readsTheSame, TrackedState } from './tracked-state.js';
 import type { MysqlUnit, UnitKind } from './unit.js';
-import { isTrackingSetting, VisibleTracking } from './visible-tracking.js';
+import { blindsTracking, isTrackingSetting, VisibleTracking } from './visible-tracking.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { STATUS } from './wire/ok.js';
 
@@ -174,6 +174,11 @@ export class ClientSession {
         break;
       default:
         break;
+    }
+    if (blindsTracking(unit.statement)) {
+      // What else it has set the server has not told, also before it failed.
+      server.trackingLost = true;
+      this.#pinForGood();
     }
     if (!failed) this.#learnText(unit, server);
     this.state = server.state;

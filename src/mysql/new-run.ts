@@ -29,7 +29,7 @@ export function newRun(
     withhold: options.withholdRetryable && (options.onReplica || options.isShared),
     onReplica: options.onReplica,
     isShared: options.isShared,
-    tracking: showsTracking(unit.statement, unit.shape) ? session.tracking : null,
+    tracking: onlyShowsTracking(unit) ? session.tracking : null,
     isInTransaction: session.isInTransaction,
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
@@ -69,6 +69,19 @@ const PROGRAMS: ReadonlySet<string> = new Set([
 
 function runsProgram({ verb, statements, transaction }: StatementClass): boolean {
   return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
+}
+
+const CALL = /\b(?!(?:in|and|or|not|where)\b)[\w$`]+ ?\(/i;
+
+/**
+ * While a server has these variables as the client has set them, it does not tell the proxy of other changes: where there may be some,
+ * the client sees what the proxy has set.
+ */
+function onlyShowsTracking({ statement, shape }: MysqlUnit): boolean {
+  if (!showsTracking(statement, shape)) return false;
+  const { verb, statements, session } = statement;
+  const isRead = (verb === 'SELECT' || verb === 'SHOW') && statements === 1 && session.length === 0;
+  return isRead && !shape.includes(':=') && !CALL.test(shape);
 }
 
 /** Of several statements: a program of the node's, or what looks like a function, which may be one. */

@@ -113,6 +113,12 @@ export function showsTracking(statement: StatementClass, shape: string): boolean
   return shows;
 }
 
+/** Of what else it sets, the server does not tell everything. */
+export function blindsTracking({ session, statements }: StatementClass): boolean {
+  if (session.length === 0 || !session.some(isTrackingSetting)) return false;
+  return statements > 1 || !session.every(isTrackingSetting);
+}
+
 export function isTrackingSetting(effect: SessionEffect): boolean {
   return (
     effect.kind === 'set' && effect.name.startsWith('session_track_') && effect.name !== TRANSACTION_INFO

@@ -168,6 +168,53 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
     });
   });
 
+  describe(`what a server does not tell on ${kind}`, () => {
+    let f: Fixture;
+    before(async () => {
+      // Whoever comes next gets the same server connection.
+      f = await startFixture(kind, 1, { pool: { maxServerConnections: 1 } });
+      const { primary } = f.cluster;
+      await primary.admin('SET GLOBAL log_bin_trust_function_creators = ON');
+      await primary.admin(
+        `CREATE FUNCTION app.sets_it() RETURNS INT NO SQL BEGIN SET SESSION sort_buffer_size = ${OWN_SIZE}; RETURN 1; END`,
+      );
+      await f.cluster.waitCaughtUp();
+    });
+    after(() => f.stop());
+
+    for (const [text, error] of [
+      [`SHOW VARIABLES LIKE 'sql_mode'; SET sort_buffer_size = ${OWN_SIZE}`, 0],
+      [`SHOW VARIABLES LIKE 'sql_mode'; SET sort_buffer_size = ${OWN_SIZE}; SELECT * FROM nowhere`, 1146],
+      [`SELECT @@session_track_schema; SET sort_buffer_size = ${OWN_SIZE}`, 0],
+      ['SELECT @@session_track_schema, sets_it()', 0],
+      [`SET session_track_system_variables = '', sort_buffer_size = ${OWN_SIZE}`, 0],
+      [`SET session_track_system_variables = ''; SET sort_buffer_size = ${OWN_SIZE}`, 0],
+      [
+        `SET session_track_system_variables = ''; SET sort_buffer_size = ${OWN_SIZE}; SELECT * FROM nowhere`,
+        1146,
+      ],
+    ] as const)
+      it(`what is set while the server does not tell of it: ${text}`, async () => {
+        const bare = await f.connect({ multipleStatements: true, port: f.cluster.primary.port });
+        assert.equal(await errnoOf(bare.query(text)), error);
+        const size = await one(bare, 'SELECT @@sort_buffer_size');
+        // With its next OK the server may tell it after all, whoever gets that.
+        for (const behind of ['', 'COMMIT', 'SELECT @@sort_buffer_size']) {
+          const c = await f.connect({ multipleStatements: true });
+          assert.equal(await errnoOf(c.query(text)), error);
+          if (behind.startsWith('SELECT')) assert.equal(await one(c, behind), size);
+          else if (behind !== '') await c.query(behind);
+          await c.end();
+          const next = await f.connect();
+          if (behind === '') await next.query('SET completion_type = 0');
+          await next.query('BEGIN');
+          assert.notEqual(Number(await one(next, 'SELECT @@sort_buffer_size')), OWN_SIZE);
+          await next.end();
+        }
+        await bare.end();
+      });
+  });
+
   describe(`what ends a transaction on ${kind}`, () => {
     let f: Fixture;
     before(async () => {
