@@ -10,6 +10,7 @@ import { AdminSocket } from './admin-socket.js';
 import { available, clients, versionOf } from './available.js';
 import { copyFolder, template } from './cache.js';
 import type { Login, Row, StartOptions, TestCluster, TestNode } from './cluster.js';
+import { untilFrozen } from './frozen.js';
 import { type Flavor, flavors } from './mysql-flavors.js';
 import { until } from './poll.js';
 import { newFolder, testRoot } from './root.js';
@@ -157,8 +158,10 @@ class MysqlNode implements TestNode {
   }
 
   async kill(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): Promise<void> {
-    if (signal === 'SIGSTOP') this.#server.freeze();
-    else if (signal === 'SIGCONT') this.#server.thaw();
+    if (signal === 'SIGSTOP') {
+      this.#server.freeze();
+      await untilFrozen(this.pid);
+    } else if (signal === 'SIGCONT') this.#server.thaw();
     else if (signal === 'SIGTERM') this.#server.signal(signal);
     else {
       await this.#server.kill();

@@ -19,6 +19,7 @@ import { AdminSocket } from './admin-socket.js';
 import { available, clients, versionOf } from './available.js';
 import { copyFolder, template, writableCache } from './cache.js';
 import type { Login, Row, StartOptions, TestCluster, TestNode } from './cluster.js';
+import { untilFrozen } from './frozen.js';
 import { removeDead } from './ipc.js';
 import { until } from './poll.js';
 import { newFolder, testRoot } from './root.js';
@@ -136,8 +137,10 @@ class PostgresNode implements TestNode {
   }
 
   async kill(signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): Promise<void> {
-    if (signal === 'SIGSTOP') this.#server.freeze();
-    else if (signal === 'SIGCONT') this.#server.thaw();
+    if (signal === 'SIGSTOP') {
+      this.#server.freeze();
+      await untilFrozen(this.pid);
+    } else if (signal === 'SIGCONT') this.#server.thaw();
     else if (signal === 'SIGTERM') this.#server.signal(signal);
     else {
       await this.#server.kill();
