@@ -185,6 +185,9 @@ export class Chaos {
     await until('another primary', async () => {
       const { primary } = await proxy.status();
       return primary !== null && primary !== old.name;
+    }).catch(async (error: unknown) => {
+      // The servers and the log are gone when somebody reads this.
+      throw new Error(`${describeError(error)}; ${JSON.stringify(await proxy.status())}`);
     });
     const { primary } = await proxy.status();
     this.#primary = cluster.nodes.find((node) => node.name === primary)!;
