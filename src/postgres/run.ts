@@ -76,8 +76,9 @@ export interface Run {
   /** More messages follow before Sync. */
   isOpen: boolean;
   /**
-   * An error of a Bind up to this step may come from a statement that was prepared for an unnamed one and is outdated:
-   * (of a stand-in: any error up to its last step, before a row); nothing is forwarded before, and `heal` is called at the end in place of `done`, to run the unit again without. -1: none.
+   * An error of a Bind up to this step may come from a statement that was prepared for an unnamed one and is outdated; of a
+   * stand-in, any error up to it is the query's to tell, until a row has come. Nothing is forwarded before, and `heal` is called
+   * at the end in place of `done`, to run the unit again without. -1: none.
    */
   readonly healUntil: number;
   readonly heal: (error: ServerError) => void;

@@ -11,7 +11,7 @@ import { parseAuto, type Written } from './extended-batch.js';
 import { isPlannedStatement } from './planned.js';
 import type { RecurringText } from './recurring-texts.js';
 import type { Step } from './run.js';
-import { buildDescribe, EXECUTE_UNNAMED, FRONTEND, SYNC } from './wire/frontend.js';
+import { buildBind, buildDescribe, EXECUTE_UNNAMED, SYNC } from './wire/frontend.js';
 
 export interface StandIn {
   readonly text: RecurringText;
@@ -51,30 +51,8 @@ export function writeStandIn({ text, values }: StandIn, auto: AutoPrepareSession
   if (held === null) return null;
   const out: Written = { messages: [], steps: [] };
   if (!auto.isHit) parseAuto(auto, held, out, 'drop', null);
-  out.messages.push(bound(held.serverName, values), SYNC);
+  out.messages.push(buildBind('', held.serverName, values), DESCRIBE_AND_EXECUTE, SYNC);
   auto.bound(out.steps.length);
   out.steps.push(ownStep('bind', 'drop', held), DESCRIBED, EXECUTED);
   return out;
-}
-
-/** Bind (protocol-message-formats) of the unnamed portal, all in text format, with Describe and Execute of it. */
-function bound(name: string, values: readonly Buffer[]): Buffer {
-  let length = 4 + 1 + name.length + 1 + 2 + 2 + 2;
-  for (const value of values) length += 4 + value.length;
-  const bytes = Buffer.allocUnsafe(1 + length + DESCRIBE_AND_EXECUTE.length);
-  bytes[0] = FRONTEND.bind;
-  let at = bytes.writeInt32BE(length, 1);
-  bytes[at++] = 0;
-  for (let i = 0; i < name.length; i++) bytes[at++] = name.charCodeAt(i);
-  bytes[at++] = 0;
-  at = bytes.writeInt16BE(0, at);
-  at = bytes.writeInt16BE(values.length, at);
-  for (const value of values) {
-    at = bytes.writeInt32BE(value.length, at);
-    bytes.set(value, at);
-    at += value.length;
-  }
-  at = bytes.writeInt16BE(0, at);
-  bytes.set(DESCRIBE_AND_EXECUTE, at);
-  return bytes;
 }

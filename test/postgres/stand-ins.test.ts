@@ -186,7 +186,7 @@ test('PostgreSQL: simple queries run prepared', { skip: skipWithout(available('p
     }
   });
 
-  await t.test('search_path and role are those of the moment', async (t) => {
+  await t.test('search_path is that of the moment', async (t) => {
     const two = await Twin.open(t, cluster, proxy);
     await two.proxied.do('CREATE SCHEMA other; CREATE TABLE other.kinds AS SELECT 9 AS id, 8 AS other');
     for (const path of ['public', 'other', 'public, other', 'other', 'nowhere']) {

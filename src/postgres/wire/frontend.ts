@@ -220,7 +220,7 @@ function copyBytes(from: Buffer, start: number, end: number, to: Buffer, at: num
 export function buildBind(
   portal: string,
   statement: string,
-  values: readonly (string | null)[] = [],
+  values: readonly (string | Buffer | null)[] = [],
 ): Buffer {
   const writer = new MessageWriter()
     .begin(FRONTEND.bind)
@@ -232,7 +232,7 @@ export function buildBind(
       writer.int32(-1);
       continue;
     }
-    const bytes = Buffer.from(value);
+    const bytes = typeof value === 'string' ? Buffer.from(value) : value;
     writer.int32(bytes.length).bytes(bytes);
   }
   return writer.int16(0).end().finish();

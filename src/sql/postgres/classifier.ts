@@ -17,9 +17,9 @@ import { TextCache } from '../text-cache.js';
 import type { PostgresCatalog } from './catalog.js';
 import { primary, statementClass } from './class.js';
 import { type Judged, judge } from './judge.js';
-import { maxStatements, PostgresLexer, placeholder } from './lexer.js';
+import { maxStatements, PostgresLexer } from './lexer.js';
 import { type PostgresOverrides, PostgresRules } from './rules.js';
-import { placeholders, shownShape } from './shown-shape.js';
+import { shownShape, withPlaceholders } from './shown-shape.js';
 import { type Filled, fill, type Template, templateOf } from './template.js';
 import {
   callsFunctions,
@@ -77,13 +77,6 @@ const misleadingEncodings: ReadonlySet<string> = new Set([
   'SJIS',
   'UHC',
 ]);
-
-const placeholderText: Readonly<Record<string, string>> = {
-  [String.fromCharCode(placeholder.string)]: "'?'",
-  [String.fromCharCode(placeholder.number)]: '1',
-  [String.fromCharCode(placeholder.bits)]: "B'0'",
-  [String.fromCharCode(placeholder.parameter)]: '$1',
-};
 
 const savepointShape: Classified = {
   statement: statementClass('last', 'SAVEPOINT', { transaction: { kind: 'savepoint' } }),
@@ -360,11 +353,6 @@ class PostgresClassifier implements PostgresClassifying {
 
 function ascii(bytes: Uint8Array, length: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, length).toString('latin1');
-}
-
-/** The shape as text that the parser reads: a literal of its kind in each literal's place. */
-function withPlaceholders(shape: string): string {
-  return shape.replace(placeholders, (byte) => placeholderText[byte]!);
 }
 
 /** The text as written; null when the parser (which knows standard_conforming_strings = on only) would misread it. */

@@ -5,8 +5,9 @@
 // parameter that is declared as integer chooses the same one. Only those are taken that a column is compared with, in a
 // condition of WHERE: elsewhere a constant may be a position (ORDER BY 1), or have to equal another one (GROUP BY a + 1).
 
-import { maxNumbers, type PostgresLexer, placeholder } from './lexer.js';
+import { maxNumbers, type PostgresLexer } from './lexer.js';
 import { isRecord, list, nameParts, parse, record, type Tree, type TreeRecord, text } from './parser.js';
+import { withPlaceholders } from './shown-shape.js';
 
 /** pg_type.dat: int4. */
 const INTEGER_TYPE = 23;
@@ -35,7 +36,13 @@ export type Template = readonly boolean[];
 export function templateOf(lexer: PostgresLexer): Template | null {
   const { statements, numbers, hasParameters, length } = lexer;
   if (statements !== 1 || numbers === 0 || numbers > maxNumbers || hasParameters) return null;
-  const { sql, places } = neutral(lexer.shape, length);
+  // Byte by byte, as the parser tells places.
+  const shape = Buffer.from(lexer.shape.buffer, lexer.shape.byteOffset, length).toString('latin1');
+  const places: number[] = [];
+  const sql = Buffer.from(
+    withPlaceholders(shape, (at) => places.push(at)),
+    'latin1',
+  );
   // Lists of numbers are one in the shape.
   if (places.length !== numbers) return null;
   const trees = parse(sql.toString(), lexer.depth);
@@ -45,32 +52,6 @@ export function templateOf(lexer: PostgresLexer): Template | null {
   const template = places.map((place) => compared.has(place));
   return template.includes(true) ? template : null;
 }
-
-/** The shape with neutral literals, and where its numbers stand, in bytes. */
-function neutral(shape: Uint8Array, length: number): { sql: Buffer; places: number[] } {
-  const parts: Buffer[] = [];
-  const places: number[] = [];
-  let from = 0;
-  let at = 0;
-  const add = (part: Buffer): void => {
-    parts.push(part);
-    at += part.length;
-  };
-  for (let i = 0; i < length; i++) {
-    const byte = shape[i]!;
-    if (byte > placeholder.parameter) continue;
-    add(Buffer.from(shape.subarray(from, i)));
-    from = i + 1;
-    if (byte === placeholder.number) places.push(at);
-    add(byte === placeholder.number ? NUMBER : byte === placeholder.bits ? BITS : STRING);
-  }
-  add(Buffer.from(shape.subarray(from, length)));
-  return { sql: Buffer.concat(parts), places };
-}
-
-const NUMBER = Buffer.from('1');
-const BITS = Buffer.from("B'0'");
-const STRING = Buffer.from("'?'");
 
 /** Where the constants stand that columns are compared with. */
 function comparedWith(condition: Tree | undefined): Set<number> {
