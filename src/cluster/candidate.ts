@@ -18,6 +18,9 @@ export interface Choice {
   readonly lost: number;
 }
 
+/** Replicas that could not apply what they had received, and why, by name. */
+export type Unfit = ReadonlyMap<string, string>;
+
 /** Among equals. The other modes are no candidates. */
 const PREFERENCE: Readonly<Record<NodeSnapshot['mode'], number>> = {
   online: 0,
@@ -26,10 +29,24 @@ const PREFERENCE: Readonly<Record<NodeSnapshot['mode'], number>> = {
   offline: 2,
 };
 
-export function choose(stopped: readonly StoppedReplica[], positions: PositionFunctions): Choice {
+/**
+ * The applier runs, or has nothing left to do. One that stands still may do so for good: a replica of MariaDB that is killed
+ * between a DDL statement and the record of its GTID does not apply anything any more, and goes on receiving.
+ */
+function applies({ node, received }: StoppedReplica, positions: PositionFunctions): boolean {
+  return (
+    node.upstream?.applying === true || (node.applied !== null && positions.covers(node.applied, received))
+  );
+}
+
+export function choose(
+  stopped: readonly StoppedReplica[],
+  positions: PositionFunctions,
+  unfit: Unfit = new Map(),
+): Choice {
   const passedOver: Record<string, string> = {};
   const eligible = stopped.filter(({ node }) => {
-    const why = exclusion(node);
+    const why = exclusion(node) ?? unfit.get(node.name) ?? null;
     if (why !== null) passedOver[node.name] = why;
     return why === null;
   });
@@ -41,6 +58,7 @@ export function choose(stopped: readonly StoppedReplica[], positions: PositionFu
     .sort(
       (a, b) =>
         a.missing - b.missing ||
+        Number(applies(b.replica, positions)) - Number(applies(a.replica, positions)) ||
         PREFERENCE[a.replica.node.mode] - PREFERENCE[b.replica.node.mode] ||
         b.replica.node.weight - a.replica.node.weight ||
         (a.replica.node.name < b.replica.node.name ? -1 : 1),
@@ -50,7 +68,11 @@ export function choose(stopped: readonly StoppedReplica[], positions: PositionFu
   for (const { replica } of ranked.slice(1)) {
     const less = positions.distance(replica.received, candidate.received);
     passedOver[replica.node.name] =
-      less > 0 ? `has received ${less} ${positions.distanceUnit} less` : 'has received as much';
+      less > 0
+        ? `has received ${less} ${positions.distanceUnit} less`
+        : applies(replica, positions)
+          ? 'has received as much'
+          : `has received as much, but does not apply it: ${replica.node.upstream?.lastError ?? 'paused'}`;
   }
   const lost = stopped
     .filter((replica) => !eligible.includes(replica))

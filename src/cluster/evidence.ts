@@ -26,7 +26,7 @@ export type Judgement =
 export interface EvidenceRules {
   /** A receiver that moved so lately is alive; one that has been silent for so long must be asked. */
   readonly freshMs: number;
-  /** So long an answer to `ask` holds. */
+  /** So long an answer to `ask` holds, and so long a replica is waited for that only answers with errors. */
   readonly confirmedForMs: number;
 }
 
@@ -45,7 +45,12 @@ export function judge(
   const failingSinceMs = primary.failingSinceMs;
   const others = snapshot.nodes.filter((node) => node !== primary);
   if (others.length === 0) return { verdict: 'wait', why: 'there is no other node' };
-  const replicas = others.filter((node) => node.claims === 'replica' && isAvailable(node));
+  // One that has told nothing but errors for a while is waited for no longer than one that is down.
+  const mute = (node: NodeSnapshot): boolean =>
+    node.failureKind !== null &&
+    node.appliedAtMs <= failingSinceMs &&
+    nowMs - failingSinceMs >= rules.confirmedForMs;
+  const replicas = others.filter((node) => node.claims === 'replica' && isAvailable(node) && !mute(node));
   if (replicas.length === 0) return { verdict: 'wait', why: 'no replica answers either' };
   const unheard = replicas.filter((node) => node.appliedAtMs <= failingSinceMs);
   if (unheard.length > 0) return { verdict: 'wait', why: `waiting for a newer answer of ${names(unheard)}` };

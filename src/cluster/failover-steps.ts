@@ -4,7 +4,7 @@
 import { describeError } from '../lib/errors.js';
 import type { NodeAddress, NodeControl } from '../protocol/node-control.js';
 import type { Position } from '../protocol/position.js';
-import { choose, type StoppedReplica } from './candidate.js';
+import { choose, type StoppedReplica, type Unfit } from './candidate.js';
 import { isAvailable } from './election.js';
 import type { FailoverMemory } from './failover-memory.js';
 import type { FailoverOptions } from './failover-options.js';
@@ -54,8 +54,7 @@ export class FailoverSteps {
       await this.#options.settled?.();
       await this.#stopReceiving(old, stopped);
       this.#assertStillGone(old.name, startedMs);
-      candidate = await this.#choose(stopped);
-      await this.#apply(old, candidate, [...stopped.keys()]);
+      candidate = await this.#chooseApplied(old, stopped);
       this.#assertStillGone(old.name, startedMs);
     } catch (error) {
       // A proxy that is stopping cannot undo it any more; the state file tells the next one to.
@@ -110,13 +109,40 @@ export class FailoverSteps {
     if (stopped.size === 0) throw new Error('no replica could be made to stop receiving');
   }
 
-  async #choose(stopped: ReadonlyMap<string, Position>): Promise<StoppedReplica> {
+  /** The first choice, or one that has received as much where the first cannot apply it: nothing is lost by that. */
+  async #chooseApplied(old: NodeSnapshot, stopped: ReadonlyMap<string, Position>): Promise<StoppedReplica> {
+    const { maxUnappliedMs, stepTimeoutMs } = this.#options.config().failover;
+    // Who comes next had the first one's time to apply it.
+    let timeoutMs = maxUnappliedMs;
+    const unfit = new Map<string, string>();
+    let most: Position | null = null;
+    for (;;) {
+      const candidate = await this.#choose(stopped, unfit);
+      const { distance, distanceUnit } = this.#options.positions;
+      const less = candidate === null || most === null ? 0 : distance(candidate.received, most);
+      if (candidate === null || less > 0) {
+        const reasons = [...unfit].map(([name, why]) => `${name} ${why}`);
+        if (candidate !== null)
+          reasons.push(
+            `${candidate.node.name} has received ${less} ${distanceUnit} less, which would be lost`,
+          );
+        throw new Refused(reasons.join('; '));
+      }
+      most ??= candidate.received;
+      const why = await this.#apply(old, candidate, [...stopped.keys()], timeoutMs);
+      if (why === null) return candidate;
+      unfit.set(candidate.node.name, `has not applied what it received: ${why}`);
+      timeoutMs = Math.min(maxUnappliedMs, stepTimeoutMs);
+    }
+  }
+
+  async #choose(stopped: ReadonlyMap<string, Position>, unfit: Unfit): Promise<StoppedReplica | null> {
     const { nodes } = this.#options.snapshot();
     const replicas = nodes.flatMap((node) => {
       const received = stopped.get(node.name);
       return received === undefined ? [] : [{ node, received }];
     });
-    const { candidate, passedOver, lost } = choose(replicas, this.#options.positions);
+    const { candidate, passedOver, lost } = choose(replicas, this.#options.positions, unfit);
     await this.#options.audit.record({
       event: 'choose',
       candidate: candidate?.node.name ?? null,
@@ -125,23 +151,25 @@ export class FailoverSteps {
       lost,
       lostUnit: this.#options.positions.distanceUnit,
     });
-    if (candidate === null) throw new Error(`no replica may be promoted: ${JSON.stringify(passedOver)}`);
+    if (candidate === null && unfit.size === 0)
+      throw new Error(`no replica may be promoted: ${JSON.stringify(passedOver)}`);
     return candidate;
   }
 
-  async #apply(old: NodeSnapshot, candidate: StoppedReplica, stopped: readonly string[]): Promise<void> {
-    const { maxUnappliedMs } = this.#options.config().failover;
+  /** Null: it has. */
+  async #apply(
+    old: NodeSnapshot,
+    candidate: StoppedReplica,
+    stopped: readonly string[],
+    timeoutMs: number,
+  ): Promise<string | null> {
     const { name } = candidate.node;
     await this.#memory.begin({ oldPrimary: old.name, candidate: name, step: 'apply', stopped });
     this.#verdict(`failing over: ${name} applies what it has received`);
-    try {
-      await this.#controlOf(name).waitApplied(candidate.received, maxUnappliedMs);
-    } catch (error) {
-      throw new Refused(
-        `${name} has not applied what it received within ${maxUnappliedMs} ms: ${describeError(error)}`,
-      );
-    }
-    await this.#options.audit.record({ event: 'apply', node: name, applied: candidate.received.text });
+    const why = await this.#controlOf(name).waitApplied(candidate.received, timeoutMs);
+    const outcome = why === null ? { applied: candidate.received.text } : { error: why };
+    await this.#options.audit.record({ event: 'apply', node: name, ...outcome });
+    return why;
   }
 
   async #undo(old: NodeSnapshot, stopped: readonly string[], cause: unknown): Promise<void> {

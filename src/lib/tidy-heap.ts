@@ -30,9 +30,7 @@ function collect(): void {
   // While this holds, pages that are a fifth empty are emptied into others, not only those that are mostly so.
   setFlagsFromString('--optimize-for-size');
   // The last resort alone gives back the pages that V8 (from 12 on) keeps for the next burst.
-  const t0 = performance.now();
   collector({ type: 'major', execution: 'sync', flavor: 'last-resort' });
-  if (process.env.TIDY) process.stderr.write(`tidy ${performance.now() - t0}\n`);
   setFlagsFromString('--no-optimize-for-size');
 }
 

@@ -115,7 +115,7 @@ export class MysqlNodeControl implements NodeControl {
     return this.#promotion.resumeReceiving(timeoutMs);
   }
 
-  waitApplied(position: Position, timeoutMs: number): Promise<void> {
+  waitApplied(position: Position, timeoutMs: number): Promise<string | null> {
     return this.#promotion.waitApplied(position, timeoutMs);
   }
 

@@ -44,6 +44,8 @@ export class Promotion {
   #delayBefore: number | null = null;
   /** MariaDB: its applier reads relay logs by file position, and GTIDs have to be turned on again by `follow`. */
   #withoutGtid = false;
+  /** Whether its applier stood still by an operator's will, before a `follow` that did not get to its end; null: none. */
+  #pausedBefore: boolean | null = null;
 
   constructor(use: UseConnection) {
     this.#use = use;
@@ -134,40 +136,42 @@ export class Promotion {
     });
   }
 
-  waitApplied(position: Position, timeoutMs: number): Promise<void> {
+  waitApplied(position: Position, timeoutMs: number): Promise<string | null> {
     // The poll ends by itself with what is missing; the connection gets a little longer than that.
     const endsAtMs = performance.now() + timeoutMs;
     return this.#step(timeoutMs + 5_000, async (step) => {
       let status = await step.status();
-      if (!mysqlPositions.covers(await step.applied(), position)) await this.#letApplierRun(step, status);
+      if (!mysqlPositions.covers(await step.applied(), position)) {
+        const why = await this.#letApplierRun(step, status);
+        if (why !== null) return why;
+      }
       for (;;) {
         const applied = await step.applied();
-        if (mysqlPositions.covers(applied, position)) return;
+        if (mysqlPositions.covers(applied, position)) return null;
         const missing = mysqlPositions.distance(applied, position);
         status = await step.status();
         if (!status.applying && status.applierError !== null)
-          throw new Error(
-            `the applier has stopped with ${missing} transactions to go: ${status.applierError}`,
-          );
+          return `the applier has stopped with ${missing} transactions to go: ${status.applierError}`;
         if (performance.now() >= endsAtMs)
-          throw new Error(`${missing} transactions are not applied after ${timeoutMs} ms`);
+          return `${missing} transactions are not applied after ${timeoutMs} ms`;
         await sleep(POLL_MS);
       }
     });
   }
 
-  async #letApplierRun(step: Step, status: ReplicationStatus): Promise<void> {
+  /** Why it cannot; null: it runs. */
+  async #letApplierRun(step: Step, status: ReplicationStatus): Promise<string | null> {
     if (step.flavor === 'mysql') {
       if (!status.applying) await step.run('START REPLICA SQL_THREAD');
-      return;
+      return null;
     }
-    if (status.applying && status.delaySeconds === 0) return;
+    if (status.applying && status.delaySeconds === 0) return null;
     // The delay only changes, and the applier only starts without losing its relay logs, by file position instead of GTID.
     await step.run('STOP SLAVE');
     const { relayLogFile, relayLogPos } = await step.status();
     const parallel = (await step.connection.query('SELECT @@global.slave_parallel_threads AS threads'))[0];
     if (Number(parallel?.threads) > 0)
-      throw new Error('slave_parallel_threads is on: its place in the relay log is not exact');
+      return 'slave_parallel_threads is on: its place in the relay log is not exact';
     this.#delayBefore ??= status.delaySeconds;
     this.#withoutGtid = true;
     await step.run(
@@ -175,6 +179,7 @@ export class Promotion {
         RELAY_LOG_FILE = ${literal(relayLogFile)}, RELAY_LOG_POS = ${relayLogPos}`,
     );
     await step.run('START SLAVE SQL_THREAD');
+    return null;
   }
 
   promote(timeoutMs: number): Promise<void> {
@@ -198,7 +203,7 @@ export class Promotion {
       const { thing } = WORDS[step.flavor];
       const before = await step.status();
       // An operator's pause is not ended by this; MariaDB's applier must not be left behind an emptied relay log.
-      const paused = !before.applying && before.applierError === null;
+      this.#pausedBefore ??= !before.applying && before.applierError === null;
       const there = before.host === primary.host && before.port === primary.port && !this.#withoutGtid;
       if (!there) {
         await step.run(`STOP ${thing}`);
@@ -206,7 +211,8 @@ export class Promotion {
         this.#delayBefore = null;
         this.#withoutGtid = false;
       }
-      await step.run(paused ? `START ${thing} IO_THREAD` : `START ${thing}`);
+      await step.run(this.#pausedBefore ? `START ${thing} IO_THREAD` : `START ${thing}`);
+      this.#pausedBefore = null;
     });
   }
 }

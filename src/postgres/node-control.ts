@@ -167,7 +167,7 @@ export class PostgresNodeControl implements NodeControl {
     return this.#promotion.resumeReceiving(upstream, timeoutMs);
   }
 
-  waitApplied(position: Position, timeoutMs: number): Promise<void> {
+  waitApplied(position: Position, timeoutMs: number): Promise<string | null> {
     return this.#promotion.waitApplied(position as PostgresPosition, timeoutMs);
   }
 

@@ -200,20 +200,22 @@ export class Promotion {
    * Replay has reached `position`, or everything complete that this node has: the last bytes received may be the first
    * part of a record whose rest never came, and no replay can end there.
    */
-  async waitApplied(position: PostgresPosition, timeoutMs: number): Promise<void> {
+  async waitApplied(position: PostgresPosition, timeoutMs: number): Promise<string | null> {
     const deadline = new Deadline(timeoutMs);
-    let state = await this.#standby(deadline);
-    if (!postgresPositions.covers(state.replayed, position)) await this.#letReplayRun(state, deadline);
+    // What it answers last says what is missing: it gets a little longer for that.
+    const answers = new Deadline(timeoutMs + 5_000);
+    let state = await this.#standby(answers);
+    if (!postgresPositions.covers(state.replayed, position)) await this.#letReplayRun(state, answers);
     let stillAt = -1;
     for (;;) {
-      state = await this.#standby(deadline);
-      if (postgresPositions.covers(state.replayed, position)) return;
+      state = await this.#standby(answers);
+      if (postgresPositions.covers(state.replayed, position)) return null;
       const finished = !state.receiver && state.starved && !state.paused;
-      if (finished && stillAt === state.replayed.lsn && state.received.lsn >= position.lsn) return;
+      if (finished && stillAt === state.replayed.lsn && state.received.lsn >= position.lsn) return null;
       stillAt = finished ? state.replayed.lsn : -1;
       if (deadline.over) {
         const missing = postgresPositions.distance(state.replayed, position);
-        throw new Error(`${missing} bytes of WAL are not replayed after ${timeoutMs} ms`);
+        return `${missing} bytes of WAL are not replayed after ${timeoutMs} ms`;
       }
       await sleep(POLL_MS);
     }

@@ -102,8 +102,11 @@ export interface NodeControl {
    * no longer knows.
    */
   resumeReceiving(upstream: NodeAddress, timeoutMs: number): Promise<void>;
-  /** Resolves once `position` has been applied; rejects with what is missing after the time. */
-  waitApplied(position: Position, timeoutMs: number): Promise<void>;
+  /**
+   * Resolves with null once `position` has been applied; with what is missing, and why, after the time or as soon as the applier
+   * has given up.
+   */
+  waitApplied(position: Position, timeoutMs: number): Promise<string | null>;
   /** Makes it a writable primary; resolves when it answers as one. */
   promote(timeoutMs: number): Promise<void>;
   /** Makes it replicate from `primary`, with the replication account that it already uses. */

@@ -33,6 +33,16 @@ test('a replica that cannot be reached does not hold it up', () => {
   assert.equal(verdict(picture), 'dead');
 });
 
+test('a replica that only answers with errors holds it up for a while, not for ever', () => {
+  const picture = healthy().fails('a', 'refused', 3).fails('c', 'too-many-connections', 3);
+  picture.replica('b', { from: 'a', receiving: false });
+  assert.equal(verdict(picture), 'wait');
+  picture.later(15_000).fails('c', 'too-many-connections').replica('b', { from: 'a', receiving: false });
+  assert.equal(verdict(picture), 'dead');
+  const nobody = healthy().fails('a', 'refused', 3).later(15_000).fails('b', 'other').fails('c', 'other');
+  assert.equal(verdict(nobody), 'wait');
+});
+
 test('when no replica answers, the proxy may be the one that is cut off', () => {
   assert.equal(
     verdict(healthy().fails('a', 'timeout', 3).fails('b', 'timeout', 3).fails('c', 'timeout', 3)),
@@ -98,11 +108,28 @@ const A = '3e11fa47-71ca-11e1-9e33-c80aa9429562';
 const stopped = (
   name: string,
   received: string,
-  extra: { mode?: 'online' | 'standby-only' | 'offline' | 'drain'; errant?: boolean; weight?: number } = {},
-) => ({
-  node: { ...healthy().node('b'), name, mode: 'online' as const, ...extra },
-  received: mysqlPositions.parse(received),
-});
+  extra: {
+    mode?: 'online' | 'standby-only' | 'offline' | 'drain';
+    errant?: boolean;
+    weight?: number;
+    applied?: string;
+    applying?: boolean;
+  } = {},
+) => {
+  const node = healthy().node('b');
+  const { applied = received, applying = true, ...rest } = extra;
+  return {
+    node: {
+      ...node,
+      name,
+      mode: 'online' as const,
+      ...rest,
+      applied: mysqlPositions.parse(applied),
+      upstream: { ...node.upstream!, applying },
+    },
+    received: mysqlPositions.parse(received),
+  };
+};
 
 test('the candidate has received the most; preference only decides among equals', () => {
   const table: [
@@ -139,6 +166,27 @@ test('the candidate has received the most; preference only decides among equals'
       0,
     ],
     ['never errant', [stopped('b', `${A}:1-5`), stopped('c', `${A}:1-5:99`, { errant: true })], 'b', 1],
+    [
+      'equal: one that applies, before a preferred one that has stopped doing so',
+      [
+        stopped('b', `${A}:1-9`, { applied: `${A}:1-8`, applying: false, weight: 5 }),
+        stopped('c', `${A}:1-9`, { applied: `${A}:1-7`, mode: 'standby-only' }),
+      ],
+      'c',
+      0,
+    ],
+    [
+      'equal: one that has stopped with nothing left to apply is as good',
+      [stopped('b', `${A}:1-9`, { applying: false }), stopped('c', `${A}:1-9`)],
+      'b',
+      0,
+    ],
+    [
+      'most, though it does not apply: it is tried',
+      [stopped('b', `${A}:1-9`, { applied: `${A}:1-5`, applying: false }), stopped('c', `${A}:1-8`)],
+      'b',
+      0,
+    ],
     ['nobody', [stopped('b', `${A}:1-5`, { errant: true })], null, 0],
     ['nothing', [], null, 0],
   ];

@@ -171,10 +171,26 @@ export class Chaos {
     await node.kill('SIGKILL');
     await sleep(random.int(0, 500));
     await node.start();
+    const { cluster, tally } = this.#options;
+    if (cluster.kind === 'mariadb' && !(await this.#applies(node))) {
+      tally.count('chaos', 'MariaDB came back and does not apply any more: rebuilt');
+      await cluster.rebuild(node, this.#primary);
+    }
     await until(`${node.name} takes reads again`, async () => {
       const { nodes } = await proxy.status();
       return nodes.find(({ name }) => name === node.name)?.takesReads === true;
     });
+  }
+
+  /** A MariaDB that is killed between a DDL statement and the record of its GTID is done with replication (error 1950). */
+  async #applies(node: TestNode): Promise<boolean> {
+    let running = '';
+    await until(`${node.name} connects to its primary`, async () => {
+      const [row] = await node.admin('SHOW SLAVE STATUS');
+      running = String(row?.Slave_SQL_Running);
+      return running === 'No' || row?.Slave_IO_Running === 'Yes';
+    });
+    return running === 'Yes';
   }
 
   async #failOver(): Promise<void> {
