@@ -5,7 +5,7 @@
 #
 # In a container a listener needs "host": "0.0.0.0"; the admin server may stay on loopback, where the health check asks it.
 
-FROM node:20-bookworm-slim AS build
+FROM node:24-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
 # With the optional packages: the compiler's binary is one of them.
@@ -14,8 +14,9 @@ COPY . .
 RUN npx tsc --sourceMap false
 RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
-FROM node:20-bookworm-slim
-ENV NODE_ENV=production
+FROM node:24-bookworm-slim
+# One arena: with one for each thread the C library keeps 10 to 20 MiB more of what a burst of logins has left.
+ENV NODE_ENV=production MALLOC_ARENA_MAX=1
 WORKDIR /opt/scheelite
 COPY --from=build /build/package.json /build/LICENSE /build/proxy.config.schema.json ./
 COPY --from=build /build/node_modules node_modules

@@ -1,6 +1,7 @@
 // npm run bench: starts servers and subjects, runs one scenario, prints and writes what came out.
 // Exit status: 0 all was measured, 1 something failed or was not there, 2 wrong command line.
 
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { startCluster, type TestCluster } from '../test/servers/cluster.js';
@@ -15,6 +16,7 @@ import { type CpuProfile, profileLines, type Window } from './profile.js';
 import { failed, headOf, leftOutOf, type Report, rowsOf, troubles } from './report.js';
 import { Rounds } from './rounds.js';
 import { type LoadScenario, rowsPerStatement, SERVERS, type SubjectName } from './scenarios.js';
+import { nodeOfScheelite } from './scheelite.js';
 import { connectsEachClient, missing, type Subject, startSubject, tooManyClients } from './subjects.js';
 import { barsOf, tableOf } from './table.js';
 
@@ -105,7 +107,8 @@ async function load(
 }
 
 function machine(): string {
-  return `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`;
+  const { stdout } = spawnSync(nodeOfScheelite(), ['--version'], { encoding: 'utf8' });
+  return `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${stdout.trim().slice(1)}`;
 }
 
 async function runLoadScenario(options: Options, scenario: LoadScenario, cluster: TestCluster) {

@@ -1,19 +1,22 @@
 // Starts Scheelite as its users do: the command line in a process of its own, with a configuration file that names
 // the nodes and leaves the rest at its defaults (splitting, classification, session consistency, metrics).
 
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ServerProcess } from '../src/cli/demo/server-process.js';
 import type { ConfigInput } from '../src/config/schema.js';
 import type { TestCluster } from '../test/servers/cluster.js';
+import { cacheFolder } from '../test/servers/cache.js';
 import { until } from '../test/servers/poll.js';
 import { newFolder, testRoot } from '../test/servers/root.js';
 import type { CpuProfile } from './profile.js';
 
 const MAIN = fileURLToPath(new URL('../src/main.js', import.meta.url));
+const DOCKERFILE = fileURLToPath(new URL('../../Dockerfile', import.meta.url));
 /** As README and Dockerfile have it. */
 const V8 = ['--max-semi-space-size=32'];
+const ENVIRONMENT = { MALLOC_ARENA_MAX: '1' };
 const host = '127.0.0.1';
 
 export interface RunningScheelite {
@@ -47,6 +50,13 @@ function configFor(cluster: TestCluster, { level = 'session', workers = 1 }: Sch
     ],
     admin: { host, port: 0 },
   };
+}
+
+/** Absolute path of the Node of the image, where test/install has brought it; else of the one that runs the benchmark. */
+export function nodeOfScheelite(): string {
+  const major = /^FROM node:(\d+)/m.exec(readFileSync(DOCKERFILE, 'utf8'))![1]!;
+  const program = join(cacheFolder(), `node-${major}`, 'bin', 'node');
+  return existsSync(program) ? program : process.execPath;
 }
 
 interface ReadyLine {
@@ -83,8 +93,9 @@ export async function startScheelite(
   const profiling = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
   const server = new ServerProcess({
     name: 'scheelite',
-    command: () => [process.execPath, ...V8, ...profiling, MAIN, 'serve', '--config', config],
+    command: () => [nodeOfScheelite(), ...V8, ...profiling, MAIN, 'serve', '--config', config],
     as: {},
+    env: { ...process.env, ...ENVIRONMENT },
     cwd: folder,
     logFile,
     root: testRoot(),

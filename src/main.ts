@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=32
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --max-semi-space-size=32
 // Starts a command; it knows only the names of the commands.
 
 import {
