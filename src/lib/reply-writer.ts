@@ -78,6 +78,11 @@ export class ReplyWriter {
     return this.keepsUp;
   }
 
+  /** Everything is with the kernel: nothing refers to the bytes that were written any more. */
+  get isWritten(): boolean {
+    return this.#held === null && this.#socket.writableLength === 0;
+  }
+
   /** False: the client does not read what it is answered. */
   get keepsUp(): boolean {
     return this.#socket.writableLength < this.#limitBytes;

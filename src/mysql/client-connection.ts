@@ -150,10 +150,7 @@ export class MysqlClientConnection
   #readPackets(): void {
     while (this.#phase === 'ready' || this.#phase === 'infile' || this.#phase === 'proving') {
       if (this.#sinkIsFull || this.#isBehind) break;
-      const verb = this.#framer.next();
-      if (verb === 'more') break;
-      if (verb === 'stop')
-        throw this.#framer.failure ?? new ProxyError('protocol-violation', { detail: 'framing' });
+      if (this.#framer.next() !== 'ready') break;
       if (this.#infileIsOpen) {
         this.#onFilePacket();
         continue;
@@ -163,6 +160,7 @@ export class MysqlClientConnection
       if (this.#phase === 'proving') this.#onProofPacket(frame);
       else this.#onCommand(frame);
     }
+    if (this.#framer.failure !== null) throw this.#framer.failure;
     if (this.#infileIsOpen) this.#flushFile();
     const mayNotRead = this.#phase === 'waiting' || this.#isBehind;
     if (mayNotRead && this.#framer.waitingBytes > READ_AHEAD_BYTES) this.#socket.pause();
@@ -182,9 +180,7 @@ export class MysqlClientConnection
 
   #onCommand(frame: Buffer): void {
     if (frame[3] !== 0)
-      throw new ProxyError('protocol-violation', {
-        detail: `command with sequence id ${frame[3]} instead of 0`,
-      });
+      throw new ProxyError('protocol-violation', { detail: `command with sequence id ${frame[3]}` });
     try {
       readCommand(this, frame, payloadOf(frame));
     } catch (cause) {
@@ -574,6 +570,10 @@ export class MysqlClientConnection
   writeAll(slices: readonly Buffer[]): boolean {
     if (this.#capture !== null) for (const slice of slices) this.#capture.push(Buffer.from(slice));
     return this.#phase === 'closed' || this.#out.writeAll(slices);
+  }
+
+  get isWritten(): boolean {
+    return this.#out.isWritten;
   }
 
   sees(change: SessionChange): boolean {

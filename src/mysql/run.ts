@@ -14,6 +14,8 @@ import type { SessionChange } from './wire/session-track.js';
 export interface ReplySink {
   /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
   writeAll(slices: readonly Buffer[]): boolean;
+  /** Nothing that was written is kept here: its memory may be used again. */
+  readonly isWritten: boolean;
   /** Whether the client asked to be told of such a change. */
   sees(change: SessionChange): boolean;
   /** The server waits for the content of a file from the client. */

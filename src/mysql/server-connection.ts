@@ -3,9 +3,9 @@
 
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
-import { busyPoll } from '../lib/busy-poll.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
+import { ownServerSocket } from '../lib/server-socket.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
 import { endTransaction, settle } from './aftermath.js';
@@ -72,6 +72,8 @@ export class MysqlServerConnection implements ServerConnection {
   #state = TrackedState.empty;
   #status: number;
   #paused = false;
+  /** The chunk that is being read has had nothing else so far. */
+  #isRowsOnly = false;
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
   #cancelled = false;
   #closedReason: string | null = null;
@@ -92,11 +94,8 @@ export class MysqlServerConnection implements ServerConnection {
     this.#framer = established.framer;
     this.#kill = established.kill;
     this.#out = new BatchedWriter(this.#socket);
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    this.#socket.on('error', (error) => this.close(describeError(error)));
-    // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
-    this.#socket.on('end', () => this.close(this.#farewell ?? 'closed by the node'));
-    this.#socket.on('close', () => this.close(this.#farewell ?? 'closed by the node'));
+    const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
+    ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
     this.#socket.on('drain', () => {
       const onDrain = this.#onInfileDrain;
       this.#onInfileDrain = null;
@@ -306,29 +305,28 @@ export class MysqlServerConnection implements ServerConnection {
 
   // --- reading ----------------------------------------------------------------------------------------------
 
-  #onData(chunk: Buffer): void {
-    busyPoll.noteInput('server');
+  /** True: it was rows only, and all of them have been written. */
+  #onData(chunk: Buffer): boolean {
+    this.#isRowsOnly = true;
     try {
       this.#framer.push(chunk);
       this.readPackets();
+      const sink = this.#expectations.head?.visibleRun?.sink;
+      return this.#isRowsOnly && this.#framer.waitingBytes === 0 && sink?.isWritten === true;
     } catch (cause) {
       const detail = cause instanceof ProxyError ? String(cause.details.detail) : describeError(cause);
       this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+      return false;
     }
   }
 
   /** What the framer still holds; also right after the login. */
   readPackets(): void {
-    for (;;) {
-      const verb = this.#framer.next();
-      if (verb === 'ready') {
-        this.#onPacket();
-        if (this.closed) return;
-        continue;
-      }
-      if (verb === 'stop') throw this.#framer.failure ?? new Error('framing stopped');
-      break;
+    while (this.#framer.next() === 'ready') {
+      this.#onPacket();
+      if (this.closed) return;
     }
+    if (this.#framer.failure !== null) throw this.#framer.failure;
     const { head } = this.#expectations;
     if (head !== undefined) this.#flush(head);
   }
@@ -336,11 +334,13 @@ export class MysqlServerConnection implements ServerConnection {
   #onPacket(): void {
     const { head } = this.#expectations;
     const { firstByte, length } = this.#framer;
+    const isPlain = head !== undefined && head.rows === null && !head.reply.wants(firstByte, length);
+    if (!isPlain || !head.reply.isAtRows) this.#isRowsOnly = false;
     if (head === undefined) {
       this.#unasked();
       return;
     }
-    if (head.rows === null && !head.reply.wants(firstByte, length)) {
+    if (isPlain) {
       head.reply.passed();
       if (head.visibleRun !== null) this.#pass(head.visibleRun, head.reply);
       else this.#drop();

@@ -18,6 +18,10 @@ export class ReplySlices {
     this.#end = end;
   }
 
+  get isEmpty(): boolean {
+    return this.#buffer === null && this.#slices.length === 0;
+  }
+
   /** Bytes that stand by themselves. */
   push(bytes: Buffer): void {
     this.#endSlice();

@@ -46,6 +46,8 @@ export interface ReplySink {
   write(bytes: Buffer): boolean;
   /** The same, for several slices at once. */
   writeAll(slices: readonly Buffer[]): boolean;
+  /** Nothing that was written is kept here: its memory may be used again. */
+  readonly isWritten: boolean;
   /** What the server connection reports to be set; differences to what the client was told are told. */
   tellParameters(parameters: Parameters): void;
   tellParameter(name: string, value: string): void;

@@ -3,9 +3,9 @@
 
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
-import { busyPoll } from '../lib/busy-poll.js';
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, ProxyError } from '../lib/errors.js';
+import { ownServerSocket } from '../lib/server-socket.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
@@ -65,6 +65,8 @@ export class PostgresServerConnection implements ServerConnection {
   /** Since when the head is the head. */
   #headSinceMs = 0;
   #paused = false;
+  /** The chunk that is being read has had nothing else so far. */
+  #isRowsOnly = false;
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
   #cancelled = false;
   #transaction: TransactionStatus = 'idle';
@@ -88,11 +90,8 @@ export class PostgresServerConnection implements ServerConnection {
     this.#framer = established.framer;
     this.#backendKey = established.backendKey;
     this.#out = new BatchedWriter(this.#socket, () => this.#groupEnd());
-    this.#socket.on('data', (chunk: Buffer) => this.#onData(chunk));
-    this.#socket.on('error', (error) => this.close(describeError(error)));
-    // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
-    this.#socket.on('end', () => this.close(this.#farewell ?? 'closed by the node'));
-    this.#socket.on('close', () => this.close(this.#farewell ?? 'closed by the node'));
+    const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
+    ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
   }
 
   get state(): TrackedState {
@@ -268,24 +267,23 @@ export class PostgresServerConnection implements ServerConnection {
 
   // --- reading ----------------------------------------------------------------------------------------------
 
-  #onData(chunk: Buffer): void {
-    busyPoll.noteInput('server');
+  /** True: it was rows only, and all of them have been written. */
+  #onData(chunk: Buffer): boolean {
+    this.#isRowsOnly = true;
     try {
       this.#framer.push(chunk);
-      for (;;) {
-        const answer = this.#framer.next();
-        if (answer === 'ready') {
-          this.#onMessage();
-          if (this.closed) return;
-          continue;
-        }
-        if (answer === 'stop') throw this.#framer.error ?? new Error('framing stopped');
-        break;
+      while (this.#framer.next() === 'ready') {
+        this.#onMessage();
+        if (this.closed) return false;
       }
-      this.#flush(this.#expectations[0]);
+      if (this.#framer.error !== null) throw this.#framer.error;
+      const head = this.#expectations[0];
+      this.#flush(head);
+      return this.#isRowsOnly && this.#slices.isEmpty && head?.run?.sink.isWritten === true;
     } catch (cause) {
       const detail = describeError(cause);
       this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+      return false;
     }
   }
 
@@ -293,6 +291,7 @@ export class PostgresServerConnection implements ServerConnection {
     const { type, buffer, start, isFirst, isLast } = this.#framer;
     const isRow = type === BACKEND.dataRow || type === BACKEND.copyData;
     const joined = isRow ? this.#framer.joinSame() : 0;
+    if (!isRow) this.#isRowsOnly = false;
     const end = this.#framer.end;
     const head = this.#expectations[0];
     switch (type) {
