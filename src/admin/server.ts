@@ -2,7 +2,8 @@
 // Loopback unless told otherwise; whatever changes state needs the token; requests are small and have a deadline.
 
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { http } from '../lib/node-http.js';
 import { explainRequest, sessionsRequest } from './explain.js';
 import type { AdminSource } from './source.js';
 import { statementsQuery } from './statements.js';
@@ -156,7 +157,7 @@ const ROUTES: ReadonlyMap<string, Route> = new Map([
 
 /** Rejects when it cannot bind. */
 export function startAdminServer(options: AdminOptions): Promise<AdminServer> {
-  const server = createServer(
+  const server = http.createServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,

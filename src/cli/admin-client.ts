@@ -1,12 +1,12 @@
 // Talks to the admin HTTP server of a running proxy, for the commands that do; it knows where that server is and no more.
 
-import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { loadConfig } from '../config/load.js';
 import { problemLines } from '../config/loaded.js';
 import type { Config } from '../config/schema.js';
 import { hostPort } from '../lib/address.js';
 import { describeError } from '../lib/errors.js';
+import { http } from '../lib/node-http.js';
 import { CommandFailure, EXIT, type Flag, type Flags, UsageError } from './command.js';
 
 const TIMEOUT_MS = 10_000;
@@ -60,7 +60,7 @@ export function askAdminText(
   return new Promise((resolve, reject) => {
     const fail = (error: unknown) =>
       reject(new CommandFailure(`no answer from ${target.url}: ${describeError(error)}`));
-    const request = (target.url.startsWith('https:') ? httpsRequest : httpRequest)(`${target.url}${path}`, {
+    const request = (target.url.startsWith('https:') ? httpsRequest : http.request)(`${target.url}${path}`, {
       method,
       agent: false,
       headers: target.token === null ? {} : { authorization: `Bearer ${target.token}` },
