@@ -3,7 +3,9 @@
 
 import type { Socket } from 'node:net';
 import type { ConsistencyLevel } from '../config/schema.js';
+import { writeTogether } from '../lib/batched-writer.js';
 import { describeError, ProxyError } from '../lib/errors.js';
+import { copyOf } from '../lib/read-buffer.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
@@ -293,9 +295,20 @@ export class ClientStartup {
   }
 }
 
+/** Of parameters that many clients have: each is told the same. */
+const statuses = new WeakMap<Parameters, Buffer>();
+
+function statusesOf(parameters: Parameters): Buffer {
+  const known = statuses.get(parameters);
+  if (known !== undefined) return known;
+  const messages = Buffer.concat([...parameters].map(([name, value]) => parameterStatus(name, value)));
+  const kept = copyOf(messages, messages.length);
+  statuses.set(parameters, kept);
+  return kept;
+}
+
 /** What a client is told before its first unit. */
 export function greet(socket: Socket, parameters: Parameters, key: CancelKey): void {
-  for (const [name, value] of parameters) socket.write(parameterStatus(name, value));
-  socket.write(backendKeyData(key.processId, secretBytes(key)));
-  socket.write(readyForQuery('idle'));
+  const keyData = backendKeyData(key.processId, secretBytes(key));
+  writeTogether(socket, [statusesOf(parameters), keyData, readyForQuery('idle')]);
 }

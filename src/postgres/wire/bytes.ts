@@ -39,11 +39,12 @@ export function int32At(buffer: Buffer, offset: number, end: number, what: strin
   return buffer.readInt32BE(offset);
 }
 
-const FIRST_BYTES = 256;
+const FIRST_BYTES = 128;
+const NOTHING = Buffer.alloc(0);
 
 /** Writes one message or several into one Buffer. For messages that are not on the hot path. */
 export class MessageWriter {
-  #buffer: Buffer = Buffer.allocUnsafe(FIRST_BYTES);
+  #buffer: Buffer = NOTHING;
   #length = 0;
   #messageStart = -1;
 
@@ -100,7 +101,7 @@ export class MessageWriter {
   /** What has been written; the writer is empty afterwards and may be used again. */
   finish(): Buffer {
     const written = this.#buffer.subarray(0, this.#length);
-    this.#buffer = Buffer.allocUnsafe(FIRST_BYTES);
+    this.#buffer = NOTHING;
     this.#length = 0;
     return written;
   }
@@ -108,7 +109,7 @@ export class MessageWriter {
   #reserve(bytes: number): void {
     const needed = this.#length + bytes;
     if (needed <= this.#buffer.length) return;
-    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2));
+    const larger = Buffer.allocUnsafe(Math.max(needed, this.#buffer.length * 2, FIRST_BYTES));
     this.#buffer.copy(larger, 0, 0, this.#length);
     this.#buffer = larger;
   }
