@@ -10,7 +10,7 @@ import type { Config } from '../config/schema.js';
 import { Reloader } from '../config/watch.js';
 import { hostPort } from '../lib/address.js';
 import { describeError } from '../lib/errors.js';
-import { freeCompilationsAtOnce } from '../lib/lean-compilers.js';
+import { stayLean } from '../lib/lean-process.js';
 import type { RunningProxy } from '../proxy/running-proxy.js';
 import { type Log, type OpenLog, openLog } from '../telemetry/log.js';
 import { createMetrics } from '../telemetry/metrics.js';
@@ -35,7 +35,7 @@ export const serve: Command = {
   async run(flags, output) {
     const file = flags.text('config');
     if (file === null) throw new UsageError('--config is required');
-    freeCompilationsAtOnce();
+    stayLean();
     const loaded = await loadConfigApart(file);
     if (loaded.config === null) {
       for (const line of problemLines(loaded, file)) output.err(line);

@@ -5,6 +5,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { getDefaultHighWaterMark } from 'node:stream';
 import type { LimitsConfig, ListenerConfig } from '../config/schema.js';
 import { describeError } from '../lib/errors.js';
+import { socketClosed } from '../lib/socket-events.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { PolicyLayer } from '../routing/policy.js';
 import type { ListenerCounters } from '../telemetry/counters.js';
@@ -163,6 +164,7 @@ export class Listener {
     this.#sockets.delete(socket);
     this.#waiting.delete(socket);
     if (this.#placed.delete(socket)) this.#places?.fewer();
+    socketClosed(socket);
   }
 
   #onAllowed(count: number, final: boolean): void {

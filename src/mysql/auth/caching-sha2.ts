@@ -1,7 +1,7 @@
 // caching_sha2_password, both sides: the fast scramble, and the RSA exchange of the full authentication.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_caching_sha2_authentication_exchanges.html
 
-import { constants, createHash, publicEncrypt, timingSafeEqual } from 'node:crypto';
+import { constants, hash, publicEncrypt, timingSafeEqual } from 'node:crypto';
 import { ProxyError } from '../../lib/errors.js';
 
 export const CACHING_SHA2 = 'caching_sha2_password';
@@ -12,11 +12,8 @@ export const PERFORM_FULL_AUTHENTICATION = 4;
 /** From the client, as a packet of this one byte. */
 export const REQUEST_PUBLIC_KEY = 2;
 
-const sha256 = (...parts: Uint8Array[]): Buffer => {
-  const hash = createHash('sha256');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
+const sha256 = (...parts: Uint8Array[]): Buffer =>
+  hash('sha256', parts.length === 1 ? parts[0]! : Buffer.concat(parts), 'buffer');
 
 /** SHA256(SHA256(password)): what the server's cache holds. */
 export function sha2Stage2(password: string): Buffer {

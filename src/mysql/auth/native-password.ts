@@ -1,15 +1,12 @@
 // mysql_native_password, both sides: scrambles, and the SHA1(password) that a client's answer gives away to who has the hash.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_authentication_methods_native_password_authentication.html
 
-import { createHash, timingSafeEqual } from 'node:crypto';
+import { hash, timingSafeEqual } from 'node:crypto';
 
 export const NATIVE_PASSWORD = 'mysql_native_password';
 
-const sha1 = (...parts: Uint8Array[]): Buffer => {
-  const hash = createHash('sha1');
-  for (const part of parts) hash.update(part);
-  return hash.digest();
-};
+const sha1 = (...parts: Uint8Array[]): Buffer =>
+  hash('sha1', parts.length === 1 ? parts[0]! : Buffer.concat(parts), 'buffer');
 
 function xor(a: Buffer, b: Buffer): Buffer {
   const out = Buffer.allocUnsafe(a.length);

@@ -121,12 +121,15 @@ export function offeredCapabilities(server: Capabilities): Capabilities {
   };
 }
 
+/** One object for all clients of a kind that log in one after the other: each keeps it. */
+let latest: Capabilities = { flags: 0, mariadb: 0 };
+
 /** What both sides of a client connection speak: a client may name more than it was offered. */
 export function commonCapabilities(offered: Capabilities, client: Capabilities): Capabilities {
-  return {
-    flags: unsigned(client.flags & (offered.flags | C.LONG_PASSWORD)),
-    mariadb: unsigned(client.mariadb & offered.mariadb),
-  };
+  const flags = unsigned(client.flags & (offered.flags | C.LONG_PASSWORD));
+  const mariadb = unsigned(client.mariadb & offered.mariadb);
+  if (latest.flags !== flags || latest.mariadb !== mariadb) latest = { flags, mariadb };
+  return latest;
 }
 
 /** The part of a client's capabilities that its server connections must have too. */

@@ -1,7 +1,7 @@
 // SCRAM-SHA-256 (RFC 5802, RFC 7677): keys, proofs, messages' attributes and the verifier as pg_authid holds it.
 // It must not know who speaks: the two sides of the exchange are scram-server.ts and scram-client.ts.
 
-import { createHash, createHmac, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, pbkdf2Sync, randomBytes, timingSafeEqual } from 'node:crypto';
 import { malformed } from '../wire/bytes.js';
 import { preparePassword } from './saslprep.js';
 
@@ -71,7 +71,7 @@ export function scramNonce(): string {
 }
 
 export function sha256(bytes: Buffer): Buffer {
-  return createHash('sha256').update(bytes).digest();
+  return hash('sha256', bytes, 'buffer');
 }
 
 export function hmac(key: Buffer, text: string): Buffer {
