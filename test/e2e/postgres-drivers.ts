@@ -88,6 +88,8 @@ async function postgresJs(t: TestContext, stage: Stage, front: Front): Promise<v
     await sql`CREATE TABLE streamed (id int, name text)`;
     const lines = Array.from({ length: 5000 }, (_, i) => `${i}\tname ${i}\n`);
     await pipeline(Readable.from(lines), await sql`COPY streamed FROM STDIN`.writable());
+    // The driver may read with another connection than it wrote with, which is another session.
+    await stage.cluster.waitCaughtUp();
     const chunks: Buffer[] = [];
     for await (const chunk of await sql`COPY (SELECT * FROM streamed ORDER BY id) TO STDOUT`.readable())
       chunks.push(chunk as Buffer);
