@@ -6,7 +6,7 @@ import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 const LOOK_INTERVAL_MS = 1_000;
-/** Of one core, over an interval: below, nobody is likely to be waiting while we collect (40 ms for 10,000 clients). */
+/** Of one core, over an interval: below, nobody is likely to be waiting while we collect (95 ms for 10,000 clients). */
 const IDLE_SHARE = 0.25;
 /** V8 narrows the young generation where little was allocated over the last five seconds. */
 const QUIET_LOOKS = 6;
