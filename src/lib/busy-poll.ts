@@ -49,6 +49,8 @@ export class BusyPoll {
   /** For how long after the last input it looks for the next, in us; 0: not at all. */
   set limitUs(us: number) {
     this.#limitMs = us / 1000;
+    // Also what has begun under the old limit.
+    if (us === 0) this.#lookUntilMs = 0;
   }
 
   /** Looks that found nothing, so far. */
