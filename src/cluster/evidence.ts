@@ -45,14 +45,13 @@ export function judge(
   const failingSinceMs = primary.failingSinceMs;
   const others = snapshot.nodes.filter((node) => node !== primary);
   if (others.length === 0) return { verdict: 'wait', why: 'there is no other node' };
+  const isUnheard = (node: NodeSnapshot): boolean => node.appliedAtMs <= failingSinceMs;
   // One that has told nothing but errors for a while is waited for no longer than one that is down.
-  const mute = (node: NodeSnapshot): boolean =>
-    node.failureKind !== null &&
-    node.appliedAtMs <= failingSinceMs &&
-    nowMs - failingSinceMs >= rules.confirmedForMs;
-  const replicas = others.filter((node) => node.claims === 'replica' && isAvailable(node) && !mute(node));
+  const isMute = (node: NodeSnapshot): boolean =>
+    node.failureKind !== null && isUnheard(node) && nowMs - failingSinceMs >= rules.confirmedForMs;
+  const replicas = others.filter((node) => node.claims === 'replica' && isAvailable(node) && !isMute(node));
   if (replicas.length === 0) return { verdict: 'wait', why: 'no replica answers either' };
-  const unheard = replicas.filter((node) => node.appliedAtMs <= failingSinceMs);
+  const unheard = replicas.filter(isUnheard);
   if (unheard.length > 0) return { verdict: 'wait', why: `waiting for a newer answer of ${names(unheard)}` };
 
   const receiving = replicas.filter((node) => receivesFrom(node, primary, snapshot));

@@ -18,24 +18,16 @@ import {
 
 type Kind = 'mysql' | 'mariadb';
 
-/** Its applier will not get past this entry. */
-async function plant(kind: Kind, node: TestNode, id: number): Promise<void> {
+/** On this replica alone, and not in its binary log. */
+async function unlogged(kind: Kind, node: TestNode, change: () => Promise<unknown>): Promise<void> {
   if (kind === 'mysql') await node.admin('SET GLOBAL super_read_only = 0');
   await node.admin('SET sql_log_bin = 0');
-  await append(node, id);
+  await change();
   await node.admin('SET sql_log_bin = 1');
   if (kind === 'mysql') await node.admin('SET GLOBAL super_read_only = 1');
 }
 
-async function remove(kind: Kind, node: TestNode, id: number): Promise<void> {
-  if (kind === 'mysql') await node.admin('SET GLOBAL super_read_only = 0');
-  await node.admin('SET sql_log_bin = 0');
-  await node.admin(`DELETE FROM ledger WHERE id = ${id}`);
-  await node.admin('SET sql_log_bin = 1');
-  if (kind === 'mysql') await node.admin('SET GLOBAL super_read_only = 1');
-}
-
-/** node2 is preferred among equals, and has the entry 2 before its time. */
+/** node2 is preferred among equals, and has the entry 2 before its time: its applier will not get past it. */
 async function planted(t: TestContext, kind: Kind) {
   const cluster = await startCluster(kind);
   t.after(() => cluster.stop());
@@ -45,7 +37,7 @@ async function planted(t: TestContext, kind: Kind) {
   t.after(() => watched.stop());
   await append(cluster.primary, 1);
   await cluster.waitCaughtUp();
-  await plant(kind, broken, 2);
+  await unlogged(kind, broken, () => append(broken, 2));
   await watched.sees(
     'both replicas receive',
     ({ phase }) =>
@@ -102,7 +94,7 @@ export function brokenApplier(kind: Kind): void {
     );
     assert.match(explanation, new RegExp(`${sound.name} has received 2 transactions less`));
 
-    await remove(kind, broken, 2);
+    await unlogged(kind, broken, () => broken.admin('DELETE FROM ledger WHERE id = 2'));
     watched.monitor.acknowledge();
     await watched.sees('it is the primary', ({ primary }) => primary === broken.name);
     assert.deepEqual(await entries(broken), [1, 2, 3]);

@@ -1,12 +1,12 @@
 // Sockets that are read into one buffer: what each was sent is what its owner is told, whenever he looks at it.
 
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { copyOf, readIntoOne } from '../../src/lib/read-buffer.js';
 import { ownSocket, type SocketOwner } from '../../src/lib/socket-events.js';
 import { until } from '../servers/poll.js';
+import { SocketPairs } from './socket-pairs.js';
 
 class Owner implements SocketOwner {
   readonly chunks: Buffer[] = [];
@@ -27,23 +27,15 @@ class Owner implements SocketOwner {
 }
 
 describe('sockets that are read into one buffer', () => {
-  let server: Server;
-  const accepted: Socket[] = [];
+  let pairs: SocketPairs;
   before(async () => {
-    server = createServer((socket) => accepted.push(socket)).listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    pairs = await SocketPairs.listen();
   });
-  after(() => {
-    for (const socket of accepted) socket.destroy();
-    server.close();
-  });
+  after(() => pairs.close());
 
   async function pair(): Promise<{ client: Socket; socket: Socket }> {
-    const { port } = server.address() as AddressInfo;
-    const count = accepted.length;
-    const client = connect(port, '127.0.0.1');
-    await until('it is accepted', () => accepted.length > count);
-    return { client, socket: accepted.at(-1)! };
+    const { connected, accepted } = await pairs.open();
+    return { client: connected, socket: accepted };
   }
 
   async function owned(): Promise<{ client: Socket; socket: Socket; owner: Owner }> {

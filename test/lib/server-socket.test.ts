@@ -4,32 +4,25 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
 import { ReplyWriter } from '../../src/lib/reply-writer.js';
 import { ownServerSocket } from '../../src/lib/server-socket.js';
 import { until } from '../servers/poll.js';
+import { SocketPairs } from './socket-pairs.js';
 
 const LIMIT_BYTES = 262_144;
 
 describe('sockets of server connections', () => {
-  let server: Server;
-  const accepted: Socket[] = [];
+  let pairs: SocketPairs;
   before(async () => {
-    server = createServer((socket) => accepted.push(socket)).listen(0, '127.0.0.1');
-    await once(server, 'listening');
+    pairs = await SocketPairs.listen();
   });
-  after(() => {
-    for (const socket of accepted) socket.destroy();
-    server.close();
-  });
+  after(() => pairs.close());
 
   async function pair(): Promise<{ far: Socket; near: Socket }> {
-    const { port } = server.address() as AddressInfo;
-    const count = accepted.length;
-    const near = connect(port, '127.0.0.1');
-    await until('it is accepted', () => accepted.length > count);
-    return { far: accepted.at(-1)!, near };
+    const { connected, accepted } = await pairs.open();
+    return { far: accepted, near: connected };
   }
 
   /** Numbers in a row: a byte that is read twice, or is another's, is seen. */
@@ -142,20 +135,18 @@ describe('sockets of server connections', () => {
 
   it('tell why the node is lost', async () => {
     const reasons: (string | null)[] = [];
+    const listen = (socket: Socket): void =>
+      ownServerSocket(
+        socket,
+        () => true,
+        (reason) => reasons.push(reason),
+      );
     const ended = await pair();
-    ownServerSocket(
-      ended.near,
-      () => true,
-      (reason) => reasons.push(reason),
-    );
+    listen(ended.near);
     ended.far.end();
     await until('its end is told', () => reasons.includes(null));
     const cut = await pair();
-    ownServerSocket(
-      cut.near,
-      () => true,
-      (reason) => reasons.push(reason),
-    );
+    listen(cut.near);
     cut.far.resetAndDestroy();
     await until('the error is told', () => reasons.some((reason) => reason?.includes('ECONNRESET')));
     ended.near.destroy();
