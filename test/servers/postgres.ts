@@ -54,6 +54,8 @@ const settings = {
   recovery_target_timeline: 'latest',
   wal_receiver_status_interval: '1s',
   wal_retrieve_retry_interval: '200ms',
+  // In files of the data directory, which go with it, and not in /dev/shm, where a killed server leaves a megabyte for good.
+  dynamic_shared_memory_type: 'mmap',
   log_line_prefix: '%m [%p] %q%u@%d ',
   timezone: 'UTC',
   log_timezone: 'UTC',
