@@ -39,8 +39,11 @@ function youngBytes(): number {
   return young?.physical_space_size ?? 0;
 }
 
-/** Looks until the function that it answers is called. `arrivals`: of clients, since the start of the process. */
-export function tidyHeapWhenIdle(arrivals: () => number): () => void {
+/**
+ * Looks until the function that it answers is called. `arrivals`: of clients, since the start of the process; `letGo`: what the
+ * caller keeps and could do without, before the heap is collected.
+ */
+export function tidyHeapWhenIdle(arrivals: () => number, letGo: () => void): () => void {
   // What loading and starting has left is worth it once.
   let tidiedAt = -BURST;
   let due = 0;
@@ -56,6 +59,7 @@ export function tidyHeapWhenIdle(arrivals: () => number): () => void {
     if (arrived - tidiedAt >= BURST) {
       tidiedAt = arrived;
       due = MOST_COLLECTIONS;
+      letGo();
     }
     if (due === 0) return;
     due--;

@@ -37,7 +37,7 @@ export class MysqlUnit implements Unit {
   readonly shape: string;
   readonly reply: ReplyKind;
   /** As it came from the client, headers included. */
-  readonly frame: Buffer;
+  frame: Buffer;
   /** COM_STMT_*: the statement that it is about. */
   prepared: ClientStatement | null = null;
   execute: Execute | null = null;
@@ -74,6 +74,15 @@ export class MysqlUnit implements Unit {
     return this.frame.length;
   }
 
+  holdOnce(held: Map<string, Buffer>): void {
+    // What is longer is hardly ever the same, and would have to be copied to know.
+    if (this.frame.length > MAX_HELD_ONCE_BYTES) return;
+    const text = this.frame.toString('latin1');
+    const same = held.get(text);
+    if (same === undefined) held.set(text, this.frame);
+    else this.frame = same;
+  }
+
   get ruled(): readonly RuledStatement[] {
     return this.text === null ? NO_TEXT : [this.text];
   }
@@ -108,6 +117,8 @@ export class MysqlUnit implements Unit {
 export function asksLast({ route, transaction, afterWrite }: StatementClass): boolean {
   return route === 'last' && transaction === null && afterWrite !== true;
 }
+
+const MAX_HELD_ONCE_BYTES = 256;
 
 /** What is longer has a server connection to itself. */
 const MAX_SHARED_BYTES = 16_384;

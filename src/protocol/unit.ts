@@ -34,6 +34,8 @@ export interface Unit {
   readonly onlyReads?: boolean;
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
+  /** It is kept for a client that may never ask about it: equal bytes are held once, in `held`, which is forgotten afterwards. */
+  holdOnce?(held: Map<string, Buffer>): void;
 }
 
 /** A statement as the rules see it: before the state of its session has been taken into account. */

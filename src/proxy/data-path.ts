@@ -156,7 +156,10 @@ export class DataPath implements RunningProxy {
     await Promise.all([...this.#clusters.values()].map(({ watermarks }) => watermarks?.start()));
     for (const listener of this.#listeners.values()) await listener.open();
     busyPoll.limitUs = busyPollUs(this.#config);
-    this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
+    this.#stopTidying = tidyHeapWhenIdle(
+      () => this.#arrivals(),
+      () => this.letGo(),
+    );
   }
 
   reload(next: Config): ReloadResult {
@@ -200,6 +203,13 @@ export class DataPath implements RunningProxy {
   }
 
   /** Clients that have come so far. */
+  /** Only what nobody would miss; sessions may be in the middle of something. */
+  letGo(): void {
+    const held = new Map<string, Buffer>();
+    for (const { runtime } of this.#clusters.values())
+      for (const session of runtime.sessions) session.letGo(held);
+  }
+
   #arrivals(): number {
     let count = 0;
     for (const { clientsTotal } of this.#counters.listeners.values()) count += clientsTotal;

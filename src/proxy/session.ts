@@ -129,6 +129,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#sight.peekFor(this.#policies.peek(unit).policy, this.#transaction !== 'idle');
   }
 
+  /** Keeps what it may be asked about only once for all sessions: clients of one application often end with the same read. */
+  letGo(held: Map<string, Buffer>): void {
+    this.#last.read?.holdOnce?.(held);
+  }
+
   denial(ruled: readonly RuledStatement[]): ProxyError | null {
     return this.#policies.denialOf(ruled);
   }

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
+import type { DataPath } from '../../src/proxy/data-path.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
@@ -263,6 +264,19 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
             assert.deepEqual(await rowsOf(client, 'SHOW WARNINGS'), []);
           });
         }
+      });
+
+      it('warnings, when what may be repeated is held once for all', async () => {
+        await warmUp("SELECT CAST('12abc' AS SIGNED)");
+        const asking = await Promise.all(
+          ['7a', '8b', '7a', '7a'].map(async (text) => ({ text, client: await f.connect() })),
+        );
+        await noisy(async () => {
+          for (const { text, client } of asking) await one(client, `SELECT CAST('${text}' AS SIGNED)`);
+          (f.proxy as DataPath).letGo();
+          for (const { text, client } of asking)
+            assert.match(String((await rowsOf(client, 'SHOW WARNINGS'))[0]?.[2]), new RegExp(`'${text}'`));
+        });
       });
 
       it('rows found and counted', async () => {

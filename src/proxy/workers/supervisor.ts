@@ -112,7 +112,10 @@ export class Supervisor implements RunningProxy {
       for (const worker of this.#workers) worker.look();
     }, LOOK_INTERVAL_MS).unref();
     // Clients that are handed on leave something behind here too.
-    this.#stopTidying = tidyHeapWhenIdle(() => this.#arrivals());
+    this.#stopTidying = tidyHeapWhenIdle(
+      () => this.#arrivals(),
+      () => {},
+    );
   }
 
   #arrivals(): number {
