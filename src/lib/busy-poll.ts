@@ -39,7 +39,7 @@ export class BusyPoll {
   #lookedAtMs = 0;
   #restsUntilMs = 0;
   readonly #soonShare: Record<Peer, number> = { client: 0, server: 0 };
-  #idleLooks = 0;
+  #idleMs = 0;
 
   constructor({ now, afterTurn }: BusyPollOptions) {
     this.#now = now;
@@ -53,9 +53,9 @@ export class BusyPoll {
     if (us === 0) this.#lookUntilMs = 0;
   }
 
-  /** Looks that found nothing, so far. */
-  get idleLooks(): number {
-    return this.#idleLooks;
+  /** Spent on looks that found nothing, so far. */
+  get idleMs(): number {
+    return this.#idleMs;
   }
 
   /** To be called for each chunk that a socket of the data path brings. */
@@ -82,8 +82,8 @@ export class BusyPoll {
         !isCrowded && this.#soonShare[this.#last] >= SOON_SHARE && nowMs >= this.#restsUntilMs;
       this.#lookUntilMs = isWorthIt ? nowMs + this.#limitMs : 0;
     } else {
-      this.#idleLooks++;
       const tookMs = nowMs - this.#lookedAtMs;
+      this.#idleMs += tookMs;
       if (tookMs > PREEMPTED_MS) {
         this.#restsUntilMs = nowMs + tookMs * REST_FACTOR;
         this.#lookUntilMs = 0;

@@ -1,6 +1,7 @@
 // States that are read rather than counted, put into the counters when somebody asks for them.
 // It counts nothing.
 
+import { busyPoll } from '../lib/busy-poll.js';
 import { passedOver } from '../routing/decide.js';
 import { type ClusterCounters, type Counters, nodeCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -14,6 +15,7 @@ export function collectStates(
 ): Counters {
   for (const listener of listeners) listener.collect();
   for (const runtime of clusters) collectCluster(runtime);
+  counters.busyPollMs = busyPoll.idleMs;
   return counters;
 }
 

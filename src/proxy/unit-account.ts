@@ -47,7 +47,8 @@ export function bookAnswered(
   const { serviceMs, replyBytes } = outcome;
   const record = recordOf(cluster, unit);
   // What one of several took nobody knows: a kind that has become slow would be taken for cheap among others that are.
-  if (unit.shareable && outcome.isShare !== true) {
+  if (outcome.isShare === true) cluster.nodeCounters(at.node).groupedUnits++;
+  else if (unit.shareable) {
     cluster.noteService(at.node, serviceMs, record.costMs < 0 ? null : record.costMs);
     learnCost(record, serviceMs, replyBytes);
   }

@@ -95,6 +95,8 @@ export interface NodeCounters {
   /** Units that shared a server connection; how often those behind a slow one were moved. */
   sharedUnits: number;
   slowHeads: number;
+  /** Units that were answered under one Sync with others. */
+  groupedUnits: number;
   serverConnectionsOpened: number;
   serverConnectionsOpenFailures: number;
   serverConnectionsClosed: number;
@@ -167,6 +169,8 @@ export interface Counters {
   readonly clusters: Map<string, ClusterCounters>;
   /** By number; empty where one process does everything. */
   readonly workers: Map<string, WorkerCounters>;
+  /** Of the event loops that serve clients: time spent looking for input that had not come. */
+  busyPollMs: number;
 }
 
 /** Numbers that say what is now: they end with the worker that said them. All others are counted on. */
@@ -188,6 +192,7 @@ const MONITORED: ReadonlySet<string> = new Set(['epoch', 'lagMs']);
 
 /** Adds a worker's numbers to a sum. `ended`: it is gone, and only what it has counted stays. */
 export function addCounters(sum: Counters, part: Counters, ended: boolean): void {
+  sum.busyPollMs += part.busyPollMs;
   for (const [name, listener] of part.listeners) addNumbers(listenerCounters(sum, name), listener, ended);
   for (const [name, cluster] of part.clusters) {
     const into = clusterCounters(sum, name);
@@ -225,6 +230,7 @@ function newNode(): NodeCounters {
     poolRefusals: 0,
     sharedUnits: 0,
     slowHeads: 0,
+    groupedUnits: 0,
     serverConnectionsOpened: 0,
     serverConnectionsOpenFailures: 0,
     serverConnectionsClosed: 0,
@@ -296,7 +302,7 @@ function newCluster(): ClusterCounters {
 }
 
 export function createCounters(): Counters {
-  return { listeners: new Map(), clusters: new Map(), workers: new Map() };
+  return { listeners: new Map(), clusters: new Map(), workers: new Map(), busyPollMs: 0 };
 }
 
 function obtain<T>(map: Map<string, T>, name: string, create: () => T): T {

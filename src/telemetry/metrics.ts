@@ -2,220 +2,25 @@
 // It knows the data path only as numbers; names follow prometheus.io/docs/practices/naming: base units, `_total` for counters.
 
 import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
-import type { StatementReport } from '../admin/statements.js';
-import type {
-  ClusterCounters,
-  Counters,
-  ListenerCounters,
-  NodeCounters,
-  WorkerCounters,
-} from './counters.js';
-import { type ClusterStatements, shapeLabel, topStatements } from './statement-report.js';
-import type { Statements } from './statements.js';
-
-/** What the process around the proxy adds. */
-export interface ProcessFacts {
-  readonly version: string;
-  /** The configuration that runs now: 1 at the start. */
-  readonly revision: number;
-  readonly reloads: Readonly<Record<'applied' | 'unchanged' | 'refused', number>>;
-}
+import {
+  byCluster,
+  byClusterAnd,
+  byListener,
+  byNode,
+  byNodeAnd,
+  byStatement,
+  byWorker,
+  ofStatements,
+  type Row,
+  type Sample,
+} from './series.js';
 
 export interface MetricsText {
   readonly contentType: string;
   readonly text: string;
 }
 
-interface Sample {
-  readonly counters: Counters;
-  /** Absent: none are told of. */
-  readonly statements?: { readonly top: number; readonly clusters: readonly ClusterStatements[] };
-  readonly facts: ProcessFacts;
-}
-type Emit = (labels: Record<string, string>, value: number) => void;
-
-interface Row {
-  readonly type: 'counter' | 'gauge';
-  /** Without the prefix. */
-  readonly name: string;
-  readonly help: string;
-  readonly labels: readonly string[];
-  readonly read: (sample: Sample, emit: Emit) => void;
-}
-
 const PREFIX = 'scheelite_';
-
-function byListener(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (listener: ListenerCounters) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['listener'],
-    read: ({ counters }, emit) => {
-      for (const [listener, numbers] of counters.listeners) emit({ listener }, value(numbers));
-    },
-  };
-}
-
-/** No series where one process does everything. */
-function byWorker(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (worker: WorkerCounters) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['worker'],
-    read: ({ counters }, emit) => {
-      for (const [worker, numbers] of counters.workers) emit({ worker }, value(numbers));
-    },
-  };
-}
-
-function byCluster(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (cluster: ClusterCounters) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['cluster'],
-    read: ({ counters }, emit) => {
-      for (const [cluster, numbers] of counters.clusters) emit({ cluster }, value(numbers));
-    },
-  };
-}
-
-/** One series for each key of a record of the cluster. */
-function byClusterAnd(
-  label: string,
-  name: string,
-  help: string,
-  record: (cluster: ClusterCounters) => Partial<Record<string, number>>,
-): Row {
-  return {
-    type: 'counter',
-    name,
-    help,
-    labels: ['cluster', label],
-    read: ({ counters }, emit) => {
-      for (const [cluster, numbers] of counters.clusters) {
-        for (const [key, value] of Object.entries(record(numbers)))
-          emit({ cluster, [label]: key }, value ?? 0);
-      }
-    },
-  };
-}
-
-/** One series for each of the statements that have taken most of the nodes' time. */
-function byStatement(name: string, help: string, value: (statement: StatementReport) => number): Row {
-  return {
-    type: 'counter',
-    name,
-    help,
-    labels: ['cluster', 'id', 'shape'],
-    read: (sample, emit) => {
-      for (const statement of topOf(sample)) {
-        const { cluster, id, shape } = statement;
-        emit({ cluster, id, shape: shapeLabel(shape) }, value(statement));
-      }
-    },
-  };
-}
-
-/** Sorted once a scrape. */
-function topOf(sample: Sample): readonly StatementReport[] {
-  const { statements } = sample;
-  if (statements === undefined || statements.top === 0) return [];
-  let top = topBySample.get(sample);
-  if (top === undefined) {
-    top = topStatements(statements.clusters, 'time', statements.top);
-    topBySample.set(sample, top);
-  }
-  return top;
-}
-
-const topBySample = new WeakMap<Sample, readonly StatementReport[]>();
-
-function ofStatements(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (statements: Statements) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['cluster'],
-    read: (sample, emit) => {
-      for (const { cluster, statements } of sample.statements?.clusters ?? [])
-        emit({ cluster }, value(statements));
-    },
-  };
-}
-
-/** `value` null: there is no series now. */
-function byNode(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (node: NodeCounters) => number | null,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['cluster', 'node'],
-    read: (sample, emit) => {
-      eachNode(sample, (cluster, node, numbers) => {
-        const number = value(numbers);
-        if (number !== null) emit({ cluster, node }, number);
-      });
-    },
-  };
-}
-
-function byNodeAnd(
-  type: Row['type'],
-  label: string,
-  name: string,
-  help: string,
-  record: (node: NodeCounters) => Readonly<Record<string, number>>,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['cluster', 'node', label],
-    read: (sample, emit) => {
-      eachNode(sample, (cluster, node, numbers) => {
-        for (const [key, value] of Object.entries(record(numbers)))
-          emit({ cluster, node, [label]: key }, value);
-      });
-    },
-  };
-}
-
-function eachNode(
-  { counters }: Sample,
-  visit: (cluster: string, node: string, numbers: NodeCounters) => void,
-): void {
-  for (const [cluster, numbers] of counters.clusters) {
-    for (const [node, nodeNumbers] of numbers.nodes) visit(cluster, node, nodeNumbers);
-  }
-}
 
 const ROWS: readonly Row[] = [
   {
@@ -240,6 +45,14 @@ const ROWS: readonly Row[] = [
     read: ({ facts }, emit) => {
       for (const [outcome, value] of Object.entries(facts.reloads)) emit({ outcome }, value);
     },
+  },
+
+  {
+    type: 'counter',
+    name: 'busy_poll_seconds_total',
+    help: 'Time spent looking for input that had not come, instead of sleeping (busyPollUs).',
+    labels: [],
+    read: ({ counters }, emit) => emit({}, counters.busyPollMs / 1000),
   },
 
   byWorker('gauge', 'worker_running', '1: the worker serves clients; 0: it is being replaced.', (w) =>
@@ -493,6 +306,12 @@ const ROWS: readonly Row[] = [
     'shared_units_total',
     'Units that shared a server connection with units of other clients.',
     (n) => n.sharedUnits,
+  ),
+  byNode(
+    'counter',
+    'grouped_units_total',
+    'Units of several clients that were answered under one Sync (PostgreSQL).',
+    (n) => n.groupedUnits,
   ),
   byNode(
     'counter',

@@ -90,6 +90,11 @@ export class SharingScene {
     return this.#node.sharedUnits;
   }
 
+  /** Units that have been answered under one Sync with others. */
+  get grouped(): number {
+    return this.#node.groupedUnits;
+  }
+
   /** Units that have been taken away from behind a head. */
   get moved(): number {
     return this.#node.retries['slow-head'];

@@ -112,6 +112,10 @@ class Crowd {
   get retries() {
     return this.scene.retries;
   }
+
+  get grouped(): number {
+    return this.scene.grouped;
+  }
 }
 
 test('postgres: reads that leave with one Sync', { skip }, async (t) => {
@@ -153,9 +157,11 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
 
   await t.test('each gets its own rows', async (t) => {
     const crowd = await open(t);
+    assert.equal(crowd.grouped, 0);
     await crowd.warm(tens(1));
     for (let i = 0; i < 20; i++) await crowd.rounds(tens(2 + 4 * i), () => true, 1);
     assert.ok(crowd.together > 10, `${crowd.together} groups`);
+    assert.ok(crowd.grouped > 10 * 2, `${crowd.grouped} were counted`);
   });
 
   await t.test('whatever forms of the protocol are mixed', async (t) => {

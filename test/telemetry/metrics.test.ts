@@ -41,6 +41,8 @@ test('numbers become series', async () => {
   countOne(cluster.pins, 'listen');
   cluster.holdMs = 1500;
   node.units.replica = 11;
+  node.groupedUnits = 4;
+  counters.busyPollMs = 2_500;
   node.poolIdle = 3;
   node.probesAnswered = 100;
   node.probesFailed.timeout = 1;
@@ -59,6 +61,8 @@ test('numbers become series', async () => {
     ['scheelite_pins_total{cluster="main",reason="listen"}', 1],
     ['scheelite_hold_seconds_total{cluster="main"}', 1.5],
     ['scheelite_units_total{cluster="main",node="a",route="replica"}', 11],
+    ['scheelite_grouped_units_total{cluster="main",node="a"}', 4],
+    ['scheelite_busy_poll_seconds_total', 2.5],
     ['scheelite_units_total{cluster="main",node="a",route="primary"}', 0],
     ['scheelite_pool_connections{cluster="main",node="a",state="idle"}', 3],
     ['scheelite_probes_total{cluster="main",node="a",result="answered"}', 100],
