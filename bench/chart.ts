@@ -17,6 +17,7 @@ const COLORS: Record<SubjectName, string> = {
   haproxy: '#2f9e44',
   pgpool: '#9c36b5',
   mysqlrouter: '#0c8599',
+  'node-relay': '#5c940d',
 };
 
 const LEFT = 250;

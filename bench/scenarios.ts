@@ -11,6 +11,8 @@ export const SUBJECTS = [
   'haproxy',
   'pgpool',
   'mysqlrouter',
+  /** Two sockets of Node and a pipe: what no proxy in Node can be faster than that sends each statement by itself. */
+  'node-relay',
 ] as const;
 export type SubjectName = (typeof SUBJECTS)[number];
 

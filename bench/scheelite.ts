@@ -81,6 +81,11 @@ function readyLine(log: string): ReadyLine | undefined {
   return line === undefined ? undefined : (JSON.parse(line) as ReadyLine);
 }
 
+/** Node and its flags, and the environment, that Scheelite is started with. */
+export function nodeAsServed(): [command: string[], env: NodeJS.ProcessEnv] {
+  return [[nodeOfScheelite(), ...V8], { ...process.env, ...ENVIRONMENT }];
+}
+
 export async function startScheelite(
   cluster: TestCluster,
   options: ScheeliteOptions = {},

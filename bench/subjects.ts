@@ -10,9 +10,10 @@ import {
   startPgbouncer,
   startPgpool,
 } from '../test/servers/peers.js';
+import { startRelay } from './node-relay.js';
 import type { CpuProfile } from './profile.js';
 import type { SubjectName } from './scenarios.js';
-import { startScheelite } from './scheelite.js';
+import { nodeAsServed, startScheelite } from './scheelite.js';
 
 export interface Subject {
   readonly name: SubjectName;
@@ -65,7 +66,7 @@ export function tooManyClients(name: SubjectName, clients: number): string | nul
   return clients <= most ? null : `it needs a server connection for each client; up to ${most} are measured`;
 }
 
-function peer(name: SubjectName, running: RunningPeer): Subject {
+function peer(name: SubjectName, running: Pick<RunningPeer, 'host' | 'port' | 'pid' | 'stop'>): Subject {
   const { host, port, pid } = running;
   return {
     ...{ name, host, port },
@@ -119,5 +120,7 @@ export async function startSubject(
       return peer(name, await startPgpool(cluster, options.maxClients + 10));
     case 'mysqlrouter':
       return peer(name, await startMysqlRouter(cluster));
+    case 'node-relay':
+      return peer(name, await startRelay(primary, ...nodeAsServed()));
   }
 }
