@@ -6,19 +6,21 @@ import type { Socket } from 'node:net';
 import { busyPoll } from './busy-poll.js';
 import { describeError } from './errors.js';
 import { readIntoOwn } from './read-buffer.js';
+import { StreamReading } from './stream-reading.js';
 
 /** Less is copied: what is kept of it keeps no whole buffer. */
 const LEAST_BYTES = 8_192;
 
 /**
  * `received`: true when nothing refers to the chunk any more, neither here nor on its way to a client. `lost`: null: the node has
- * ended it, else why; it may be told so several times.
+ * ended it, else why; it may be told so several times. The answer holds the socket back: nobody else may pause or resume it.
  */
 export function ownServerSocket(
   socket: Socket,
   received: (chunk: Buffer) => boolean,
   lost: (reason: string | null) => void,
-): void {
+): Pick<StreamReading, 'isPaused' | 'interrupted' | 'pause' | 'resume'> {
+  const reading = new StreamReading(socket);
   // Whether the last chunk had gone when `received` returned: the next one will, most likely.
   let isGone = false;
   const onRead = (bytes: number, buffer: Buffer): boolean => {
@@ -27,6 +29,7 @@ export function ownServerSocket(
     const chunk = buffer.subarray(0, bytes);
     if (isGone && bytes >= LEAST_BYTES) {
       isGone = received(chunk);
+      reading.passedOn(bytes, isGone);
       return isGone;
     }
     const copy = Buffer.allocUnsafe(bytes);
@@ -43,4 +46,5 @@ export function ownServerSocket(
   // At the node's end of it, not at the socket's: a write in between would be of unknown outcome for nothing.
   socket.on('end', () => lost(null));
   socket.on('close', () => lost(null));
+  return reading;
 }

@@ -68,10 +68,10 @@ export class MysqlServerConnection implements ServerConnection {
   readonly #framer: PacketFramer;
   readonly #kill: (threadId: number) => Promise<void>;
   readonly #out: BatchedWriter;
+  readonly #reading: ReturnType<typeof ownServerSocket>;
   readonly #expectations = new ExpectationQueue();
   #state = TrackedState.empty;
   #status: number;
-  #paused = false;
   /** The chunk that is being read has had nothing else so far. */
   #isRowsOnly = false;
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
@@ -95,7 +95,7 @@ export class MysqlServerConnection implements ServerConnection {
     this.#kill = established.kill;
     this.#out = new BatchedWriter(this.#socket);
     const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
-    ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
+    this.#reading = ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
     this.#socket.on('drain', () => {
       const onDrain = this.#onInfileDrain;
       this.#onInfileDrain = null;
@@ -124,7 +124,7 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   get acceptsMore(): boolean {
-    return !this.closed && !this.#paused && this.#isClean;
+    return !this.closed && !this.#reading.isPaused && this.#isClean;
   }
 
   /** Nothing is left of what was run here that is not tracked. */
@@ -312,6 +312,7 @@ export class MysqlServerConnection implements ServerConnection {
       this.#framer.push(chunk);
       this.readPackets();
       const sink = this.#expectations.head?.visibleRun?.sink;
+      if (!this.#isRowsOnly) this.#reading.interrupted();
       return this.#isRowsOnly && this.#framer.waitingBytes === 0 && sink?.isWritten === true;
     } catch (cause) {
       const detail = cause instanceof ProxyError ? String(cause.details.detail) : describeError(cause);
@@ -547,13 +548,11 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   pauseReading(): void {
-    this.#paused = true;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   resumeReading(): void {
-    this.#paused = false;
-    this.#socket.resume();
+    this.#reading.resume();
   }
 
   // --- sharing ----------------------------------------------------------------------------------------------

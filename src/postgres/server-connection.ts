@@ -59,12 +59,12 @@ export class PostgresServerConnection implements ServerConnection {
   readonly #socket: Socket;
   readonly #framer: Framer;
   readonly #out: BatchedWriter;
+  readonly #reading: ReturnType<typeof ownServerSocket>;
   readonly #backendKey: BackendKey | null;
   #state = TrackedState.empty;
   #expectations: Expectation[] = [];
   /** Since when the head is the head. */
   #headSinceMs = 0;
-  #paused = false;
   /** The chunk that is being read has had nothing else so far. */
   #isRowsOnly = false;
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
@@ -91,7 +91,7 @@ export class PostgresServerConnection implements ServerConnection {
     this.#backendKey = established.backendKey;
     this.#out = new BatchedWriter(this.#socket, () => this.#groupEnd());
     const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
-    ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
+    this.#reading = ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
   }
 
   get state(): TrackedState {
@@ -127,7 +127,7 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   get acceptsMore(): boolean {
-    return !this.closed && !this.#paused && !this.#cancelled && this.#transaction === 'idle';
+    return !this.closed && !this.#reading.isPaused && !this.#cancelled && this.#transaction === 'idle';
   }
 
   get reusable(): boolean {
@@ -279,6 +279,7 @@ export class PostgresServerConnection implements ServerConnection {
       if (this.#framer.error !== null) throw this.#framer.error;
       const head = this.#expectations[0];
       this.#flush(head);
+      if (!this.#isRowsOnly) this.#reading.interrupted();
       return this.#isRowsOnly && this.#slices.isEmpty && head?.run?.sink.isWritten === true;
     } catch (cause) {
       const detail = describeError(cause);
@@ -529,13 +530,11 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   pauseReading(): void {
-    this.#paused = true;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   resumeReading(): void {
-    this.#paused = false;
-    this.#socket.resume();
+    this.#reading.resume();
   }
 
   // --- sharing ----------------------------------------------------------------------------------------------

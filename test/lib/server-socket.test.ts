@@ -41,13 +41,13 @@ describe('sockets of server connections', () => {
     // It has been read before, by the login.
     node.near.on('data', () => {});
     node.near.removeAllListeners('data');
-    ownServerSocket(
+    const reading = ownServerSocket(
       node.near,
       (chunk) => {
         seen.bytes += chunk.length;
         if (hold(seen.bytes)) writer.hold();
         else writer.release();
-        if (!writer.writeAll([chunk.subarray(0, 3), chunk.subarray(3)])) node.near.pause();
+        if (!writer.writeAll([chunk.subarray(0, 3), chunk.subarray(3)])) reading.pause();
         if (seen.chunks.has(chunk.buffer)) seen.reused++;
         if (chunk.byteLength >= 8_192) seen.chunks.add(chunk.buffer);
         return writer.isWritten;
@@ -58,7 +58,7 @@ describe('sockets of server connections', () => {
         client.near.end();
       },
     );
-    client.near.on('drain', () => node.near.resume());
+    client.near.on('drain', () => reading.resume());
     return { node: node.far, client: client.far, seen };
   }
 
@@ -133,9 +133,49 @@ describe('sockets of server connections', () => {
     assert.equal(createHash('sha256').update(Buffer.concat(kept)).digest('hex'), sent);
   });
 
+  it('are read in naps while much comes, and not at all while paused', async () => {
+    const { far, near } = await pair();
+    const hash = createHash('sha256');
+    let bytes = 0;
+    let naps = 0;
+    let early = 0;
+    let isHeld = false;
+    const reading = ownServerSocket(
+      near,
+      (chunk) => {
+        assert.ok(!isHeld, 'nothing is read while it is paused');
+        hash.update(chunk);
+        bytes += chunk.length;
+        const before = bytes;
+        // Behind what the socket does with the answer to this.
+        setImmediate(() => {
+          if (!near.isPaused() || reading.isPaused) return;
+          naps++;
+          if (before < 1_048_576) early++;
+          if (naps % 5 !== 1) return;
+          // While it naps: the end of the nap must not wake it.
+          reading.pause();
+          isHeld = true;
+          setTimeout(() => {
+            isHeld = false;
+            reading.resume();
+          }, 20);
+        });
+        return true;
+      },
+      () => {},
+    );
+    const sent = await send(far, 10_000_000);
+    await until('all is there', () => bytes === 40_000_000);
+    assert.equal(hash.digest('hex'), sent);
+    assert.ok(naps > 0, 'it has napped');
+    assert.equal(early, 0, 'not in what is short');
+    near.destroy();
+  });
+
   it('tell why the node is lost', async () => {
     const reasons: (string | null)[] = [];
-    const listen = (socket: Socket): void =>
+    const listen = (socket: Socket) =>
       ownServerSocket(
         socket,
         () => true,
