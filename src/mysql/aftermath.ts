@@ -12,6 +12,9 @@ import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilitie
 import { buildCommand, COM } from './wire/command.js';
 import { STATUS } from './wire/ok.js';
 
+/** ER_PARSE_ERROR */
+const PARSE_ERROR = '1064';
+
 const PING = buildCommand(COM.PING);
 
 /**
@@ -57,7 +60,8 @@ export function settle(server: Asked, head: Expectation, done: () => void): void
     // An ERR packet has no status flags: a deadlock ends the transaction, a duplicate key does not. Nor does it have what a
     // procedure changed before it failed: MySQL tells that with its next OK, MariaDB never.
     open++;
-    if (server.isMariadb && head.run.runsProgram) server.tainted = true;
+    const hasRun = head.run.runsProgram && !(head.run.isOwnSyntax && head.error.code === PARSE_ERROR);
+    if (server.isMariadb && hasRun) server.tainted = true;
     askState(server, head.run, () => {});
     restoreCount(server, answered);
   } else if (head.run?.asksBehindRows === true && head.reply.hadRows) {

@@ -23,7 +23,7 @@ import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
 import { isBegin, isStillHeld, mayHold } from './held-begin.js';
 import { clientFacts, inspectText } from './inspect.js';
 import { newRun } from './new-run.js';
-import { MAX_REPLY_BYTES, type ServerStatement } from './prepared-statements.js';
+import { isKept, type ServerStatement } from './prepared-statements.js';
 import { setInsertId } from './repeat-last.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
@@ -35,7 +35,7 @@ import { variantText } from './variant.js';
 import { keyedCapabilities } from './wire/capabilities.js';
 import { buildCommand, type ChangeUser, COM } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
-import { buildErr, buildPlainOk, buildProxyError, type ErrPacket } from './wire/ok.js';
+import { buildErr, buildLoginError, buildPlainOk, buildProxyError, type ErrPacket } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
@@ -259,7 +259,7 @@ export class MysqlClientConnection
 
   killConnection(): void {
     this.#host.cancelRunning();
-    this.terminate(new ProxyError('cancelled'));
+    this.close('it was killed');
   }
 
   // --- running ----------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ export class MysqlClientConnection
     const capture = this.#capture;
     if (capture === null) return;
     const reply = Buffer.concat(capture);
-    if (reply.length <= MAX_REPLY_BYTES && this.session.sharesReplies) unit.prepared!.text.reply = reply;
+    if (isKept(reply) && this.session.sharesReplies) unit.prepared!.text.reply = reply;
   }
 
   /** An error may stand behind what has been forwarded of a reply. */
@@ -460,7 +460,7 @@ export class MysqlClientConnection
       return;
     }
     this.#out.drop();
-    this.#write(buildProxyError(error, sequence));
+    this.#write(buildLoginError(error, sequence, this.#socket.remoteAddress));
     this.close(error.message);
   }
 

@@ -72,8 +72,12 @@ export class ClientSession {
     return (this.status & STATUS.IN_TRANS) !== 0;
   }
 
-  /** The reply to a preparation may be given to others, and theirs to this client: EOF packets in it have status flags. */
+  /**
+   * The reply to a preparation may be given to others, and theirs to this client: a table may be a temporary one of whoever is
+   * pinned, and EOF packets in it have status flags.
+   */
   get sharesReplies(): boolean {
+    if (this.#host.isPinned) return false;
     if (hasCapability(this.capabilities, CAPABILITY.DEPRECATE_EOF)) return true;
     return this.status === STATUS.AUTOCOMMIT;
   }

@@ -11,7 +11,7 @@ import type { MysqlServerConnection } from './server-connection.js';
 import { variantText } from './variant.js';
 import { CAPABILITY, type Capabilities, hasCapability, keyedCapabilities } from './wire/capabilities.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
-import { buildEarlyError, buildOk, buildProxyError, STATUS } from './wire/ok.js';
+import { buildEarlyError, buildLoginError, buildOk, buildProxyError, STATUS } from './wire/ok.js';
 import { buildSessionChanges } from './wire/session-track.js';
 
 export interface LoggedIn {
@@ -160,7 +160,7 @@ export class ClientStartup {
       this.#host.loginFailed(this.#login.user ?? '');
       this.#runtime.log.info({ user: this.#login.user, reason: error.message }, 'a login failed');
     }
-    this.#end(buildProxyError(error, this.#login.errorSequence), error.message);
+    this.#end(buildLoginError(error, this.#login.errorSequence, this.#socket.remoteAddress), error.message);
   }
 
   #end(bytes: Buffer, reason: string): void {

@@ -71,6 +71,7 @@ export function readCommand(client: CommandContext, frame: Buffer, payload: Buff
       client.quit();
       return;
     case COM.PING:
+      client.session.counts.acknowledged();
       client.answer(ok(client, frame));
       return;
     case COM.QUERY:
@@ -443,6 +444,7 @@ function onReset(client: CommandContext, frame: Buffer, payload: Buffer): void {
   if (statement === null) return;
   statement.forgetLongData();
   if (!statement.cursorIsOpen) {
+    client.session.counts.acknowledged();
     client.answer(ok(client, frame));
     return;
   }

@@ -7,7 +7,7 @@ export interface Killable {
   readonly user: string;
   /** KILL QUERY: what runs, if anything, is cancelled. */
   killQuery(): void;
-  /** KILL: the client connection ends. */
+  /** KILL: the client connection ends, without a word, as by the servers. */
   killConnection(): void;
 }
 

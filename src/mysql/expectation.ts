@@ -13,8 +13,6 @@ import { PacketReader } from './wire/bytes.js';
 import { STATUS } from './wire/ok.js';
 import type { PrepareOk } from './wire/result-set.js';
 
-export const GONE = 'the server connection is gone';
-
 /** An error of the node, with what a client would need to be told of it. */
 export interface MysqlServerError extends ServerError {
   readonly sqlState: string;
@@ -30,6 +28,19 @@ export interface OwnResult {
 
 /** CR_SERVER_LOST: the number under which a command of our own learns that its connection is gone. */
 export const CONNECTION_LOST = '2013';
+
+export const GONE_RESULT: OwnResult = {
+  error: lostError('the server connection is gone'),
+  rows: [],
+  prepared: null,
+};
+
+/** The answer to a preparation was an OK without a statement. */
+export const NOT_PREPARED: MysqlServerError = {
+  code: '1243',
+  message: 'Unknown prepared statement handler (0) given to mysql_stmt_precheck',
+  sqlState: 'HY000',
+};
 
 export function lostError(reason: string): MysqlServerError {
   return { code: CONNECTION_LOST, message: reason, sqlState: 'HY000' };

@@ -56,10 +56,13 @@ export class LastCounts {
   #isBehindWrite = false;
   /** The last statement was such a question, behind a write. */
   #isOwn = false;
+  /** What came last was a command that the proxy has answered with OK: to the servers one of which ROW_COUNT() is 0. */
+  #isAcknowledged = false;
 
   learn(unit: MysqlUnit, outcome: Answered): void {
     if (unit.leavesLast) return;
     this.#isOwn = false;
+    this.#isAcknowledged = false;
     const effect = effectOf(unit);
     const isPlain = outcome.error === null && !outcome.returnedRows;
     const isWrite = isPlain && (effect === 'keeps' || effect === 'changes');
@@ -70,7 +73,13 @@ export class LastCounts {
     this.#isBehindWrite = isWrite;
   }
 
+  /** COM_PING, COM_STMT_RESET. */
+  acknowledged(): void {
+    this.#isAcknowledged = true;
+  }
+
   forget(): void {
+    this.#isAcknowledged = false;
     this.#found = null;
     this.#rows = null;
     this.#isBehindWrite = false;
@@ -81,17 +90,21 @@ export class LastCounts {
    * another's by now. Before that it knows ROW_COUNT(); FOUND_ROWS() it knows of the last SELECT that ran on it, whoever's that was.
    */
   answer(sql: string, isGone: boolean): { readonly name: string; readonly value: string } | null {
-    if (!this.#isBehindWrite) return null;
+    if (!this.#isBehindWrite && !this.#isAcknowledged) return null;
     const match = QUESTION.exec(sql);
     if (match === null) return null;
     const [, expression, what, alias] = match;
     const isFound = what!.toLowerCase() === 'found_rows';
-    const value = isFound ? this.#found : this.#rows;
-    if (value === null || !(isFound || isGone || this.#isOwn)) return null;
+    const isZero = !isFound && this.#isAcknowledged;
+    if (!this.#isBehindWrite && !isZero) return null;
+    const value = isFound ? this.#found : isZero ? 0 : this.#rows;
+    if (value === null || !(isFound || isGone || isZero || this.#isOwn)) return null;
     // The question is a SELECT that sends one row, of which no server knows.
     this.#found = 1;
     this.#rows = -1;
+    this.#isBehindWrite = true;
     this.#isOwn = true;
+    this.#isAcknowledged = false;
     return { name: alias ?? expression!, value: String(value) };
   }
 }

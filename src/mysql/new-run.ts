@@ -6,7 +6,7 @@ import type { StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
-import type { MysqlUnit } from './unit.js';
+import { type MysqlUnit, UNCLASSIFIED } from './unit.js';
 import { showsTracking } from './visible-tracking.js';
 import { CAPABILITY, hasCapability } from './wire/capabilities.js';
 import { sequenceAfter } from './wire/framer.js';
@@ -33,7 +33,8 @@ export function newRun(
     isInTransaction: session.isInTransaction,
     gate: gateOf(unit, options),
     verifyAfterError: !isPlainRead,
-    runsProgram: runsProgram(unit.statement),
+    runsProgram: unit.kind !== 'prepare' && runsProgram(unit.statement),
+    isOwnSyntax: isOwnSyntax(unit),
     asksBehindRows: !hasCapability(session.capabilities, CAPABILITY.DEPRECATE_EOF) && mayCallFunction(unit),
     namesChanges: namesChanges(unit),
     ownVariables: ownVariables(unit),
@@ -69,6 +70,14 @@ const PROGRAMS: ReadonlySet<string> = new Set([
 
 function runsProgram({ verb, statements, transaction }: StatementClass): boolean {
   return PROGRAMS.has(verb) || statements > 1 || (verb === 'BEGIN' && transaction === null);
+}
+
+/** What brings other texts into a program, which may be wrong when others of its statements have run. */
+const BRINGS_TEXT = /\b(?:execute|call)\b/i;
+
+function isOwnSyntax({ statement, shape }: MysqlUnit): boolean {
+  if (statement.verb !== 'UNKNOWN' || statement.statements > 1) return false;
+  return shape !== UNCLASSIFIED.shape && !BRINGS_TEXT.test(shape);
 }
 
 const CALL = /\b(?!(?:in|and|or|not|where)\b)[\w$`]+ ?\(/i;

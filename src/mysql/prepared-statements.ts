@@ -3,6 +3,8 @@
 
 import type { Classified } from '../sql/statement.js';
 import type { TrackedState } from './tracked-state.js';
+import { HEADER_BYTES } from './wire/framer.js';
+import { PREPARE_OK_BYTES } from './wire/result-set.js';
 
 /** One text that was prepared in one state. */
 export interface PreparedText {
@@ -23,7 +25,12 @@ export interface PreparedText {
 }
 
 /** A larger reply is asked for again. */
-export const MAX_REPLY_BYTES = 16_384;
+const MAX_REPLY_BYTES = 16_384;
+
+/** Whether the reply to a preparation may answer others; an OK without a statement is for the one who asked. */
+export function isKept(reply: Buffer): boolean {
+  return reply.length >= HEADER_BYTES + PREPARE_OK_BYTES && reply.length <= MAX_REPLY_BYTES;
+}
 
 /** Interns texts; what falls out of the bound is only shared less. */
 export class PreparedTexts {

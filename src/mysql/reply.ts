@@ -17,7 +17,7 @@ import {
   parseOk,
   STATUS,
 } from './wire/ok.js';
-import { type PrepareOk, parsePrepareOk, parseResultSetHead } from './wire/result-set.js';
+import { PREPARE_OK_BYTES, type PrepareOk, parsePrepareOk, parseResultSetHead } from './wire/result-set.js';
 
 /**
  * - `results`: OK, ERR, or result sets: almost every command
@@ -64,6 +64,8 @@ export class Reply {
   /** Definitions to come in this state. */
   #left = 0;
   #columnsAfterParameters = 0;
+  /** The row is that of OUT parameters: the OK of the CALL follows, though MySQL's EOF behind it does not say so. */
+  #isOutParameters = false;
 
   constructor(kind: ReplyKind, capabilities: Capabilities) {
     this.kind = kind;
@@ -126,7 +128,8 @@ export class Reply {
       case 'columns-end': {
         if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
         const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
-        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.SESSION_STATE_CHANGED)) !== 0) return -1;
+        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.PS_OUT_PARAMS | STATUS.SESSION_STATE_CHANGED)) !== 0)
+          return -1;
         this.#state = 'rows';
         return flags;
       }
@@ -160,6 +163,7 @@ export class Reply {
         return HEAD;
       case 'columns-end': {
         const { status } = parseEof(payload);
+        this.#isOutParameters = (status & STATUS.PS_OUT_PARAMS) !== 0;
         // An open cursor: rows come when they are fetched.
         if (this.kind === 'prepare') this.#state = 'done';
         else if ((status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
@@ -201,6 +205,11 @@ export class Reply {
   #prepared(payload: Buffer, first: number): ReplyEvent {
     if (first !== OK_BYTE)
       throw new ProxyError('protocol-violation', { detail: `packet of type ${first} for a preparation` });
+    if (payload.length < PREPARE_OK_BYTES) {
+      // MySQL answers SET GLOBAL so where the user may not: nothing has been prepared, and its status flags are none.
+      this.#state = 'done';
+      return HEAD;
+    }
     const prepared = parsePrepareOk(payload, this.#capabilities);
     const { parameters, columns, metadata } = prepared;
     this.#columnsAfterParameters = metadata ? columns : 0;
@@ -240,6 +249,8 @@ export class Reply {
   }
 
   #endResult(status: number): void {
-    this.#state = (status & STATUS.MORE_RESULTS) !== 0 ? 'first' : 'done';
+    const hasMore = (status & STATUS.MORE_RESULTS) !== 0 || this.#isOutParameters;
+    this.#isOutParameters = false;
+    this.#state = hasMore ? 'first' : 'done';
   }
 }

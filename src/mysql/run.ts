@@ -43,6 +43,8 @@ export interface Run {
   readonly verifyAfterError: boolean;
   /** A program of the node's runs in it (CALL, a block): it may have changed session state before it failed. */
   readonly runsProgram: boolean;
+  /** A syntax error is that of its text as a whole, of which nothing has run then. */
+  readonly isOwnSyntax: boolean;
   /** Behind its rows the server is asked what has changed: an EOF packet would not tell what a function in it did. */
   readonly asksBehindRows: boolean;
   /** Its text says what it changes of the session: what the server reports is all that it has changed. */

@@ -14,10 +14,10 @@ import {
   changedRowsOf,
   Expectation,
   ExpectationQueue,
-  GONE,
+  GONE_RESULT,
   insertIdOf,
-  lostError,
   type MysqlServerError,
+  NOT_PREPARED,
   type OwnResult,
   Preparation,
   type PreparedCallback,
@@ -207,7 +207,7 @@ export class MysqlServerConnection implements ServerConnection {
   /** A command of our own. What it changes in the session is not taken for the client's. */
   own(frame: Buffer, kind: ReplyKind, done: (result: OwnResult) => void, keepRows = false): void {
     if (this.closed) {
-      done({ error: lostError(GONE), rows: [], prepared: null });
+      done(GONE_RESULT);
       return;
     }
     this.expect(new Expectation(new Reply(kind, this.capabilities), null, done, keepRows, null), frame);
@@ -228,7 +228,7 @@ export class MysqlServerConnection implements ServerConnection {
   }
 
   #held(text: PreparedText, { error, prepared }: OwnResult, done: PreparedCallback): void {
-    if (prepared === null || error !== null) done(null, error ?? lostError(GONE));
+    if (prepared === null || error !== null) done(null, error ?? NOT_PREPARED);
     else done(this.hold(text, prepared), null);
   }
 
@@ -266,7 +266,7 @@ export class MysqlServerConnection implements ServerConnection {
   run(run: Run, frames: readonly Buffer[]): void {
     if (this.closed) {
       // It has ended while its holder was told of the unit before.
-      run.done({ kind: 'lost', reason: this.#closedReason ?? GONE, forwarded: false });
+      run.done({ kind: 'lost', reason: this.#closedReason!, forwarded: false });
       return;
     }
     run.tracking?.showOn(this, run.isInTransaction);

@@ -88,24 +88,41 @@ export class MysqlUnit implements Unit {
   }
 
   get shareable(): boolean {
+    return this.#weight === 'light';
+  }
+
+  get leavesAgain(): boolean {
+    return this.#weight !== 'heavy';
+  }
+
+  get #weight(): Weight {
     switch (this.kind) {
       case 'query':
         break;
       case 'prepare':
-        if (this.hasFailed) return false;
+        if (this.hasFailed) return 'heavy';
         break;
       case 'execute':
-        if (this.needsOwnStatement) return false;
+        if (this.needsOwnStatement) return 'heavy';
         break;
       default:
-        return false;
+        return 'heavy';
     }
-    return this.frame.length <= MAX_SHARED_BYTES && isLightClass(this.statement, this.shape);
+    return this.frame.length > MAX_SHARED_BYTES ? 'heavy' : weightOf(this.statement, this.shape);
   }
 
   /** A preparation leaves the answers about the statement before it as they are, unless it fails. */
   get leavesLast(): boolean {
     return this.kind === 'prepare' && !this.hasFailed;
+  }
+
+  /** Of MySQL and MariaDB FOUND_ROWS(), too, is behind SHOW WARNINGS what it was before. */
+  get keepsLast(): boolean {
+    return (
+      this.kind === 'query' &&
+      this.statement.statements === 1 &&
+      /^show (?:warnings|errors)\b/i.test(this.shape)
+    );
   }
 
   /** LAST_INSERT_ID() is set where it is asked; COMMIT and its like are answered anywhere. */
@@ -123,25 +140,31 @@ const MAX_HELD_ONCE_BYTES = 256;
 /** What is longer has a server connection to itself. */
 const MAX_SHARED_BYTES = 16_384;
 
-/** Classes are cached by shape: so is this. */
-const lightClasses = new WeakMap<StatementClass, boolean>();
+/**
+ * - `light`: it may share a server connection
+ * - `apart`: it has one to itself, for whoever writes it asks for FOUND_ROWS() next
+ * - `heavy`: so has this, and it is not done again for what may be asked about it
+ */
+type Weight = 'light' | 'apart' | 'heavy';
 
-function isLightClass(statement: StatementClass, shape: string): boolean {
-  if (statement.route !== 'replica') return false;
-  let isLight = lightClasses.get(statement);
-  if (isLight === undefined) {
-    isLight =
+/** Classes are cached by shape: so is this. */
+const weights = new WeakMap<StatementClass, Weight>();
+
+function weightOf(statement: StatementClass, shape: string): Weight {
+  if (statement.route !== 'replica') return 'heavy';
+  let weight = weights.get(statement);
+  if (weight === undefined) {
+    const isPlain =
       statement.pin === null &&
       statement.transaction === null &&
       statement.session.length === 0 &&
       statement.prepared === null &&
       statement.statements === 1 &&
-      !showsTracking(statement, shape) &&
-      // Whoever writes it asks for FOUND_ROWS() next.
-      !/\bsql_calc_found_rows\b/i.test(shape);
-    lightClasses.set(statement, isLight);
+      !showsTracking(statement, shape);
+    weight = !isPlain ? 'heavy' : /\bsql_calc_found_rows\b/i.test(shape) ? 'apart' : 'light';
+    weights.set(statement, weight);
   }
-  return isLight;
+  return weight;
 }
 
 /** The class of a command that has no text. */

@@ -100,6 +100,8 @@ export interface SessionHost {
   submit(unit: Unit): void;
   /** Something that only the protocol sees keeps the server connection with this client. */
   pin(reason: PinReason): void;
+  /** It has session state that nobody else has. */
+  readonly isPinned: boolean;
   /** What pinned is gone; `all`: everything but the open transaction. Before the outcome is given. */
   unpin(reason: PinReason | 'all'): void;
   /** Logged in without a database it has one now: its server connections are those of this one from here on. */

@@ -23,6 +23,8 @@ export interface Unit {
   readonly open: boolean;
   /** It asks about the last statement what only the server connection knows on which that ran. */
   readonly asksLast: boolean;
+  /** It asks about the last statement, and what else may be asked about that is the same behind it. */
+  readonly keepsLast?: boolean;
   /** What may be asked about the last statement is the same behind it as before. */
   readonly leavesLast: boolean;
   /**
@@ -36,6 +38,8 @@ export interface Unit {
   readonly shareable: boolean;
   /** It is kept for a client that may never ask about it: equal bytes are held once, in `held`, which is forgotten afterwards. */
   holdOnce?(held: Map<string, Buffer>): void;
+  /** It can be done again, unseen, for what may be asked about it: also where it had a server connection to itself. */
+  readonly leavesAgain?: boolean;
 }
 
 /** A statement as the rules see it: before the state of its session has been taken into account. */

@@ -11,6 +11,8 @@ export class LastStatement {
   /** A read, which can be repeated on any server connection to be asked about there. */
   read: Unit | null = null;
   #isLost = false;
+  /** What `read` was before its server connection was taken back. */
+  #readThere: Unit | null = null;
 
   /** There was one, and neither of the two leads to it. */
   get isGone(): boolean {
@@ -19,8 +21,10 @@ export class LastStatement {
 
   ran(unit: Unit, isRepeatable: boolean): void {
     if (unit.leavesLast) return;
+    const before = this.read ?? this.#readThere;
     this.server = null;
-    this.read = isRepeatable ? unit : null;
+    this.#readThere = null;
+    this.read = isRepeatable ? unit : unit.asksLast && unit.keepsLast === true ? before : null;
     this.#isLost = false;
   }
 
@@ -32,6 +36,7 @@ export class LastStatement {
   lost(): void {
     this.server = null;
     this.read = null;
+    this.#readThere = null;
     this.#isLost = true;
   }
 
@@ -45,7 +50,9 @@ export class LastStatement {
     const { server } = this;
     if (server === null || server.closed) return null;
     if (cluster.pool(server.node)?.reclaim(server, owner) !== true) return null;
+    const { read } = this;
     this.lost();
+    this.#readThere = read;
     return server;
   }
 

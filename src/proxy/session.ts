@@ -321,9 +321,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return rules.sharedMs(unit, this.#cluster, this.#policies.current.sharing);
   }
 
-  /** A read that can be repeated needs nothing to be left alone. */
+  /** A read that can be repeated, and is no more likely than another to be asked about, needs nothing to be left alone. */
   get asksBack(): boolean {
-    const mayAsk = this.#client.asksBack || (this.leavesAsked && this.#last.read === null);
+    const mayAsk = this.#client.asksBack || (this.leavesAsked && this.#last.read?.shareable !== true);
     return mayAsk && this.#phase !== 'closed';
   }
 
@@ -462,7 +462,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const isFree = transaction === 'idle' && this.#pins.size === 0;
     // Where nobody can ask about it, an idle client need not keep its last text in memory.
-    this.#last.ran(unit, this.leavesAsked && isFree && unit.shareable);
+    this.#last.ran(unit, this.leavesAsked && isFree && unit.leavesAgain === true);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
     this.#endUnit();
     this.#transition(this.#mustSettle(unit, wasInTransaction) ? 'settling' : 'idle');
@@ -590,6 +590,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
     if (this.#pins.has(reason)) return;
     this.#pins = new Set([...this.#pins, reason]);
     countOne(this.#cluster.counters.pins, reason);
+  }
+
+  get isPinned(): boolean {
+    return this.#pins.size > 0;
   }
 
   unpin(reason: PinReason | 'all'): void {

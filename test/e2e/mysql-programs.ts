@@ -121,11 +121,11 @@ export async function programTests(t: TestContext, stage: Stage): Promise<void> 
         run(t, program, [...login(front.proxy), ...plain, ...args, '-e', 'SELECT 1'], { stdin: '' });
       assert.match(
         (await ask('--password=wrong')).stderr,
-        /ERROR 1045 \(28000\): password authentication failed for user "app"/,
+        /ERROR 1045 \(28000\): Access denied for user 'app'@'127\.0\.0\.1' \(using password: YES\)/,
       );
       assert.match(
         (await ask('--user=nobody')).stderr,
-        /ERROR 1045 \(28000\): password authentication failed for user "nobody"/,
+        /ERROR 1045 \(28000\): Access denied for user 'nobody'@'127\.0\.0\.1' \(using password: YES\)/,
       );
       assert.match((await ask('nowhere')).stderr, /ERROR (1049 \(42000\)|1044 \(42000\)): /);
       assert.equal(

@@ -3,7 +3,10 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { PacketWriter } from '../../src/mysql/wire/bytes.js';
+import { CAPABILITY } from '../../src/mysql/wire/capabilities.js';
 import { buildCommand, COM } from '../../src/mysql/wire/command.js';
+import { payloadOf } from '../../src/mysql/wire/framer.js';
 import { STATUS } from '../../src/mysql/wire/ok.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, type RawClient, startFixture } from './harness.js';
@@ -110,6 +113,15 @@ const COUNTS: readonly (readonly string[])[] = [
   [FILL, 'INSERT INTO t VALUES (4), (5)', 'SELECT ROW_COUNT()'],
   [FILL, 'UPDATE t SET id = id + 1 WHERE id > 1', 'SELECT ROW_COUNT() AS n', 'SELECT ROW_COUNT()'],
   [FILL, 'DELETE FROM t', 'SELECT ROW_COUNT()'],
+  // Connector/Python sends a COM_PING for every cursor.
+  [FILL, 'INSERT INTO t VALUES (4), (5)', PING, 'SELECT ROW_COUNT()', 'SELECT ROW_COUNT()', FOUND],
+  [FILL, 'SELECT id FROM t', PING, 'SELECT ROW_COUNT()'],
+  [FILL, 'SELECT id FROM t WHERE id < 3', PING, FOUND],
+  [FILL, 'SELECT SQL_CALC_FOUND_ROWS id FROM t LIMIT 1', FOUND],
+  // Connector/J asks for the warnings that it has been told of: MySQL's about SQL_CALC_FOUND_ROWS.
+  [FILL, 'SELECT SQL_CALC_FOUND_ROWS 1 / 0 FROM t LIMIT 2', 'SHOW WARNINGS', FOUND],
+  [FILL, "SELECT CAST('x' AS SIGNED) FROM t WHERE id < 3", 'SHOW WARNINGS', 'SHOW ERRORS', FOUND],
+  ['this is no statement', 'SELECT 1'],
   [FILL, 'SELECT id FROM t', 'BEGIN', 'INSERT INTO t VALUES (4)', FOUND, 'SELECT ROW_COUNT()', 'ROLLBACK'],
 ];
 
@@ -155,16 +167,18 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
     for (const script of [...ROLES, ...COUNTS])
       it(script.join('; '), async () => {
         const expected = await answersDirect(script);
-        const [client, other] = await Promise.all([f.raw(), f.connect()]);
+        const [client, other, reader] = await Promise.all([f.raw(), f.connect(), f.connect()]);
         const seen: string[] = [];
         for (const line of script) {
           seen.push(...(await answers(client, [line])));
           // It would wait in vain if a role kept the only server connection there is.
           const isInside = script.includes('BEGIN') && line !== script[0] && line !== script[1];
-          if (!isInside) await other.query('INSERT INTO n VALUES (1)');
+          if (isInside) continue;
+          await other.query('INSERT INTO n VALUES (1)');
+          await reader.query('SELECT SQL_CALC_FOUND_ROWS COUNT(*) FROM n');
         }
         assert.deepEqual(seen, expected);
-        await other.end();
+        await Promise.all([other.end(), reader.end()]);
         client.destroy();
       });
 
@@ -228,6 +242,82 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
         return seen;
       };
       assert.deepEqual(await told(), await told(f.cluster.primary.port));
+    });
+
+    it('KILL of another client, which runs something or does not', async () => {
+      const { primary } = f.cluster;
+      const told = async (port?: number): Promise<string[]> => {
+        const killer = await f.raw(undefined, port);
+        const seen: string[] = [];
+        for (const runs of [false, true]) {
+          const victim = await f.raw(undefined, port);
+          const id = String((await victim.query('SELECT CONNECTION_ID()')).results[0]);
+          const slept = 'SELECT SLEEP(100) FROM n FOR UPDATE';
+          if (runs) {
+            victim.send(victim.queryFrame(slept));
+            const asked = `SELECT id FROM information_schema.processlist WHERE info = '${slept}'`;
+            await until('it to run', async () => (await primary.admin(asked)).length > 0);
+          }
+          seen.push(...(await answers(killer, [`KILL ${id}`])).map((line) => line.replace(id, 'it')));
+          if (!runs) await until('it to be gone', () => victim.hasEnded);
+          seen.push(await victim.packet().then(String, () => 'the end'));
+        }
+        return seen;
+      };
+      await primary.admin('INSERT INTO n VALUES (1)');
+      assert.deepEqual(await told(), await told(primary.port));
+    });
+
+    // So asks libmariadb (Connector/Python of MariaDB) when it calls a procedure of MySQL's.
+    it('OUT parameters for a client that wants EOF packets: MySQL says nothing of the OK behind them', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE PROCEDURE app.outs(OUT b INT) BEGIN SELECT 7 AS seven; SET b = 42; END');
+      const told = async (port?: number): Promise<string[]> => {
+        const client = await f.raw(CAPABILITY.PS_MULTI_RESULTS, port);
+        client.send(buildCommand(COM.STMT_PREPARE, Buffer.from('CALL outs(?)')));
+        const head = payloadOf(await client.packet());
+        for (let i = 0; i < 2; i++) await client.packet();
+        const execute = new PacketWriter().u8(COM.STMT_EXECUTE).u32(head.readUInt32LE(1)).u8(0).u32(1);
+        client.send(execute.u8(0).u8(1).u16(3).u32(5).packet(0));
+        const packets: string[] = [];
+        do packets.push(payloadOf(await client.packet()).toString('hex'));
+        while (packets.at(-1)!.length !== 14);
+        packets.push(...(await answers(client, ['SELECT 8'])));
+        return packets;
+      };
+      assert.deepEqual(await told(), await told(primary.port));
+    });
+
+    it('a preparation that MySQL answers without a statement, in a transaction', async () => {
+      const told = async (port?: number): Promise<string[]> => {
+        const client = await f.raw(undefined, port);
+        const seen = await answers(client, ['BEGIN', 'INSERT INTO t VALUES (1)']);
+        client.send(buildCommand(COM.STMT_PREPARE, Buffer.from('SET GLOBAL max_connections = 10')));
+        seen.push(payloadOf(await client.packet()).toString('hex'));
+        return [...seen, ...(await answers(client, ['SELECT COUNT(*) > 0 FROM t', 'ROLLBACK']))];
+      };
+      const first = await told();
+      assert.deepEqual(first, await told(f.cluster.primary.port));
+      assert.deepEqual(await told(), first);
+    });
+
+    it('a prepared text over a temporary table is about one that this client has', async () => {
+      const columns = async (client: RawClient): Promise<number> => {
+        client.send(buildCommand(COM.STMT_PREPARE, Buffer.from('SELECT * FROM passing')));
+        const head = payloadOf(await client.packet());
+        if (head[0] === 0xff) return -head.readUInt16LE(1);
+        for (let i = 0; i < head.readUInt16LE(5); i++) await client.packet();
+        return head.readUInt16LE(5);
+      };
+      const first = await f.raw();
+      await first.query('CREATE TEMPORARY TABLE passing (a INT)');
+      assert.equal(await columns(first), 1);
+      await first.query('DROP TEMPORARY TABLE passing');
+      await first.query('CREATE TEMPORARY TABLE passing (a INT, b INT)');
+      assert.equal(await columns(first), 2);
+      await first.query('DROP TEMPORARY TABLE passing');
+      assert.equal(await columns(first), -1146);
+      first.destroy();
     });
 
     it('BEGIN holds no server connection before its first statement, and is still there when the first statement got none', async () => {

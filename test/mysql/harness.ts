@@ -169,6 +169,10 @@ export class RawClient {
     this.#socket.write(bytes);
   }
 
+  get hasEnded(): boolean {
+    return this.#ended;
+  }
+
   pause(): void {
     this.#socket.pause();
   }

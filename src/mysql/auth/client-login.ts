@@ -64,6 +64,7 @@ export class UserProof {
   #challenge: Buffer;
   #lookup: UserLookup = { kind: 'unknown' };
   #plugin: string;
+  #hasPassword = false;
 
   constructor(
     user: string,
@@ -161,6 +162,7 @@ export class UserProof {
   }
 
   #check(answer: Buffer): ProofStep {
+    this.#hasPassword = answer.length > 1 || (answer.length === 1 && answer[0] !== 0);
     return this.#plugin === NATIVE_PASSWORD ? this.#checkNative(answer) : this.#checkSha2(answer);
   }
 
@@ -232,7 +234,10 @@ export class UserProof {
 
   #fail(): never {
     this.#transition('failed');
-    throw new ProxyError('authentication-failed', { user: this.user });
+    throw new ProxyError('authentication-failed', {
+      user: this.user,
+      password: this.#hasPassword ? 'YES' : 'NO',
+    });
   }
 }
 

@@ -186,6 +186,15 @@ export function buildProxyError(error: ProxyError, sequence: number): Buffer {
   return buildErr(errFromProxyError(error), sequence);
 }
 
+/** A login that failed, in the servers' words: scripts and connection pools look for them. `address`: the client's. */
+export function buildLoginError(error: ProxyError, sequence: number, address: string | undefined): Buffer {
+  if (error.code !== 'authentication-failed') return buildProxyError(error, sequence);
+  const { user, password } = error.details;
+  const host = (address ?? '').replace(/^::ffff:(?=\d+\.)/, '');
+  const message = `Access denied for user '${user}'@'${host}' (using password: ${password})`;
+  return buildErr({ ...errFromProxyError(error), message }, sequence);
+}
+
 /** In place of a greeting: nothing has been agreed upon, so that there is no SQLSTATE. */
 export function buildEarlyError(error: ProxyError): Buffer {
   return new PacketWriter(256).u8(ERR_BYTE).u16(error.errno).text(error.message).packet(0);

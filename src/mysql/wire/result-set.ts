@@ -32,6 +32,9 @@ export interface PrepareOk {
   readonly metadata: boolean;
 }
 
+/** No COM_STMT_PREPARE_OK is shorter. */
+export const PREPARE_OK_BYTES = 12;
+
 export function parsePrepareOk(payload: Buffer, capabilities: Capabilities): PrepareOk {
   const reader = new PacketReader(payload, 1);
   const statementId = reader.u32();
