@@ -113,8 +113,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     return this.#session.current.digest;
   }
 
-  cancel(): void {
-    this.#host.cancelRunning();
+  cancel(): Promise<void> | null {
+    return this.#host.cancelRunning();
   }
 
   #onLoggedIn(login: LoggedIn): void {
