@@ -7,7 +7,14 @@ import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText, TextReader } from './prepared-statements.js';
-import { bytewise, NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
+import {
+  bytewise,
+  NamesAhead,
+  ownUnnamed,
+  parseOf,
+  SERVER_NAME_PREFIX,
+  sqlOf,
+} from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import {
@@ -212,7 +219,7 @@ export class ExtendedBatch {
     /** Portals of a DEALLOCATE of one statement, by the statement; null: there is none. */
     const deallocating = this.#deallocates === null ? null : new Map<string, Deallocated>();
     for (let i = from; i < this.messages.length; i++) {
-      const message = this.messages[i]!;
+      let message = this.messages[i]!;
       switch (message.kind) {
         case 'parse':
           if (message.name === '') unnamedAs = this.#take(auto, message.text, i);
@@ -220,7 +227,11 @@ export class ExtendedBatch {
             // The server knows the statement under another name.
           } else if (message.name === '' && unnamedAs != null)
             this.#writeAutoParse(auto!, message, unnamedAs, names, out);
-          else this.#writeParse(server, message, names.get(message.name), out);
+          else {
+            if (message.name === '') message = { ...message, text: ownUnnamed(message.text) };
+            this.messages[i] = message;
+            this.#writeParse(server, message, names.get(message.name), out);
+          }
           names.set(message.name, message.text);
           break;
         case 'bind': {
@@ -394,7 +405,7 @@ export class ExtendedBatch {
         (message.kind === 'describe' || message.kind === 'close') && message.fields.kind === 'statement';
       if (isOfStatement && message.fields.name === '') return null;
     }
-    return isBound ? auto.take(text) : null;
+    return isBound ? auto.take(text.recurring ?? text) : null;
   }
 
   #writeAutoParse(
@@ -581,19 +592,4 @@ function writeAutoBind(
   auto.bound(out.steps.length);
   const { alias } = held;
   out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias, failed: null });
-}
-
-/** `types`: in place of those that it came with. */
-function parseOf({ serverName, body }: PreparedText, as = serverName, types: Buffer | null = null): Buffer {
-  const name = Buffer.from(as, 'latin1');
-  const text = types === null ? body : body.subarray(0, body.indexOf(0) + 1);
-  const typeBytes = types === null ? 0 : types.length;
-  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.length + typeBytes);
-  message[0] = 0x50;
-  message.writeInt32BE(message.length - 1, 1);
-  name.copy(message, 5);
-  message[5 + name.length] = 0;
-  text.copy(message, 6 + name.length);
-  types?.copy(message, 6 + name.length + text.length);
-  return message;
 }

@@ -20,6 +20,8 @@ export interface PreparedText {
   types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
   isOutdated?: boolean;
+  /** Of one Parse of the unnamed statement: what is shared of its text. */
+  readonly recurring?: PreparedText;
 }
 
 /** The client, as who knows what its texts are. */
@@ -34,6 +36,34 @@ export interface TextReader {
 export function sqlOf(text: PreparedText): Buffer {
   text.sql ??= text.body.subarray(0, text.body.indexOf(0));
   return text.sql;
+}
+
+/**
+ * The unnamed statement as one Parse has made it: what another one of the same text makes, of another client or behind a change of
+ * the schema, may have other parameters and rows.
+ */
+export function ownUnnamed(text: PreparedText): PreparedText {
+  const recurring = text.recurring ?? text;
+  return { serverName: '', body: recurring.body, sql: sqlOf(recurring), recurring };
+}
+
+/** `types`: in place of those that it came with. */
+export function parseOf(
+  { serverName, body }: PreparedText,
+  as = serverName,
+  types: Buffer | null = null,
+): Buffer {
+  const name = Buffer.from(as, 'latin1');
+  const text = types === null ? body : body.subarray(0, body.indexOf(0) + 1);
+  const typeBytes = types === null ? 0 : types.length;
+  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.length + typeBytes);
+  message[0] = 0x50;
+  message.writeInt32BE(message.length - 1, 1);
+  name.copy(message, 5);
+  message[5 + name.length] = 0;
+  text.copy(message, 6 + name.length);
+  types?.copy(message, 6 + name.length + text.length);
+  return message;
 }
 
 const MAX_TEXTS = 10_000;
