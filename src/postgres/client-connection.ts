@@ -35,6 +35,7 @@ import type { PostgresServerConnection } from './server-connection.js';
 import { SessionSettings } from './session-settings.js';
 import { type StandIn, standInFor } from './stand-in.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
+import { isPlain, withKnownRows } from './verified-rows.js';
 import {
   CLOSE_COMPLETE,
   commandComplete,
@@ -362,7 +363,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     const { denial } = options;
     const left = this.#session.leftBefore(server);
     const isReady = left === null && server.state === this.#session.current;
-    if (isReady && denial === null && (unit as PostgresUnit).begin === null) {
+    if (isReady && denial === null && isPlain(unit as PostgresUnit)) {
       this.#start(unit as PostgresUnit, server, options, done, null);
       return;
     }
@@ -374,11 +375,11 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     }
     const begun = (begin: HeldBegin | null): void =>
       this.#start(unit as PostgresUnit, server, options, done, begin);
-    const start = (): void => beginWith(unit as PostgresUnit, server, begun, refused);
-    const started = (error: ServerError | null): void => {
-      if (error === null) start();
-      else refused(error);
-    };
+    const begins = (): void => beginWith(unit as PostgresUnit, server, begun, refused);
+    const { autoPrepare } = this.#runtime;
+    const start = (): void =>
+      withKnownRows(unit as PostgresUnit, server, options, autoPrepare, begins, refused);
+    const started = (error: ServerError | null): void => (error === null ? start() : refused(error));
     if (left !== null) beginAgain(left, server, started);
     else if (server.bringTo(this.#session.current, started)) start();
   }

@@ -8,6 +8,7 @@ import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText, TextReader } from './prepared-statements.js';
 import {
+  aliasOf,
   bytewise,
   NamesAhead,
   ownUnnamed,
@@ -111,6 +112,8 @@ export class ExtendedBatch {
   bytes = 0;
   /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
   bindsWhatItRuns = false;
+  /** A statement that it binds without asking for its rows, which may have become others; null: there is none. */
+  unsure: PreparedText | null = null;
   #usesOthers = false;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
@@ -147,6 +150,7 @@ export class ExtendedBatch {
       this.#usesOthers ||= message.fields.portal !== '';
       this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
+      if (text?.isUnsure === true) this.unsure = text;
       const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
@@ -160,6 +164,7 @@ export class ExtendedBatch {
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     } else if (message.kind === 'describe' || message.kind === 'close') this.#uses(message.fields.name);
+    if (message.kind === 'describe') this.unsure = null;
   }
 
   #uses(portal: string): void {
@@ -461,7 +466,9 @@ export class ExtendedBatch {
   ): void {
     if (message.fields.kind === 'portal') {
       out.messages.push(message.bytes);
-      out.steps.push(PORTAL_DESCRIBED);
+      const bound = out.steps.at(-1);
+      const isNew = bound?.kind === 'bind' && bound.alias !== null && bound.text?.rows === undefined;
+      out.steps.push(isNew ? { ...PORTAL_DESCRIBED, text: bound.text } : PORTAL_DESCRIBED);
       return;
     }
     const { name } = message.fields;
@@ -546,11 +553,6 @@ interface Deallocated {
   /** The client's. */
   readonly name: string;
   readonly text: PreparedText;
-}
-
-/** Errors name it as the client does; null: alike. */
-function aliasOf({ serverName }: PreparedText, client: string): Step['alias'] {
-  return serverName === '' ? null : { server: serverName, client };
 }
 
 /** The portal that an Execute names. */

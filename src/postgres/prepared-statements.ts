@@ -20,6 +20,10 @@ export interface PreparedText {
   types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
   isOutdated?: boolean;
+  /** What clients have been told of its rows (`rowsOf`): they may not ask again. */
+  rows?: string;
+  /** The same change may have made these others. */
+  isUnsure?: boolean;
   /** Of one Parse of the unnamed statement: what is shared of its text. */
   readonly recurring?: PreparedText;
 }
@@ -45,6 +49,14 @@ export function sqlOf(text: PreparedText): Buffer {
 export function ownUnnamed(text: PreparedText): PreparedText {
   const recurring = text.recurring ?? text;
   return { serverName: '', body: recurring.body, sql: sqlOf(recurring), recurring };
+}
+
+/** Errors name it as the client does; null: alike. */
+export function aliasOf(
+  { serverName }: PreparedText,
+  client: string,
+): { readonly server: string; readonly client: string } | null {
+  return serverName === '' ? null : { server: serverName, client };
 }
 
 /** `types`: in place of those that it came with. */
@@ -103,8 +115,14 @@ export class PreparedTexts {
 
   /** A Parse of this moment may give parameters and results other types than the one before. */
   schemaChanged(): void {
-    for (const text of this.#byBody.values()) text.isOutdated = true;
+    for (const text of this.#byBody.values()) outdate(text);
   }
+}
+
+/** Who has it keeps it, as long as its rows stay what they were. */
+export function outdate(text: PreparedText): void {
+  text.isOutdated = true;
+  text.isUnsure = text.rows !== undefined;
 }
 
 /** What one server connection holds; the least recently used falls out. */

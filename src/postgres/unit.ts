@@ -104,7 +104,10 @@ export class BatchUnit implements Unit {
     this.shape = shapeOf(batch.classified);
     this.statement = this.#merge();
     this.shareable =
-      !open && batch.classified.length <= MAX_SHARED_STATEMENTS && isShareable(this.statement, batch.bytes);
+      !open &&
+      batch.unsure === null &&
+      batch.classified.length <= MAX_SHARED_STATEMENTS &&
+      isShareable(this.statement, batch.bytes);
   }
 
   /** More messages have come behind a Flush: what they do counts too. Answers the statements that are new. */
