@@ -2,9 +2,11 @@
 // It knows no connection; server connections remember which of these objects they hold.
 
 import { ProxyError } from '../lib/errors.js';
+import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
 import { ClientPortals } from './client-portals.js';
+import { commandComplete, readyForQuery } from './wire/backend-messages.js';
 
 /** Behind this prefix server connections hold the clients' named statements. */
 export const SERVER_NAME_PREFIX = 'scheelite_';
@@ -302,6 +304,12 @@ export class ClientStatements {
     if (prepared?.kind !== 'deallocate' || prepared.name === null) return false;
     // Names are kept byte by byte.
     return this.delete(bytewise(prepared.name));
+  }
+
+  /** To a Query; null: it is none about them. */
+  answer({ statement }: Classified, status: TransactionStatus): Buffer[] | null {
+    if (status === 'failed' || !this.deallocate(statement)) return null;
+    return [commandComplete('DEALLOCATE'), readyForQuery(status)];
   }
 
   /** The unnamed one stays. */

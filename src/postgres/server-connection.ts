@@ -482,7 +482,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (head.failed && run.isBehindBegin && this.#transaction === 'idle') {
       // The BEGIN fell with it; for the client it had long been done.
       this.#slices.push(readyForQuery('failed'));
-    } else this.#forward(head, buffer, start, end);
+    } else if (run.isEndOurs !== true) this.#forward(head, buffer, start, end);
     head.committed = true;
     this.#flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.

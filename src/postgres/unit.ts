@@ -63,6 +63,10 @@ export class SimpleUnit implements Unit {
     return this.message.length;
   }
 
+  get onlyPrepares(): boolean {
+    return false;
+  }
+
   get startsTransaction(): boolean {
     return this.begin !== null;
   }
@@ -125,6 +129,10 @@ export class BatchUnit implements Unit {
     if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0]!.statement)))
       merged = { ...merged, verb: 'UNKNOWN' };
     return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
+  }
+
+  get onlyPrepares(): boolean {
+    return this.batch.executed.length === 0;
   }
 
   get startsTransaction(): boolean {

@@ -36,6 +36,8 @@ export interface Unit {
   readonly shareable: boolean;
   /** It is kept for a client that may never ask about it: equal bytes are held once, in `held`, which is forgotten afterwards. */
   holdOnce?(held: Map<string, Buffer>): void;
+  /** It executes nothing: how long it takes tells nothing of its statements. */
+  readonly onlyPrepares: boolean;
 }
 
 /** A statement as the rules see it: before the state of its session has been taken into account. */
@@ -49,6 +51,8 @@ export interface ServerError {
   /** SQLSTATE (PostgreSQL) or errno in decimal (MySQL). */
   readonly code: string;
   readonly message: string;
+  /** PostgreSQL: where in the server it was raised; only where a client may look at that. */
+  readonly routine?: string;
 }
 
 export type Outcome =
