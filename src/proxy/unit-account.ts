@@ -48,7 +48,7 @@ export function bookAnswered(
   const record = recordOf(cluster, unit);
   // What one of several took nobody knows: a kind that has become slow would be taken for cheap among others that are.
   if (outcome.isShare === true) cluster.nodeCounters(at.node).groupedUnits++;
-  else if (unit.shareable && !unit.onlyPrepares) {
+  else if (unit.shareable && (!unit.onlyPrepares || record.costMs < 0)) {
     cluster.noteService(at.node, serviceMs, record.costMs < 0 ? null : record.costMs);
     learnCost(record, serviceMs, replyBytes);
   }
