@@ -254,11 +254,11 @@ export class MysqlClientConnection
   }
 
   killQuery(): void {
-    this.#host.cancelRunning();
+    void this.#host.cancelRunning();
   }
 
   killConnection(): void {
-    this.#host.cancelRunning();
+    void this.#host.cancelRunning();
     this.close('it was killed');
   }
 

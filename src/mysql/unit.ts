@@ -87,6 +87,10 @@ export class MysqlUnit implements Unit {
     return this.text === null ? NO_TEXT : [this.text];
   }
 
+  get onlyPrepares(): boolean {
+    return this.kind === 'prepare';
+  }
+
   get shareable(): boolean {
     return this.#weight === 'light';
   }

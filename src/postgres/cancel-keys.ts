@@ -17,7 +17,8 @@ export function secretBytes({ secretKey }: CancelKey): Buffer {
 }
 
 export interface Cancellable {
-  cancel(): void;
+  /** Null, or resolves: no cancel is on its way to a node any more. Never rejects. */
+  cancel(): Promise<void> | null;
 }
 
 /** Process ids are positive 31-bit numbers, as PostgreSQL's are. */
@@ -53,19 +54,21 @@ export class CancelKeys {
     return timingSafeEqual(secretBytes(entry), secretKey) ? entry.target : null;
   }
 
-  /** Cancels wherever the client is; null: that is done, else it is once the promise resolves. */
+  /**
+   * Cancels wherever the client is; null: that is done, else it is once the promise resolves. Who waits for the end of the connection of
+   * its cancel may send the next statement behind it (libpq, asyncpg), which must not be hit.
+   */
   cancel(processId: number, secretKey: Buffer): Promise<unknown> | null {
     const peers = this.#peers;
     if (peers !== null && processId >= 0 && processId % peers.count !== peers.index)
       return peers.ask(processId % peers.count, { processId, secretKey });
-    this.find(processId, secretKey)?.cancel();
-    return null;
+    return this.find(processId, secretKey)?.cancel() ?? null;
   }
 
   /** What another worker's `cancel` asks. */
-  answerPeer({ processId, secretKey }: PeerRequest): string {
+  async answerPeer({ processId, secretKey }: PeerRequest): Promise<string> {
     if (typeof processId === 'number' && secretKey instanceof Uint8Array)
-      this.find(processId, secretKey)?.cancel();
+      await this.find(processId, secretKey)?.cancel();
     return '';
   }
 }

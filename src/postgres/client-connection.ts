@@ -13,20 +13,19 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
-import { beginAgain } from './begin-again.js';
 import type { CancelKey } from './cancel-keys.js';
 import { ClientOutput } from './client-output.js';
 import type { Phase } from './client-phase.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
-import { closesAlone } from './closes-alone.js';
+import { closesAlone, onlyParses } from './closes-alone.js';
 import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
 import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
-import { failTransaction } from './fail-transaction.js';
-import { beginWith, type HeldBegin } from './held-begin.js';
+import type { HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
 import { CONNECTION_LOST } from './lost-expectations.js';
+import { makeReady } from './make-ready.js';
 import { newRun } from './new-run.js';
 import { ClientStatements, type PreparedText, type TextReader } from './prepared-statements.js';
 import { answeredByUs, type ReplyEvents, type Run } from './run.js';
@@ -35,13 +34,8 @@ import type { PostgresServerConnection } from './server-connection.js';
 import { SessionSettings } from './session-settings.js';
 import { type StandIn, standInFor } from './stand-in.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
-import {
-  CLOSE_COMPLETE,
-  commandComplete,
-  errorResponse,
-  proxyErrorResponse,
-  readyForQuery,
-} from './wire/backend-messages.js';
+import { isPlain } from './verified-rows.js';
+import { CLOSE_COMPLETE, errorResponse, proxyErrorResponse, readyForQuery } from './wire/backend-messages.js';
 import { Framer, frontendLimits, loginFrontendLimits } from './wire/framer.js';
 import { FRONTEND, parseQuery, unexpectedMessage } from './wire/frontend.js';
 import { writeUnit } from './write-unit.js';
@@ -60,6 +54,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   #startup: ClientStartup | null;
   #phase: Phase = 'startup';
   #cancelKey: CancelKey | null = null;
+  /** To be read when the open batch before it has ended. */
+  #behind: Buffer | null = null;
   #database: DatabaseClassifier | null = null;
 
   /** The messages of the batch that is being collected, or that runs open. */
@@ -113,8 +109,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     return this.#session.current.digest;
   }
 
-  cancel(): void {
-    this.#host.cancelRunning();
+  cancel(): Promise<void> | null {
+    return this.#host.cancelRunning();
   }
 
   #onLoggedIn(login: LoggedIn): void {
@@ -152,6 +148,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   #readMessages(): void {
+    const behind = this.#phase === 'collecting' ? this.#takeBehind() : null;
+    if (behind !== null) this.#onMessage(behind[0]!, behind, 0, behind.length);
     while (this.#mayRead()) {
       const answer = this.#framer.next();
       if (answer === 'more') break;
@@ -180,7 +178,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (this.#skipping && type !== FRONTEND.sync) return;
     switch (type) {
       case FRONTEND.query:
-        this.#onQuery(buffer, start, end);
+        if (!this.#waitsForOpen(buffer.subarray(start, end))) this.#onQuery(buffer, start, end);
         return;
       case FRONTEND.parse:
       case FRONTEND.bind:
@@ -196,6 +194,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
         this.#onSync();
         return;
       case FRONTEND.functionCall:
+        if (this.#waitsForOpen(buffer.subarray(start, end))) return;
         this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)], null);
         return;
       case FRONTEND.copyData:
@@ -218,7 +217,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     const standIn = isAlone
       ? standInFor(this.#database!, this.#auto, classified, sql, this.stateDigest)
       : null;
-    const own = this.#answerToQuery(classified);
+    const { status } = this.#transaction;
+    const own = this.#names.answer(classified, status) ?? this.#session.own.answerQuery(classified, status);
     if (own !== null) {
       this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
       return;
@@ -226,14 +226,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     // A simple query ends the unnamed statement (protocol-flow, extended query).
     this.#names.delete('');
     this.#submitSimple(classified, [...closes, buffer.subarray(start, end)], standIn);
-  }
-
-  /** Null: it is not for the proxy. */
-  #answerToQuery(classified: Classified): Buffer[] | null {
-    const { status } = this.#transaction;
-    if (status !== 'failed' && this.#names.deallocate(classified.statement))
-      return [commandComplete('DEALLOCATE'), readyForQuery(status)];
-    return this.#session.own.answerQuery(classified, status);
   }
 
   #submitSimple(classified: Classified, messages: readonly Buffer[], standIn: StandIn | null): void {
@@ -329,12 +321,25 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   /** Drivers send Close without Sync in front of what comes next. */
   #closesBefore(): readonly Buffer[] {
-    if (this.#batch === null) return [];
-    const isOpen = this.#unit !== null;
-    const { replies, portals } = closesAlone(this.#batch, isOpen, this.#transaction, this.#names);
+    const batch = this.#batch;
+    if (batch === null) return [];
     this.#batch = null;
-    for (const reply of replies) this.#out.write(reply);
-    return portals;
+    return closesAlone(batch, this.#unit !== null, this.#transaction, this.#names, this.#out);
+  }
+
+  /** A Query or FunctionCall behind a Flush: a Sync of ours comes first. */
+  #waitsForOpen(message: Buffer): boolean {
+    if (this.#unit === null || !onlyParses(this.#batch!)) return false;
+    this.#behind = message;
+    this.#run!.isEndOurs = true;
+    this.#onSync();
+    return true;
+  }
+
+  #takeBehind(): Buffer | null {
+    const behind = this.#behind;
+    this.#behind = null;
+    return behind;
   }
 
   classify(sql: Buffer, recurs = false): Classified {
@@ -359,28 +364,18 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
-    const { denial } = options;
     const left = this.#session.leftBefore(server);
-    const isReady = left === null && server.state === this.#session.current;
-    if (isReady && denial === null && (unit as PostgresUnit).begin === null) {
+    const { current } = this.#session;
+    const isReady = left === null && server.state === current && options.denial === null;
+    if (isReady && isPlain(unit as PostgresUnit)) {
       this.#start(unit as PostgresUnit, server, options, done, null);
-      return;
-    }
-    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
-    if (denial !== null) {
-      const denied: ServerError = { code: denial.sqlState, message: denial.message };
-      failTransaction(server, (error) => refused(error.code === CONNECTION_LOST ? error : denied));
       return;
     }
     const begun = (begin: HeldBegin | null): void =>
       this.#start(unit as PostgresUnit, server, options, done, begin);
-    const start = (): void => beginWith(unit as PostgresUnit, server, begun, refused);
-    const started = (error: ServerError | null): void => {
-      if (error === null) start();
-      else refused(error);
-    };
-    if (left !== null) beginAgain(left, server, started);
-    else if (server.bringTo(this.#session.current, started)) start();
+    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
+    const { autoPrepare } = this.#runtime;
+    makeReady(unit as PostgresUnit, server, { ...options, left, current, autoPrepare }, begun, refused);
   }
 
   #start(
@@ -469,6 +464,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       this.#endUnit();
       const { transaction } = outcome;
       const failed = outcome.error !== null;
+      // As a server skips it, up to the client's Sync.
+      if (failed && this.#takeBehind() !== null) this.#skipping = true;
       const { effects } = unit;
       const known = this.#session.unitEnded(effects, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
@@ -514,7 +511,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#out.release();
     this.#phase = 'collecting';
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (this.#framer.pendingBytes > 0) this.#pump();
+    if (this.#framer.pendingBytes > 0 || this.#behind !== null) this.#pump();
     else this.#framer.letGo();
   }
 
@@ -522,6 +519,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
     this.#endUnit();
+    this.#behind = null;
     this.#session.forgetTransaction();
     if (transaction === 'failed') this.#transaction.lose(null);
     else this.#transaction.becomes('idle');

@@ -1,21 +1,15 @@
-// Close messages that no Sync follows but a Query: what becomes of them.
+// Extended messages that no Sync follows but a Query: what becomes of them.
 // It knows no connection.
 
 import { ProxyError } from '../lib/errors.js';
+import type { ClientOutput } from './client-output.js';
 import type { ClientTransaction } from './client-transaction.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import type { ClientStatements } from './prepared-statements.js';
 import { CLOSE_COMPLETE } from './wire/backend-messages.js';
 
-export interface ClosesAlone {
-  /** To the client, before all else. */
-  readonly replies: readonly Buffer[];
-  /** Of portals: the server with the client's transaction is told, and answers. */
-  readonly portals: readonly Buffer[];
-}
-
 /**
- * A portal is nowhere but in a transaction that a server knows. Throws ProxyError where there is more: a Query ends the transaction of what has been executed, and is
+ * Those of portals: the server with the client's transaction is told, and answers. The others are answered here. A portal is nowhere but in a transaction that a server knows. Throws ProxyError where there is more: a Query ends the transaction of what has been executed, and is
  * skipped behind an error.
  */
 export function closesAlone(
@@ -23,8 +17,8 @@ export function closesAlone(
   isOpen: boolean,
   { isAtServer }: Pick<ClientTransaction, 'isAtServer'>,
   names: ClientStatements,
-): ClosesAlone {
-  const replies: Buffer[] = [];
+  out: Pick<ClientOutput, 'write'>,
+): readonly Buffer[] {
   const portals: Buffer[] = [];
   for (const message of batch.messages) {
     if (message.kind !== 'close' || isOpen)
@@ -34,7 +28,17 @@ export function closesAlone(
     const { kind, name } = message.fields;
     if (kind === 'statement') names.delete(name);
     if (kind === 'portal' && isAtServer) portals.push(message.bytes);
-    else replies.push(CLOSE_COMPLETE);
+    else out.write(CLOSE_COMPLETE);
   }
-  return { replies, portals };
+  return portals;
+}
+
+/**
+ * What has been flushed has executed nothing and bound nothing: it ends as well before a Query (asyncpg prepares so) as with it, where PostgreSQL
+ * ends it.
+ */
+export function onlyParses({ messages }: ExtendedBatch): boolean {
+  return messages.every(
+    ({ kind }) => kind === 'parse' || kind === 'describe' || kind === 'close' || kind === 'flush',
+  );
 }

@@ -4,7 +4,7 @@
 
 import type { ServerError } from '../protocol/unit.js';
 import { boundTexts, type Expectation } from './expectation.js';
-import type { PreparedOnServer } from './prepared-statements.js';
+import { outdate, type PreparedOnServer } from './prepared-statements.js';
 import { askedText } from './refused-parse.js';
 import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan } from './replica-errors.js';
 import type { Run } from './run.js';
@@ -17,6 +17,7 @@ const QUERY_CANCELED = '57014';
 export function isOurs(head: Expectation, run: Run, error: ServerError, prepared: PreparedOnServer): boolean {
   if (isStalePlan(error.code, error.message)) {
     head.stale = boundTexts(run);
+    for (const text of head.stale) outdate(text);
     return head.stale.length > 0;
   }
   // Somebody has deallocated behind our back what we believed to be there, or its Parse, in a unit before, has failed.

@@ -8,9 +8,6 @@ import type { Run, Step } from './run.js';
 import { BACKEND } from './wire/backend.js';
 import { BIND_COMPLETE, CLOSE_COMPLETE, PARSE_COMPLETE } from './wire/backend-messages.js';
 
-/** Type byte and length. */
-const HEADER_BYTES = 5;
-
 /** Tags of what takes all named statements away. */
 const DISCARD_ALL = 'DISCARD ALL';
 const DEALLOCATES: ReadonlySet<string> = new Set(['DEALLOCATE ALL', DISCARD_ALL]);
@@ -131,13 +128,6 @@ export function isThrough({ run, step: at }: Expectation): boolean {
   const steps = run?.steps ?? [];
   for (let i = at; i < steps.length; i++) if (steps[i]!.verb !== 'fake') return false;
   return true;
-}
-
-/** Of a ParameterDescription. */
-export function noteTypes({ run, step: at }: Expectation, buffer: Buffer, start: number, end: number): void {
-  const step = run?.steps?.[at];
-  if (step?.kind === 'describe-statement' && step.text !== null)
-    step.text.types ??= Buffer.from(buffer.subarray(start + HEADER_BYTES, end));
 }
 
 /** Named statements that the run binds. */

@@ -7,7 +7,15 @@ import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import type { ClientStatements, PreparedText, TextReader } from './prepared-statements.js';
-import { bytewise, NamesAhead, SERVER_NAME_PREFIX, sqlOf } from './prepared-statements.js';
+import {
+  aliasOf,
+  bytewise,
+  NamesAhead,
+  ownUnnamed,
+  parseOf,
+  SERVER_NAME_PREFIX,
+  sqlOf,
+} from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import {
@@ -104,6 +112,8 @@ export class ExtendedBatch {
   bytes = 0;
   /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
   bindsWhatItRuns = false;
+  /** A statement that it binds without asking for its rows, which may have become others; null: there is none. */
+  unsure: PreparedText | null = null;
   #usesOthers = false;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
@@ -140,6 +150,7 @@ export class ExtendedBatch {
       this.#usesOthers ||= message.fields.portal !== '';
       this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
+      if (text?.isUnsure === true) this.unsure = text;
       const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
@@ -153,6 +164,7 @@ export class ExtendedBatch {
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     } else if (message.kind === 'describe' || message.kind === 'close') this.#uses(message.fields.name);
+    if (message.kind === 'describe') this.unsure = null;
   }
 
   #uses(portal: string): void {
@@ -212,7 +224,7 @@ export class ExtendedBatch {
     /** Portals of a DEALLOCATE of one statement, by the statement; null: there is none. */
     const deallocating = this.#deallocates === null ? null : new Map<string, Deallocated>();
     for (let i = from; i < this.messages.length; i++) {
-      const message = this.messages[i]!;
+      let message = this.messages[i]!;
       switch (message.kind) {
         case 'parse':
           if (message.name === '') unnamedAs = this.#take(auto, message.text, i);
@@ -220,7 +232,11 @@ export class ExtendedBatch {
             // The server knows the statement under another name.
           } else if (message.name === '' && unnamedAs != null)
             this.#writeAutoParse(auto!, message, unnamedAs, names, out);
-          else this.#writeParse(server, message, names.get(message.name), out);
+          else {
+            if (message.name === '') message = { ...message, text: ownUnnamed(message.text) };
+            this.messages[i] = message;
+            this.#writeParse(server, message, names.get(message.name), out);
+          }
           names.set(message.name, message.text);
           break;
         case 'bind': {
@@ -394,7 +410,7 @@ export class ExtendedBatch {
         (message.kind === 'describe' || message.kind === 'close') && message.fields.kind === 'statement';
       if (isOfStatement && message.fields.name === '') return null;
     }
-    return isBound ? auto.take(text) : null;
+    return isBound ? auto.take(text.recurring ?? text) : null;
   }
 
   #writeAutoParse(
@@ -450,7 +466,9 @@ export class ExtendedBatch {
   ): void {
     if (message.fields.kind === 'portal') {
       out.messages.push(message.bytes);
-      out.steps.push(PORTAL_DESCRIBED);
+      const bound = out.steps.at(-1);
+      const isNew = bound?.kind === 'bind' && bound.alias !== null && bound.text?.rows === undefined;
+      out.steps.push(isNew ? { ...PORTAL_DESCRIBED, text: bound.text } : PORTAL_DESCRIBED);
       return;
     }
     const { name } = message.fields;
@@ -537,11 +555,6 @@ interface Deallocated {
   readonly text: PreparedText;
 }
 
-/** Errors name it as the client does; null: alike. */
-function aliasOf({ serverName }: PreparedText, client: string): Step['alias'] {
-  return serverName === '' ? null : { server: serverName, client };
-}
-
 /** The portal that an Execute names. */
 function portalOf(execute: Buffer): string {
   return execute[5] === 0 ? '' : execute.toString('latin1', 5, execute.indexOf(0, 5));
@@ -581,19 +594,4 @@ function writeAutoBind(
   auto.bound(out.steps.length);
   const { alias } = held;
   out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias, failed: null });
-}
-
-/** `types`: in place of those that it came with. */
-function parseOf({ serverName, body }: PreparedText, as = serverName, types: Buffer | null = null): Buffer {
-  const name = Buffer.from(as, 'latin1');
-  const text = types === null ? body : body.subarray(0, body.indexOf(0) + 1);
-  const typeBytes = types === null ? 0 : types.length;
-  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.length + typeBytes);
-  message[0] = 0x50;
-  message.writeInt32BE(message.length - 1, 1);
-  name.copy(message, 5);
-  message[5 + name.length] = 0;
-  text.copy(message, 6 + name.length);
-  types?.copy(message, 6 + name.length + text.length);
-  return message;
 }

@@ -2,9 +2,11 @@
 // It knows no connection; server connections remember which of these objects they hold.
 
 import { ProxyError } from '../lib/errors.js';
+import type { TransactionStatus } from '../protocol/unit.js';
 import type { Classified, StatementClass } from '../sql/statement.js';
 import { AutoPreparedOnServer, HeldText } from './auto-prepared.js';
 import { ClientPortals } from './client-portals.js';
+import { commandComplete, readyForQuery } from './wire/backend-messages.js';
 
 /** Behind this prefix server connections hold the clients' named statements. */
 export const SERVER_NAME_PREFIX = 'scheelite_';
@@ -20,6 +22,12 @@ export interface PreparedText {
   types?: Buffer;
   /** The schema may have changed so that a new Parse would make something else of it: who has it keeps it, nobody else gets it. */
   isOutdated?: boolean;
+  /** What clients have been told of its rows (`rowsOf`): they may not ask again. */
+  rows?: string;
+  /** The same change may have made these others. */
+  isUnsure?: boolean;
+  /** Of one Parse of the unnamed statement: what is shared of its text. */
+  readonly recurring?: PreparedText;
 }
 
 /** The client, as who knows what its texts are. */
@@ -34,6 +42,42 @@ export interface TextReader {
 export function sqlOf(text: PreparedText): Buffer {
   text.sql ??= text.body.subarray(0, text.body.indexOf(0));
   return text.sql;
+}
+
+/**
+ * The unnamed statement as one Parse has made it: what another one of the same text makes, of another client or behind a change of
+ * the schema, may have other parameters and rows.
+ */
+export function ownUnnamed(text: PreparedText): PreparedText {
+  const recurring = text.recurring ?? text;
+  return { serverName: '', body: recurring.body, sql: sqlOf(recurring), recurring };
+}
+
+/** Errors name it as the client does; null: alike. */
+export function aliasOf(
+  { serverName }: PreparedText,
+  client: string,
+): { readonly server: string; readonly client: string } | null {
+  return serverName === '' ? null : { server: serverName, client };
+}
+
+/** `types`: in place of those that it came with. */
+export function parseOf(
+  { serverName, body }: PreparedText,
+  as = serverName,
+  types: Buffer | null = null,
+): Buffer {
+  const name = Buffer.from(as, 'latin1');
+  const text = types === null ? body : body.subarray(0, body.indexOf(0) + 1);
+  const typeBytes = types === null ? 0 : types.length;
+  const message = Buffer.allocUnsafe(5 + name.length + 1 + text.length + typeBytes);
+  message[0] = 0x50;
+  message.writeInt32BE(message.length - 1, 1);
+  name.copy(message, 5);
+  message[5 + name.length] = 0;
+  text.copy(message, 6 + name.length);
+  types?.copy(message, 6 + name.length + text.length);
+  return message;
 }
 
 const MAX_TEXTS = 10_000;
@@ -73,8 +117,14 @@ export class PreparedTexts {
 
   /** A Parse of this moment may give parameters and results other types than the one before. */
   schemaChanged(): void {
-    for (const text of this.#byBody.values()) text.isOutdated = true;
+    for (const text of this.#byBody.values()) outdate(text);
   }
+}
+
+/** Who has it keeps it, as long as its rows stay what they were. */
+export function outdate(text: PreparedText): void {
+  text.isOutdated = true;
+  text.isUnsure = text.rows !== undefined;
 }
 
 /** What one server connection holds; the least recently used falls out. */
@@ -254,6 +304,12 @@ export class ClientStatements {
     if (prepared?.kind !== 'deallocate' || prepared.name === null) return false;
     // Names are kept byte by byte.
     return this.delete(bytewise(prepared.name));
+  }
+
+  /** To a Query; null: it is none about them. */
+  answer({ statement }: Classified, status: TransactionStatus): Buffer[] | null {
+    if (status === 'failed' || !this.deallocate(statement)) return null;
+    return [commandComplete('DEALLOCATE'), readyForQuery(status)];
   }
 
   /** The unnamed one stays. */

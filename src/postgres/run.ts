@@ -77,6 +77,8 @@ export interface Run {
   readonly isStandIn: boolean;
   /** More messages follow before Sync. */
   isOpen: boolean;
+  /** The Sync was the proxy's: the client is not told of it. */
+  isEndOurs?: boolean;
   /**
    * An error of a Bind up to this step may come from a statement that was prepared for an unnamed one and is outdated; of a
    * stand-in, any error up to it is the query's to tell, until a row has come. Nothing is forwarded before, and `heal` is called

@@ -173,7 +173,7 @@ export class PostgresRuntime implements ProtocolRuntime {
     return this.autoPrepare.stats;
   }
 
-  answerPeer(request: PeerRequest): string {
+  answerPeer(request: PeerRequest): Promise<string> {
     return this.cancelKeys.answerPeer(request);
   }
 

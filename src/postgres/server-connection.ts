@@ -12,7 +12,7 @@ import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
 import { isOurs, toldAs } from './error-cause.js';
 import type { Established } from './established.js';
-import { Expectation, isHeader, isThrough, noteTypes, type RowReader } from './expectation.js';
+import { Expectation, isHeader, isThrough, type RowReader } from './expectation.js';
 import { forgetUnprepared } from './forget-unprepared.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { ISOLATION_QUERY } from './isolation-check.js';
@@ -25,6 +25,7 @@ import { ReplySlices } from './reply-slices.js';
 import { advance, giveFakes } from './reply-steps.js';
 import type { Run } from './run.js';
 import { muteMovable, SyncGroup, takeFailed } from './sync-group.js';
+import { isDescription, noteDescription } from './told-descriptions.js';
 import { mayFailAtCommit, TrackedState } from './tracked-state.js';
 import {
   BACKEND,
@@ -350,7 +351,7 @@ export class PostgresServerConnection implements ServerConnection {
     }
     const verb =
       run.steps === null ? 'forward' : advance(head, run.steps, type, isLast, this.#slices, this.prepared);
-    if (type === BACKEND.parameterDescription && isFirst && isLast) noteTypes(head, buffer, start, end);
+    if (isDescription(type) && isFirst && isLast) noteDescription(head, type, buffer, start, end);
     if (verb === 'forward') {
       this.#forward(head, buffer, start, end);
       head.cut = !isLast;
@@ -482,7 +483,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (head.failed && run.isBehindBegin && this.#transaction === 'idle') {
       // The BEGIN fell with it; for the client it had long been done.
       this.#slices.push(readyForQuery('failed'));
-    } else this.#forward(head, buffer, start, end);
+    } else if (run.isEndOurs !== true) this.#forward(head, buffer, start, end);
     head.committed = true;
     this.#flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.

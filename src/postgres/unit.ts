@@ -63,6 +63,10 @@ export class SimpleUnit implements Unit {
     return this.message.length;
   }
 
+  get onlyPrepares(): boolean {
+    return false;
+  }
+
   get startsTransaction(): boolean {
     return this.begin !== null;
   }
@@ -104,7 +108,10 @@ export class BatchUnit implements Unit {
     this.shape = shapeOf(batch.classified);
     this.statement = this.#merge();
     this.shareable =
-      !open && batch.classified.length <= MAX_SHARED_STATEMENTS && isShareable(this.statement, batch.bytes);
+      !open &&
+      batch.unsure === null &&
+      batch.classified.length <= MAX_SHARED_STATEMENTS &&
+      isShareable(this.statement, batch.bytes);
   }
 
   /** More messages have come behind a Flush: what they do counts too. Answers the statements that are new. */
@@ -122,6 +129,10 @@ export class BatchUnit implements Unit {
     if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0]!.statement)))
       merged = { ...merged, verb: 'UNKNOWN' };
     return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
+  }
+
+  get onlyPrepares(): boolean {
+    return this.batch.executed.length === 0;
   }
 
   get startsTransaction(): boolean {

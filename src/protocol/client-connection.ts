@@ -110,8 +110,11 @@ export interface SessionHost {
   readonly level: SessionLevel;
   /** The protocol answered a unit by itself; nothing ran. */
   answeredLocally(): void;
-  /** The client asked to cancel what it runs (the key has been checked). */
-  cancelRunning(): void;
+  /**
+   * The client asked to cancel what it runs (the key has been checked). Resolves, or is null, when no cancel is on its way any more
+   * that could hit what the client runs next. Never rejects.
+   */
+  cancelRunning(): Promise<void> | null;
   /** The socket has ended, by the client or by an error; `reason` goes to the log. */
   clientClosed(reason: string): void;
   /** Why these statements must not run; null: they may. For what the protocol answers by itself. */

@@ -57,7 +57,7 @@ export interface ProtocolRuntime {
   /** What a text of nobody in particular would be. */
   inspect(sql: Buffer, context: InspectionContext): Inspection;
   /** Another worker asks about a client that may be here. */
-  answerPeer(request: PeerRequest): string;
+  answerPeer(request: PeerRequest): string | Promise<string>;
   /** The version text that clients are told, from the primary's probe. */
   serverVersion: string;
   /** Null: the protocol prepares nothing by itself. */

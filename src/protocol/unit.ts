@@ -40,6 +40,8 @@ export interface Unit {
   holdOnce?(held: Map<string, Buffer>): void;
   /** It can be done again, unseen, for what may be asked about it: also where it had a server connection to itself. */
   readonly leavesAgain?: boolean;
+  /** It executes nothing: how long it takes tells nothing of its statements. */
+  readonly onlyPrepares: boolean;
 }
 
 /** A statement as the rules see it: before the state of its session has been taken into account. */
@@ -53,6 +55,8 @@ export interface ServerError {
   /** SQLSTATE (PostgreSQL) or errno in decimal (MySQL). */
   readonly code: string;
   readonly message: string;
+  /** PostgreSQL: where in the server it was raised; only where a client may look at that. */
+  readonly routine?: string;
 }
 
 export type Outcome =

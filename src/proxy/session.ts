@@ -612,24 +612,26 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#cluster.counters.unitsOwn++;
   }
 
-  cancelRunning(): void {
-    this.#stop(new ProxyError('cancelled'), null);
+  cancelRunning(): Promise<void> | null {
+    return this.#stop(new ProxyError('cancelled'), null);
   }
 
   /** The unit's time is over. */
   deadlinePassed(): void {
     const late = this.#policies.passed();
-    this.#stop(late, late);
+    void this.#stop(late, late);
   }
 
   /** `late`: in place of what the node says when it is asked to cancel. */
-  #stop(error: ProxyError, late: ProxyError | null): void {
+  #stop(error: ProxyError, late: ProxyError | null): Promise<void> | null {
     if (this.#phase === 'running' && this.#tenure.server !== null) {
       if (this.#running !== null) this.#running.late ??= late;
-      if (this.#tenure.stop(this.#client)) return;
+      const cancelling = this.#tenure.stop(this.#client);
+      if (cancelling !== null) return cancelling;
     } else if (this.#phase === 'waiting' || this.#phase === 'held') this.#withdraw();
-    else return;
+    else return null;
     this.#fail(this.#unit!, error, 'idle');
+    return null;
   }
 
   /** The server connection ended while no unit ran on it. */

@@ -94,22 +94,24 @@ export class Tenure {
     else pool.release(server, 'its client is gone');
   }
 
-  /** Sends a cancel for the unit that runs; the connection stays, and is not given to others before the cancel has arrived. */
-  cancel(): void {
+  /**
+   * Sends a cancel for the unit that runs; the connection stays, and is not given to others before the cancel has arrived, which
+   * is when the promise resolves.
+   */
+  cancel(): Promise<void> {
     const server = this.#server!;
     if (this.#isShared) isolate(this.#cluster.pool(server.node), server);
     // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
-    this.#cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
+    const cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
+    this.#cancelling = cancelling;
+    return cancelling;
   }
 
-  /** True: what runs is asked to end, and answers. False: its client does not wait for it any more. */
-  stop(client: ClientConnection): boolean {
-    if (this.#isShared && !client.hasBegun) {
-      this.abandonShared(client);
-      return false;
-    }
-    this.cancel();
-    return true;
+  /** What runs is asked to end, and answers: as `cancel`. Null: its client does not wait for it any more. */
+  stop(client: ClientConnection): Promise<void> | null {
+    if (!this.#isShared || client.hasBegun) return this.cancel();
+    this.abandonShared(client);
+    return null;
   }
 
   /** Cancels what runs, for nobody: the connection ends. */

@@ -48,7 +48,7 @@ export function bookAnswered(
   const record = recordOf(cluster, unit);
   // What one of several took nobody knows: a kind that has become slow would be taken for cheap among others that are.
   if (outcome.isShare === true) cluster.nodeCounters(at.node).groupedUnits++;
-  else if (unit.shareable) {
+  else if (unit.shareable && (!unit.onlyPrepares || record.costMs < 0)) {
     cluster.noteService(at.node, serviceMs, record.costMs < 0 ? null : record.costMs);
     learnCost(record, serviceMs, replyBytes);
   }
@@ -74,6 +74,9 @@ export function bookFailed(
   const record = recordOf(cluster, unit);
   record.calls++;
   record.errors++;
+  // Cancelled while others waited behind it: what only ever ends so would be taken for short for ever.
+  if (phase === 'running' && unit.shareable && now - submittedMs > record.costMs && record.costMs >= 0)
+    learnCost(record, now - submittedMs, 0);
   if (delays !== null) addDelay(delays, phase, now);
   bookProxyTime(record, now - submittedMs, delays);
 }

@@ -89,6 +89,7 @@ export interface OwnErrorFields {
   readonly code: string;
   readonly message: string;
   readonly detail?: string;
+  readonly routine?: string;
   readonly hint?: string;
 }
 
@@ -112,7 +113,10 @@ export function proxyErrorResponse(
     severity,
     code: error.sqlState,
     message: error.message,
-    detail: `scheelite: ${error.code}`,
+    // Those say what the server would, in its stead, and nothing more.
+    ...(error.code === 'cancelled' || error.code === 'statement-timeout'
+      ? {}
+      : { detail: `scheelite: ${error.code}` }),
   });
 }
 
@@ -127,6 +131,7 @@ function fieldMessage(type: number, fields: OwnErrorFields): Buffer {
   field('C', fields.code);
   field('M', fields.message);
   field('D', fields.detail);
+  field('R', fields.routine);
   field('H', fields.hint);
   return writer.int8(0).end().finish();
 }

@@ -1,0 +1,94 @@
+// Whether a named statement still gives the rows that its clients were told of when they prepared it. PostgreSQL refuses one that
+// does not (0A000, RevalidateCachedQuery); one that the proxy parses again elsewhere would give others, which drivers that have
+// kept the description read as what they know. It opens no socket.
+
+import { monotonicMs } from '../lib/clock.js';
+import type { ServerError } from '../protocol/unit.js';
+import type { AutoPrepare } from './auto-prepare.js';
+import { failTransaction } from './fail-transaction.js';
+import { CONNECTION_LOST } from './lost-expectations.js';
+import { type PreparedText, parseOf } from './prepared-statements.js';
+import type { ReplySink, Run, Step } from './run.js';
+import type { PostgresServerConnection } from './server-connection.js';
+import type { PostgresUnit } from './unit.js';
+import { buildDescribe, SYNC } from './wire/frontend.js';
+
+/** Some drivers (asyncpg, pgjdbc) know it by the routine, and prepare again. */
+const CHANGED: ServerError = {
+  code: '0A000',
+  message: 'cached plan must not change result type',
+  routine: 'RevalidateCachedQuery',
+};
+
+export interface RowsOptions {
+  readonly onReplica: boolean;
+  readonly autoPrepare: Pick<AutoPrepare, 'isReplaying'>;
+}
+
+/** Nothing has to be seen to on the server connection before it is written. */
+export function isPlain(unit: PostgresUnit): boolean {
+  return unit.begin === null && (unit.kind === 'simple' || unit.batch.unsure === null);
+}
+
+/**
+ * Goes on to `start`; where a schema change may have changed the rows of what the unit binds and does not describe, once the server has said
+ * that it did not.
+ */
+export function withKnownRows(
+  unit: PostgresUnit,
+  server: PostgresServerConnection,
+  { onReplica, autoPrepare }: RowsOptions,
+  start: () => void,
+  refused: (error: ServerError) => void,
+): void {
+  const text = unit.kind === 'batch' ? unit.batch.unsure : null;
+  if (text === null || text.isUnsure !== true) {
+    start();
+    return;
+  }
+  describe(text, server, (now, error) => {
+    // Outside a transaction the unit itself says all of it.
+    if (error !== null && !server.closed && server.transaction === 'idle') start();
+    else if (error !== null) refused(error);
+    else if (now !== text.rows) failTransaction(server, () => refused(CHANGED));
+    else {
+      // A replica may not have come to the change.
+      if (!onReplica || !autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
+      start();
+    }
+  });
+}
+
+function describe(
+  { body, types }: PreparedText,
+  server: PostgresServerConnection,
+  done: (rows: string | undefined, error: ServerError | null) => void,
+): void {
+  const text: PreparedText = { serverName: '', body };
+  const messages = [parseOf(text, '', types), buildDescribe('statement', ''), SYNC];
+  const steps = [dropped('parse', text), dropped('describe-statement', text)];
+  server.unnamed = null;
+  const run: Run = {
+    ...{ sink: NOBODY, steps, withhold: false, onReplica: false, beginLength: 0, isBehindBegin: false },
+    ...{ isShared: false, maxGroup: 1, gate: null, isSimple: false, isStandIn: false, isOpen: false },
+    ...{ options: { late: null }, healUntil: -1, heal: () => {}, serviceMs: 0 },
+    done: (outcome) => {
+      if (outcome.kind === 'answered') done(text.rows, outcome.error);
+      else done(undefined, { code: CONNECTION_LOST, message: outcome.kind === 'lost' ? outcome.reason : '' });
+    },
+  };
+  server.run(run, messages, false);
+}
+
+function dropped(kind: Step['kind'], text: PreparedText): Step {
+  return { kind, verb: 'drop', text, completed: null, alias: null, failed: null };
+}
+
+const NOBODY: ReplySink = {
+  events: { messageCut() {}, copyInStarted() {}, deallocated() {} },
+  write: () => true,
+  writeAll: () => true,
+  isWritten: true,
+  tellParameters() {},
+  tellParameter() {},
+};
