@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { buildCommand, COM } from '../../src/mysql/wire/command.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
 
@@ -91,6 +92,54 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       await insert(reader);
       await everybodyWrites();
       await Promise.all([reader.end(), writer.end()]);
+    });
+
+    it('LAST_INSERT_ID() that a function or a procedure asks for', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE made (id INT PRIMARY KEY AUTO_INCREMENT)');
+      await primary.admin('ALTER TABLE made AUTO_INCREMENT = 7000');
+      await primary.admin(
+        'CREATE FUNCTION last_made() RETURNS BIGINT READS SQL DATA RETURN LAST_INSERT_ID()',
+      );
+      await primary.admin('CREATE PROCEDURE app.tell_last() SELECT LAST_INSERT_ID() AS id');
+      const [maker, other, holder] = await Promise.all([f.connect(), f.connect(), f.connect()]);
+      // One of the two server connections is left, for both.
+      await holder.query('SET @held = 1');
+      const told = async (c: Connection): Promise<number> => {
+        const [results] = await c.query<Rows[]>('CALL tell_last()');
+        return Number(Object.values(results[0]![0]!)[0]);
+      };
+      for (let i = 0; i < 3; i++) {
+        await maker.query('INSERT INTO made VALUES ()');
+        const own = 7000 + i;
+        for (let round = 0; round < 3; round++) {
+          assert.equal(await one(other, 'SELECT last_made()'), 0);
+          assert.equal(await told(other), 0);
+          await insert(other);
+          assert.equal(await one(maker, 'SELECT app.last_made()'), own);
+          assert.equal(await told(maker), own);
+        }
+      }
+      await Promise.all([maker.end(), other.end(), holder.end()]);
+    });
+
+    it('a lost transaction is over for who resets his connection', async () => {
+      const raw = await f.raw();
+      await raw.query('BEGIN');
+      assert.deepEqual((await raw.query(`INSERT INTO t VALUES (${next++}, 77)`)).results, ['OK']);
+      const rows = await f.cluster.primary.admin(
+        `SELECT id AS id FROM information_schema.processlist WHERE user = '${f.cluster.user.user}'`,
+      );
+      // One of a client that has just gone may have ended by itself.
+      for (const { id } of rows) await f.cluster.primary.admin(`KILL ${id}`).catch(() => {});
+      await until('the proxy to know', () => {
+        const [cluster] = f.proxy.admin.status().clusters;
+        return cluster!.nodes.every(({ pool }) => pool.leased === 0);
+      });
+      raw.send(buildCommand(COM.RESET_CONNECTION));
+      assert.deepEqual((await raw.results()).results, ['OK']);
+      assert.deepEqual((await raw.query('SELECT COUNT(*) FROM t WHERE v = 77')).results, [['0']]);
+      raw.destroy();
     });
 
     it('SET TRANSACTION, which is for its own next transaction and for nothing else', async () => {

@@ -18,6 +18,8 @@ function leavings(context: Context, span: Span, draft: Draft, program = false): 
   const found = scanExpressions(context, span.from, span.to, program);
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
   draft.afterWrite = found.afterWrite;
+  // A table with a list of columns looks like a call.
+  draft.runsPrograms = draft.verb === 'CALL' || found.programs === 'some';
 }
 
 const schemaObjects = new Set([
