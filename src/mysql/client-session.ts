@@ -204,6 +204,9 @@ export class ClientSession {
       this.#next.learn(unit, server.transaction, failed, run.sawTransaction, autocommits)
     )
       server.lingering = true;
+    // A procedure may have said SET TRANSACTION, for a next one that is not this client's alone.
+    if (unit.statement.verb === 'CALL' && autocommits && server.transaction === 'idle')
+      server.lingering = true;
   }
 
   #learnText(unit: MysqlUnit, server: MysqlServerConnection): void {

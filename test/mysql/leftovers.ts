@@ -123,6 +123,61 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       await Promise.all([maker.end(), other.end(), holder.end()]);
     });
 
+    it('a lock, or SET TRANSACTION, of a stored program', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE locking (v INT)');
+      await primary.admin(
+        "CREATE TRIGGER locks BEFORE INSERT ON locking FOR EACH ROW SET NEW.v = get_lock('by trigger', 0)",
+      );
+      await primary.admin("CREATE PROCEDURE app.locks() BEGIN DO Get_Lock('by procedure', 0); END");
+      await primary.admin(
+        "CREATE FUNCTION lock_it() RETURNS INT READS SQL DATA RETURN GET_LOCK('by function', 0)",
+      );
+      await primary.admin('CREATE PROCEDURE app.only_reads() SET TRANSACTION READ ONLY');
+      await primary.admin('CREATE FUNCTION known() RETURNS INT DETERMINISTIC RETURN 1');
+      const watch = await f.connect();
+      // The catalog is read again.
+      await watch.query('CREATE TABLE changed (id INT)');
+      const reads = (): number => {
+        let count = 0;
+        for (const { nodes } of f.proxy.counters().clusters.values())
+          for (const { units } of nodes.values()) count += units.replica;
+        return count;
+      };
+      await until('the programs to be known', async () => {
+        const before = reads();
+        await watch.query('SELECT known()');
+        return reads() > before;
+      });
+      await watch.end();
+      for (const [text, lock] of [
+        ['INSERT INTO locking VALUES (1)', 'by trigger'],
+        ['CALL locks()', 'by procedure'],
+        ['SELECT lock_it()', 'by function'],
+      ] as const) {
+        const c = await f.connect();
+        await c.query(text);
+        await insert(c);
+        const other = await f.connect();
+        for (let i = 0; i < 3; i++) await insert(other);
+        await other.end();
+        // It is his still, and goes with him.
+        assert.equal(await one(c, `SELECT RELEASE_LOCK('${lock}')`), 1, text);
+        await c.query(text);
+        await c.end();
+        await until(`the lock of ${text} to be free`, async () => {
+          const [row] = await primary.admin(`SELECT IS_FREE_LOCK('${lock}') AS free`);
+          return Number(row!.free) === 1;
+        });
+      }
+      const c = await f.connect();
+      for (let i = 0; i < 2; i++) {
+        await c.query('CALL only_reads()');
+        await everybodyWrites();
+      }
+      await c.end();
+    });
+
     it('a lost transaction is over for who resets his connection', async () => {
       const raw = await f.raw();
       await raw.query('BEGIN');

@@ -37,10 +37,13 @@ export function scanExpressions(context: Context, from: number, to: number, prog
     pinReason: '',
   };
   const k = tokenKind;
+  const lockers = context.rules.catalog?.lockingPrograms;
   for (let i = from; i < to; i++) {
     switch (tokens.kind(i)) {
       case k.word:
       case k.quoted:
+        if (lockers !== undefined && lockers.size > 0 && lockers.has(tokens.name(i).toLowerCase()))
+          pin(found, 'session-lock', `${short(tokens.name(i))} may leave a lock`);
         scanName(context, i, to, found, program);
         break;
       case k.userVariable:
