@@ -61,11 +61,14 @@ const ALIKE: readonly (readonly string[])[] = [
   [`DO $$BEGIN PERFORM ${SETS}; ${FAILS}$$`],
   [`DO $$BEGIN EXECUTE 'SET work_mem = ''99kB'''; ${FAILS}$$`],
   [`DO $$BEGIN CREATE TEMP TABLE mine (a int); ${FAILS}$$`],
+  // Set back, and brought again by the savepoint.
+  ['BEGIN', "SET work_mem = '99kB'", 'SAVEPOINT a', 'RESET work_mem', 'ROLLBACK TO a', 'COMMIT'],
+  ['BEGIN', 'SET ROLE pg_monitor', 'SAVEPOINT a', 'RESET ROLE', 'ROLLBACK TO a', 'COMMIT'],
 ];
 
-const LEFT = `SELECT concat_ws(' ', current_setting('work_mem'), to_regclass('pg_temp.mine') IS NOT NULL,
+const LEFT = `SELECT concat_ws(' ', current_user, current_setting('work_mem'), to_regclass('pg_temp.mine') IS NOT NULL,
   (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()))`;
-const NOTHING_LEFT = '4MB f 0';
+const NOTHING_LEFT = 'app_trust 4MB f 0';
 
 test('PostgreSQL: what writes leave by what they run', { skip }, async (t) => {
   const cluster = await startCluster('postgres', { replicas: 0 });
@@ -75,6 +78,7 @@ test('PostgreSQL: what writes leave by what they run', { skip }, async (t) => {
   const superuser = await asSuperuser(t, cluster);
   await superuser.do('GRANT ALL ON SCHEMA public TO app_trust');
   await superuser.do(`GRANT TEMPORARY ON DATABASE ${database} TO app_trust`);
+  await superuser.do('GRANT pg_monitor TO app_trust');
   for (const sql of SCHEMA) await owner.do(sql);
   const proxy = await front(t, cluster, { pool: { maxServerConnections: 1 } });
   const watch = await RawClient.open(t, proxy, database);
