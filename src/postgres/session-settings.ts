@@ -116,7 +116,7 @@ export class SessionSettings {
     }
     // What a text has set before its BEGIN is undone with the transaction too.
     this.#open ??= { state: this.#committed, serverBefore, hasSet: false, failed: false };
-    this.#open.hasSet ||= after !== before;
+    this.#open.hasSet ||= !end.failed && statement.session.length > 0;
     this.#open.state = after;
     this.#open.failed = end.transaction === 'failed';
     // Which of the settings a savepoint undoes is the server's to know; one that is not there undoes none.
