@@ -66,8 +66,6 @@ export class MysqlClientConnection
   #sinkIsFull = false;
   /** The reply to a preparation, to be given to others; null: not kept. */
   #capture: Buffer[] | null = null;
-  /** The transaction was lost with its server connection; the client learns it by its next command. */
-  #lost: ProxyError | null = null;
   #proof: UserProof | null = null;
   #changeUser: ChangeUser | null = null;
   #afterClear: (() => void) | null = null;
@@ -192,9 +190,9 @@ export class MysqlClientConnection
   // --- what commands ask for --------------------------------------------------------------------------------
 
   submit(unit: MysqlUnit): void {
-    if (this.#lost !== null) {
-      const error = this.#lost;
-      this.#lost = null;
+    const { lost: error } = this.session;
+    if (error !== null) {
+      this.session.lost = null;
       const sequence = sequenceAfter(unit.frame);
       if (unit.statement.transaction?.kind === 'rollback')
         this.answer(buildPlainOk(this.session.status, this.session.capabilities, sequence));
@@ -444,7 +442,7 @@ export class MysqlClientConnection
   transactionLost(error: ProxyError): void {
     // Nothing can be said before the client's next command; that one learns it.
     this.session.transactionEnded();
-    this.#lost = error;
+    this.session.lost = error;
   }
 
   terminate(error: ProxyError): void {

@@ -2,6 +2,7 @@
 // It owns no socket and routes nothing.
 
 import type { ConsistencyLevel } from '../config/schema.js';
+import type { ProxyError } from '../lib/errors.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { MysqlLexSettings, SessionEffect } from '../sql/statement.js';
 import type { LoggedIn } from './client-startup.js';
@@ -53,6 +54,8 @@ export class ClientSession {
   status: number = STATUS.AUTOCOMMIT;
   /** The client has been told that a transaction is open; no server has. */
   beginIsHeld = false;
+  /** The transaction was lost with its server connection; the client learns it by its next command. */
+  lost: ProxyError | null = null;
   /** LAST_INSERT_ID(). */
   insertId = '0';
   /** @scheelite_consistency. */
@@ -107,6 +110,7 @@ export class ClientSession {
     this.counts.forget();
     this.#textStatements = null;
     this.insertId = '0';
+    this.lost = null;
     this.setConsistency(null);
     this.#next.forget();
     this.transactionEnded();
@@ -203,6 +207,9 @@ export class ClientSession {
       RUNS.has(unit.kind) &&
       this.#next.learn(unit, server.transaction, failed, run.sawTransaction, autocommits)
     )
+      server.lingering = true;
+    // A procedure may have said SET TRANSACTION, for a next one that is not this client's alone.
+    if (unit.statement.verb === 'CALL' && autocommits && server.transaction === 'idle')
       server.lingering = true;
   }
 

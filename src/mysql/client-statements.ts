@@ -28,7 +28,7 @@ export class ClientStatement {
 
   /** What a cursor, or long data, belongs to on the server: it is not shared with others of the same text. */
   get cursorText(): PreparedText {
-    this.#cursorText ??= { ...this.text };
+    this.#cursorText ??= { ...this.text, owner: this };
     return this.#cursorText;
   }
 

@@ -22,6 +22,8 @@ export interface PreparedText {
   byTypes: Map<string, PreparedText> | null;
   /** Of one for a list of types: what it was made of. */
   readonly base: PreparedText | null;
+  /** Of one that is a single client's: whose cursor ends when the server closes it. */
+  readonly owner?: { readonly cursorIsOpen: boolean };
 }
 
 /** A larger reply is asked for again. */
@@ -104,11 +106,17 @@ export class PreparedOnServer {
     this.#held.delete(text);
     this.#held.set(text, statement);
     if (this.#held.size > this.#maxHeld) {
-      const [oldest, held] = this.#held.entries().next().value!;
-      this.#held.delete(oldest);
-      closed.push(held);
+      const oldest = this.#leastRecentlyUsed(text);
+      if (oldest !== null) closed.push(this.remove(oldest)!);
     }
     return closed;
+  }
+
+  /** Null: all but the new one have a cursor that its client has not read to its end. */
+  #leastRecentlyUsed(added: PreparedText): PreparedText | null {
+    for (const text of this.#held.keys())
+      if (text !== added && text.owner?.cursorIsOpen !== true) return text;
+    return null;
   }
 
   /** Answers what has to be closed on the server. */

@@ -66,7 +66,8 @@ export function setInsertId(
   }
   server.lastUser = client;
   const { insertId } = client.session;
-  if (server.lastInsertId === insertId || statement.afterWrite !== true) return;
+  if (server.lastInsertId === insertId) return;
+  if (statement.afterWrite !== true && statement.runsPrograms !== true) return;
   server.query(`SET SESSION last_insert_id=${insertId}`, () => {});
   server.lastInsertId = insertId;
 }

@@ -125,6 +125,7 @@ export class MysqlRuntime implements ProtocolRuntime {
             : [],
         // Only who may read the mysql schema; without it, unknown names go to the primary anyway.
         loadable: await control.query(MYSQL_CATALOG_QUERIES.loadable, timeoutMs).catch(() => []),
+        lockers: await control.query(MYSQL_CATALOG_QUERIES.lockers, timeoutMs),
       };
       // What was read while the schema changed may be from before.
       if (version !== this.catalogVersion) return;

@@ -77,7 +77,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   readonly #out: ClientOutput;
   /** Of the running unit. */
   #holdsReply = false;
-  #lastServer: PostgresServerConnection | null = null;
 
   constructor(
     socket: Socket,
@@ -402,9 +401,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     });
     this.#run = run;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
-    const isNew = this.#lastServer !== server;
-    this.#lastServer = server;
-    server.run(run, written.messages, isNew);
+    server.run(run, written.messages);
     if (!unit.open) return;
     this.#socket.resume();
     queueMicrotask(() => this.#pump());
@@ -478,7 +475,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     } else {
       this.#run = null;
       this.#server = null;
-      this.#lastServer = null;
       this.#sinkIsFull = false;
       if (outcome.kind === 'lost') this.#session.forgetTransaction();
       if (this.#phase === 'copying') this.#phase = 'waiting';

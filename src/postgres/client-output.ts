@@ -11,6 +11,8 @@ export class ClientOutput extends ReplyWriter implements ReplySink {
   readonly events: ReplyEvents;
   /** Whichever server connection it came from. */
   told = Parameters.none;
+  /** What a server connection had when `told` was last compared with it; null: `told` has changed since. */
+  #compared: Parameters | null = null;
 
   constructor(socket: Socket, limitBytes: number, events: ReplyEvents) {
     super(socket, limitBytes);
@@ -19,15 +21,18 @@ export class ClientOutput extends ReplyWriter implements ReplySink {
 
   tellParameters(parameters: Parameters): void {
     const told = this.told;
-    if (told === parameters) return;
+    if (told === parameters || parameters === this.#compared) return;
     for (const [name, value] of parameters)
       if (told.get(name) !== value) this.write(parameterStatus(name, value));
     this.told = told.overlaid(parameters);
+    this.#compared = parameters;
   }
 
   tellParameter(name: string, value: string): void {
     const told = this.told.with(name, value);
-    if (told !== this.told) this.write(parameterStatus(name, told.get(name)!));
+    if (told === this.told) return;
+    this.write(parameterStatus(name, told.get(name)!));
     this.told = told;
+    this.#compared = null;
   }
 }

@@ -14,6 +14,13 @@ import { proxyErrorResponse } from './wire/backend-messages.js';
 /** query_canceled: also what a client is told of a deadline, in other words. */
 const QUERY_CANCELED = '57014';
 
+/** read_only_sql_transaction */
+const READ_ONLY = '25006';
+const ON_PRIMARY = [
+  'cannot execute COPY during recovery',
+  'cannot execute COPY FROM in a read-only transaction',
+] as const;
+
 export function isOurs(head: Expectation, run: Run, error: ServerError, prepared: PreparedOnServer): boolean {
   if (isStalePlan(error.code, error.message)) {
     head.stale = boundTexts(run);
@@ -39,6 +46,8 @@ export function toldAs(
   const late = code === QUERY_CANCELED ? run.options.late : null;
   if (late !== null && !head.muted) return proxyErrorResponse(late);
   if (run.beginLength > 0) return moveErrorPosition(buffer, start, end, -run.beginLength);
+  // A replica looks at itself before it looks at the transaction.
+  if (run.onReplica && code === READ_ONLY) return renameInError(buffer, start, end, ...ON_PRIMARY);
   const alias = run.steps?.[head.step]?.alias ?? null;
   return alias === null ? null : renameInError(buffer, start, end, alias.server, alias.client);
 }

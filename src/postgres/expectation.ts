@@ -26,8 +26,8 @@ export class Expectation {
   readonly ownDone: ((error: ServerError | null) => void) | null;
   /** Our own, where its row is read. */
   readonly reader: RowReader | null;
-  /** The client's view of the parameters is compared before its first reply. */
-  tellParameters: boolean;
+  /** What the client has been told of parameters, by whatever server connection, is what holds here. */
+  hasTold = false;
   /** Its client is gone, or runs it elsewhere: what is answered keeps our books only. */
   muted = false;
   /** Forwarded so far. */
@@ -62,7 +62,6 @@ export class Expectation {
   constructor(
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
-    tellParameters: boolean,
     reader: RowReader | null = null,
     grouped = false,
   ) {
@@ -71,7 +70,6 @@ export class Expectation {
     this.run = run;
     this.ownDone = ownDone;
     this.beginPending = run !== null && run.beginLength > 0;
-    this.tellParameters = tellParameters;
   }
 
   /** CommandComplete. `prepared`: on its server connection. */

@@ -165,12 +165,11 @@ export class PostgresServerConnection implements ServerConnection {
   /** A statement of our own. */
   own(sql: string, done: (error: ServerError | null) => void): void {
     this.unnamed = null;
-    this.#expect(null, done, false);
+    this.#expect(null, done);
     this.#write(buildQuery(sql));
   }
 
-  /** `tellParameters`: the client may have been told other parameters by another server connection. */
-  run(run: Run, messages: readonly Buffer[], tellParameters: boolean): void {
+  run(run: Run, messages: readonly Buffer[]): void {
     if (this.#closedReason !== null) {
       // It has ended while its holder was told of the unit before.
       run.done({ kind: 'lost', reason: this.#closedReason, forwarded: false }, '');
@@ -178,7 +177,7 @@ export class PostgresServerConnection implements ServerConnection {
     }
     if (run.isSimple) this.unnamed = null;
     const joins = this.#transaction === 'idle' && this.#group.admits(run.maxGroup, this.#state);
-    this.#expect(run, null, tellParameters, null, joins);
+    this.#expect(run, null, null, joins);
     this.#lastRun = run;
     // The last of them is its Sync.
     const count = joins ? messages.length - 1 : messages.length;
@@ -206,7 +205,7 @@ export class PostgresServerConnection implements ServerConnection {
     const query = new GateQuery();
     this.#gate = query;
     this.unnamed = null;
-    this.#expect(null, (error) => this.#onGate(query, error), false, query);
+    this.#expect(null, (error) => this.#onGate(query, error), query);
     this.#write(GATE_QUERY);
     return { query, want, begins };
   }
@@ -224,14 +223,13 @@ export class PostgresServerConnection implements ServerConnection {
   #expect(
     run: Run | null,
     ownDone: ((error: ServerError | null) => void) | null,
-    tellParameters: boolean,
     reader: RowReader | null = null,
     joins = false,
   ): void {
     if (joins) this.#group.beginMember();
     else this.#endGroup();
     if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
-    this.#expectations.push(new Expectation(run, ownDone, tellParameters, reader, joins));
+    this.#expectations.push(new Expectation(run, ownDone, reader, joins));
   }
 
   /** Nobody waits for it. */
@@ -239,7 +237,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (mayFailAtCommit(this.#state)) return;
     this.#group.isolation.asked();
     this.unnamed = null;
-    this.#expect(null, null, false, this.#group.isolation);
+    this.#expect(null, null, this.#group.isolation);
     this.#write(ISOLATION_QUERY);
   }
 
@@ -258,7 +256,7 @@ export class PostgresServerConnection implements ServerConnection {
     const size = this.#group.close();
     if (size === 0) return null;
     if (size === 1) this.#expectations.at(-1)!.grouped = false;
-    else this.#expectations.push(new Expectation(null, null, false));
+    else this.#expectations.push(new Expectation(null, null));
     return SYNC;
   }
 
@@ -320,8 +318,8 @@ export class PostgresServerConnection implements ServerConnection {
         return;
     }
     if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
-    if (head.tellParameters && head.run !== null && !head.muted) {
-      head.tellParameters = false;
+    if (!head.hasTold && head.run !== null && !head.muted) {
+      head.hasTold = true;
       head.run.sink.tellParameters(this.parameters);
     }
     if (type === BACKEND.readyForQuery) {
@@ -434,7 +432,7 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** Behind ReadyForQuery, where it works in a failed transaction too, and before anything binds it again. */
   #closeStale(texts: readonly PreparedText[]): void {
-    this.#expect(null, null, false);
+    this.#expect(null, null);
     for (const text of texts) {
       this.prepared.delete(text);
       this.#write(buildClose('statement', text.serverName));

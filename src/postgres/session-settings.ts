@@ -14,6 +14,8 @@ interface OpenTransaction {
   state: TrackedState;
   /** What the server connection's were: it goes back to them by itself. */
   serverBefore: TrackedState;
+  /** Something was set in it, or set back: what a savepoint would bring again is not in `state`. */
+  hasSet: boolean;
   failed: boolean;
 }
 
@@ -113,12 +115,13 @@ export class SessionSettings {
       return !isAmbiguous;
     }
     // What a text has set before its BEGIN is undone with the transaction too.
-    this.#open ??= { state: this.#committed, serverBefore, failed: false };
+    this.#open ??= { state: this.#committed, serverBefore, hasSet: false, failed: false };
+    this.#open.hasSet ||= !end.failed && statement.session.length > 0;
     this.#open.state = after;
     this.#open.failed = end.transaction === 'failed';
     // Which of the settings a savepoint undoes is the server's to know; one that is not there undoes none.
     if (isAmbiguous) return false;
-    return end.failed || statement.transaction?.kind !== 'rollback-to' || after === this.#committed;
+    return end.failed || statement.transaction?.kind !== 'rollback-to' || !this.#open.hasSet;
   }
 
   /**

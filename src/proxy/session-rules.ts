@@ -37,6 +37,11 @@ export function outlivesErrors(pin: PinReason | null): boolean {
   );
 }
 
+/** A program of the server's, which may have committed what it has left in the session before it failed. */
+export function mayCommitInside({ statement: { verb } }: Unit): boolean {
+  return verb === 'CALL' || verb === 'DO';
+}
+
 /** Only what writes nothing and leaves no state; whether a session may do it now is for the session to say. */
 export function isRepeatable(unit: Unit): boolean {
   const { route, pin, transaction, statements, verb } = unit.statement;

@@ -452,6 +452,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       error !== null &&
       transaction === 'idle' &&
       unit.statement.statements <= 1 &&
+      !rules.mayCommitInside(unit) &&
       !rules.outlivesErrors(pin);
     if (pin !== null && !leftNothing) this.pin(pin);
     this.#sight.used(unit, outcome, this.#onReplica ? server.node : null, wasInTransaction);

@@ -86,6 +86,8 @@ export interface StatementClass {
    * that connection is meant, and a `primary` statement has to run there too. Absent: no.
    */
   readonly afterWrite?: boolean;
+  /** It runs stored programs whose bodies may ask for LAST_INSERT_ID() as well. Absent: none that is known. */
+  readonly runsPrograms?: boolean;
 }
 
 /** The settings of a session that change how its text reads. */

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { buildCommand, COM } from '../../src/mysql/wire/command.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
 
@@ -91,6 +92,109 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       await insert(reader);
       await everybodyWrites();
       await Promise.all([reader.end(), writer.end()]);
+    });
+
+    it('LAST_INSERT_ID() that a function or a procedure asks for', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE made (id INT PRIMARY KEY AUTO_INCREMENT)');
+      await primary.admin('ALTER TABLE made AUTO_INCREMENT = 7000');
+      await primary.admin(
+        'CREATE FUNCTION last_made() RETURNS BIGINT READS SQL DATA RETURN LAST_INSERT_ID()',
+      );
+      await primary.admin('CREATE PROCEDURE app.tell_last() SELECT LAST_INSERT_ID() AS id');
+      const [maker, other, holder] = await Promise.all([f.connect(), f.connect(), f.connect()]);
+      // One of the two server connections is left, for both.
+      await holder.query('SET @held = 1');
+      const told = async (c: Connection): Promise<number> => {
+        const [results] = await c.query<Rows[]>('CALL tell_last()');
+        return Number(Object.values(results[0]![0]!)[0]);
+      };
+      for (let i = 0; i < 3; i++) {
+        await maker.query('INSERT INTO made VALUES ()');
+        const own = 7000 + i;
+        for (let round = 0; round < 3; round++) {
+          assert.equal(await one(other, 'SELECT last_made()'), 0);
+          assert.equal(await told(other), 0);
+          await insert(other);
+          assert.equal(await one(maker, 'SELECT app.last_made()'), own);
+          assert.equal(await told(maker), own);
+        }
+      }
+      await Promise.all([maker.end(), other.end(), holder.end()]);
+    });
+
+    it('a lock, or SET TRANSACTION, of a stored program', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE locking (v INT)');
+      await primary.admin(
+        "CREATE TRIGGER locks BEFORE INSERT ON locking FOR EACH ROW SET NEW.v = get_lock('by trigger', 0)",
+      );
+      await primary.admin("CREATE PROCEDURE app.locks() BEGIN DO Get_Lock('by procedure', 0); END");
+      await primary.admin(
+        "CREATE FUNCTION lock_it() RETURNS INT READS SQL DATA RETURN GET_LOCK('by function', 0)",
+      );
+      await primary.admin('CREATE PROCEDURE app.only_reads() SET TRANSACTION READ ONLY');
+      await primary.admin('CREATE FUNCTION known() RETURNS INT DETERMINISTIC RETURN 1');
+      const watch = await f.connect();
+      // The catalog is read again.
+      await watch.query('CREATE TABLE changed (id INT)');
+      const reads = (): number => {
+        let count = 0;
+        for (const { nodes } of f.proxy.counters().clusters.values())
+          for (const { units } of nodes.values()) count += units.replica;
+        return count;
+      };
+      await until('the programs to be known', async () => {
+        const before = reads();
+        await watch.query('SELECT known()');
+        return reads() > before;
+      });
+      await watch.end();
+      for (const [text, lock] of [
+        ['INSERT INTO locking VALUES (1)', 'by trigger'],
+        ['CALL locks()', 'by procedure'],
+        ['SELECT lock_it()', 'by function'],
+      ] as const) {
+        const c = await f.connect();
+        await c.query(text);
+        await insert(c);
+        const other = await f.connect();
+        for (let i = 0; i < 3; i++) await insert(other);
+        await other.end();
+        // It is his still, and goes with him.
+        assert.equal(await one(c, `SELECT RELEASE_LOCK('${lock}')`), 1, text);
+        await c.query(text);
+        await c.end();
+        await until(`the lock of ${text} to be free`, async () => {
+          const [row] = await primary.admin(`SELECT IS_FREE_LOCK('${lock}') AS free`);
+          return Number(row!.free) === 1;
+        });
+      }
+      const c = await f.connect();
+      for (let i = 0; i < 2; i++) {
+        await c.query('CALL only_reads()');
+        await everybodyWrites();
+      }
+      await c.end();
+    });
+
+    it('a lost transaction is over for who resets his connection', async () => {
+      const raw = await f.raw();
+      await raw.query('BEGIN');
+      assert.deepEqual((await raw.query(`INSERT INTO t VALUES (${next++}, 77)`)).results, ['OK']);
+      const rows = await f.cluster.primary.admin(
+        `SELECT id AS id FROM information_schema.processlist WHERE user = '${f.cluster.user.user}'`,
+      );
+      // One of a client that has just gone may have ended by itself.
+      for (const { id } of rows) await f.cluster.primary.admin(`KILL ${id}`).catch(() => {});
+      await until('the proxy to know', () => {
+        const [cluster] = f.proxy.admin.status().clusters;
+        return cluster!.nodes.every(({ pool }) => pool.leased === 0);
+      });
+      raw.send(buildCommand(COM.RESET_CONNECTION));
+      assert.deepEqual((await raw.results()).results, ['OK']);
+      assert.deepEqual((await raw.query('SELECT COUNT(*) FROM t WHERE v = 77')).results, [['0']]);
+      raw.destroy();
     });
 
     it('SET TRANSACTION, which is for its own next transaction and for nothing else', async () => {

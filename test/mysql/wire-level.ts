@@ -115,6 +115,26 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
         assert.deepEqual((await raw.query('SELECT 2')).results, [['2']]);
       });
 
+      it(`a cursor stays open whatever else is prepared meanwhile ${name}`, async () => {
+        const raw = await f.raw(keyed);
+        const open = async (): Promise<number> => {
+          const id = await prepare(raw, 'SELECT id, v FROM t ORDER BY id', eofs);
+          raw.send(execute(id, 1));
+          for (let i = 0; i < 4; i++) await raw.packet();
+          return id;
+        };
+        const cursors = [await open(), await open()];
+        for (const id of cursors) assert.equal((await fetch(raw, id, 2)).rows, 2);
+        // More than a server connection holds of statements that anybody may use.
+        for (let i = 0; i < 120; i++) {
+          const other = await prepare(raw, `SELECT ${i}`, eofs);
+          raw.send(execute(other));
+          for (let left = eofs ? 5 : 4; left > 0; left--) await raw.packet();
+        }
+        for (const id of cursors) assert.equal((await fetch(raw, id, 2)).rows, 2);
+        raw.destroy();
+      });
+
       it(`a preparation is answered the same from memory ${name}`, async () => {
         const replies: Buffer[][] = [];
         for (let i = 0; i < 2; i++) {

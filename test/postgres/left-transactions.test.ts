@@ -53,6 +53,23 @@ test('PostgreSQL: READ ONLY transactions that a replica is left in', {
   const proxy = await front(t, cluster);
   let id = 0;
 
+  await t.test('COPY FROM is refused as the primary refuses it', async (t) => {
+    const two = await Twin.openApart(t, cluster, proxy);
+    await until('the transaction is on the replica', async () => {
+      await two.proxied.do('START TRANSACTION READ ONLY');
+      const isThere = (await two.proxied.value(PORT)) !== (await owner.value(PORT));
+      if (!isThere) await two.proxied.do('COMMIT');
+      return isThere;
+    });
+    await two.bare.do('START TRANSACTION READ ONLY');
+    const told = async (client: RawClient): Promise<unknown> => {
+      const lines = await client.talk(query('COPY w FROM STDIN'));
+      return [lines.length, /\0C(\w+)\0M([^\0]+)/.exec(lines[0]!)?.slice(1)];
+    };
+    assert.deepEqual(await told(two.proxied), await told(two.bare));
+    await two.do('ROLLBACK');
+  });
+
   for (const [body, units] of BODIES)
     for (const [end, unit] of ENDS)
       await t.test(`${body}: ${end}`, async (t) => {

@@ -65,6 +65,22 @@ test('postgres: sessions that share server connections', { skip }, async (t) => 
     assert.ok(scene.shared > before, 'they did share');
   });
 
+  await t.test('are all told of a setting that has changed on the server', async (t) => {
+    const scene = await SharingScene.open(t, cluster, { pool: { maxServerConnections: 1 } });
+    const wires = await scene.clients(3);
+    const tell = async (change: string, zone: (now: string | undefined) => boolean): Promise<void> => {
+      await cluster.primary.admin(change);
+      await cluster.primary.admin('SELECT pg_reload_conf()');
+      await until(`all to be told (${change})`, async () => {
+        for (const wire of wires) await ok(wire, own(1));
+        return wires.every((wire) => zone(wire.parameters.get('TimeZone')));
+      });
+    };
+    await ok(wires[0]!, own(1));
+    await tell(`ALTER SYSTEM SET TimeZone = 'Asia/Tokyo'`, (now) => now === 'Asia/Tokyo');
+    await tell('ALTER SYSTEM RESET TimeZone', (now) => now !== 'Asia/Tokyo');
+  });
+
   await t.test('share only where the switch says so, from one moment to the next', async (t) => {
     const scene = await SharingScene.open(t, cluster, { sharing: { enabled: false } });
     const [a, b] = (await scene.clients(2)) as [PostgresWire, PostgresWire];

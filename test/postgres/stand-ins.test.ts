@@ -164,6 +164,33 @@ test('PostgreSQL: simple queries run prepared', { skip: skipWithout(available('p
     assert.deepEqual(other.counts, { hits: 0, parses: 0, takenOut: 0 });
   });
 
+  await t.test('the role is that of the moment', async (t) => {
+    await (await asSuperuser(t, cluster)).do(`CREATE ROLE first; CREATE ROLE second; CREATE ROLE third;
+      GRANT first, second, third TO app_trust;
+      CREATE TABLE guarded (id int, who text);
+      INSERT INTO guarded SELECT i, w FROM generate_series(1, 6) i, unnest('{first,second,app_trust}'::text[]) w;
+      ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+      CREATE POLICY own ON guarded USING (who = current_user);
+      GRANT SELECT ON guarded TO first, second, app_trust`);
+    await cluster.waitCaughtUp();
+    const two = await Twin.open(t, cluster, proxy);
+    const ask = async (): Promise<void> => {
+      for (const id of [1, 2, 3, 4, 5, 6]) await two.both(query(`SELECT * FROM guarded WHERE id = ${id}`));
+    };
+    for (const role of ['first', 'second', 'NONE', 'third', 'first', 'NONE']) {
+      await two.do(`SET ROLE ${role}`);
+      const hits = await two.hitsOf(ask);
+      if (role !== 'third') assert.ok(hits > 0, `${hits} ran prepared as ${role}`);
+    }
+    // In another's turn, on the same server connections.
+    const other = await Twin.open(t, cluster, proxy);
+    await other.do('SET SESSION AUTHORIZATION DEFAULT; SET ROLE second');
+    for (const id of [1, 2, 3]) {
+      await two.both(query(`SELECT * FROM guarded WHERE id = ${id}`));
+      await other.both(query(`SELECT * FROM guarded WHERE id = ${id}`));
+    }
+  });
+
   // Replicas parse each time for a while behind a change of the schema: from here on it is the primary that holds statements.
   await t.test('a schema that changes under it', async (t) => {
     const two = await Twin.open(t, cluster, proxy);

@@ -18,6 +18,8 @@ export interface MysqlCatalogRows {
   readonly sequences: readonly MysqlSequenceRow[];
   /** Loadable functions (mysql.func); empty where the account may not read them. */
   readonly loadable: readonly { readonly name: string }[];
+  /** Programs that ask for a lock of the session, and tables with triggers that do. */
+  readonly lockers?: readonly { readonly name: string; readonly kind: string }[];
 }
 
 export interface MysqlRoutineRow {
@@ -68,6 +70,11 @@ export const MYSQL_CATALOG_QUERIES = {
   /** MariaDB only. */
   sequences:
     "SELECT TABLE_SCHEMA AS schema_name, TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_TYPE = 'SEQUENCE'",
+  /** By their own bodies: what those call is not followed. */
+  lockers:
+    "SELECT ROUTINE_NAME AS name, 'program' AS kind FROM information_schema.ROUTINES " +
+    "WHERE LOWER(ROUTINE_DEFINITION) LIKE '%get_lock%' UNION ALL " +
+    "SELECT EVENT_OBJECT_TABLE, 'table' FROM information_schema.TRIGGERS WHERE LOWER(ACTION_STATEMENT) LIKE '%get_lock%'",
   /** Needs SELECT on the mysql schema; without it every unknown name goes to the primary, as it does anyway. */
   loadable: 'SELECT name FROM mysql.func',
 } as const;
@@ -105,6 +112,8 @@ export function buildMysqlCatalog(
     parameters.set(key, names);
   }
 
+  for (const { name, kind } of rows.lockers ?? [])
+    (kind === 'table' ? picture.lockingTables : picture.lockingPrograms).add(name.toLowerCase());
   for (const row of rows.sequences) picture.sequences.add(row.name.toLowerCase());
   let open: { schema: string; name: string; body: Context }[] = [];
   for (const row of rows.routines) {

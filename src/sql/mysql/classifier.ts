@@ -195,6 +195,9 @@ function judgeAll(
   if (classes.length > 1 && classes.some((member) => member.afterWrite === true)) {
     statement = { ...statement, afterWrite: true };
   }
+  if (classes.length > 1 && classes.some((member) => member.runsPrograms === true)) {
+    statement = { ...statement, runsPrograms: true };
+  }
   // The server reads each statement when the one before it has run: it may read other characters, quotes and escapes.
   if (statement.route !== 'primary' && readsDifferently(sql, tokens, spans, classes)) {
     return {

@@ -47,6 +47,7 @@ export class Draft {
   ddl = false;
   verb: string;
   afterWrite = false;
+  runsPrograms = false;
   /** Literals decide here: the class holds for this text only, not for its shape. */
   byLiterals = false;
 
@@ -81,7 +82,9 @@ export class Draft {
       statements: 1,
       verb: this.verb,
     };
-    return this.afterWrite ? { ...statement, afterWrite: true } : statement;
+    if (!this.afterWrite && !this.runsPrograms) return statement;
+    const { afterWrite, runsPrograms } = this;
+    return { ...statement, ...(afterWrite ? { afterWrite } : {}), ...(runsPrograms ? { runsPrograms } : {}) };
   }
 }
 

@@ -16,6 +16,8 @@ export interface Findings {
   readonly last: string[];
   /** It reads what the last write left. */
   afterWrite: boolean;
+  /** It calls stored functions that do more than read; `maybe`: or names something else that looks like a call. */
+  programs: 'none' | 'maybe' | 'some';
   pin: PinReason | null;
   pinReason: string;
 }
@@ -26,12 +28,22 @@ const maxColumnListTokens = 512;
 /** `program`: inside of a stored program INTO and := may mean its own variables. */
 export function scanExpressions(context: Context, from: number, to: number, program = false): Findings {
   const { tokens } = context;
-  const found: Findings = { primary: [], last: [], afterWrite: false, pin: null, pinReason: '' };
+  const found: Findings = {
+    primary: [],
+    last: [],
+    afterWrite: false,
+    programs: 'none',
+    pin: null,
+    pinReason: '',
+  };
   const k = tokenKind;
+  const lockers = context.rules.catalog?.lockingPrograms;
   for (let i = from; i < to; i++) {
     switch (tokens.kind(i)) {
       case k.word:
       case k.quoted:
+        if (lockers !== undefined && lockers.size > 0 && lockers.has(tokens.name(i).toLowerCase()))
+          pin(found, 'session-lock', `${short(tokens.name(i))} may leave a lock`);
         scanName(context, i, to, found, program);
         break;
       case k.userVariable:
@@ -121,6 +133,7 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
     if (rules.writes.has(full) || rules.writes.has(name))
       because(found.primary, `function ${short(full)} writes`);
     else if (!rules.reads.has(full) && !catalog?.readsOnly(schema, name)) {
+      noteProgram(found, catalog?.hasFunction(name) === true);
       because(found.primary, `function ${short(full)} may write`);
     }
     return;
@@ -167,6 +180,7 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
   const known = !spaceSensitive.has(name) && (catalog?.hasFunction(name) ?? false);
   if (isHarmless(name, settings.flavour, settings.versionNumber) && !known) return;
   if (known && catalog?.readsOnly(null, name)) return;
+  noteProgram(found, known);
   because(
     found.primary,
     known ? `function ${short(name)} may write` : `function ${short(name)} is not known`,
@@ -200,6 +214,11 @@ function scanSystemVariable(context: Context, i: number, found: Findings): numbe
     if (name === 'identity' || name === 'last_insert_id') found.afterWrite = true;
   } else if (route === 'primary') because(found.primary, `@@${short(name)} is asked of the primary`);
   return at;
+}
+
+function noteProgram(found: Findings, isKnown: boolean): void {
+  if (isKnown) found.programs = 'some';
+  else if (found.programs === 'none') found.programs = 'maybe';
 }
 
 function pin(found: Findings, reason: PinReason, why: string): void {

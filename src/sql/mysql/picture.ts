@@ -7,6 +7,9 @@ export interface MysqlCatalog {
   /** Names of views (in any schema) that call a function which may write, or that cannot be looked into. */
   readonly impureViews: ReadonlySet<string>;
   readonly sequences: ReadonlySet<string>;
+  /** Names of programs that may leave a lock of the session, and of tables a write to which may. */
+  readonly lockingPrograms: ReadonlySet<string>;
+  readonly lockingTables: ReadonlySet<string>;
   /** For the log: what was found. */
   readonly counts: { readonly functions: number; readonly readOnly: number; readonly views: number };
 }
@@ -18,6 +21,8 @@ export class CatalogPicture implements MysqlCatalog {
   readonly #byName = new Map<string, string[]>();
   readonly impureViews = new Set<string>();
   readonly sequences = new Set<string>();
+  readonly lockingPrograms = new Set<string>();
+  readonly lockingTables = new Set<string>();
   counts = { functions: 0, readOnly: 0, views: 0 };
 
   add(schema: string, name: string, reads: boolean): void {

@@ -11,6 +11,7 @@ import { writeDraft } from './writes.js';
 /** Puts what was found into the draft of a statement that would be a read without it. */
 export function settleRead(draft: Draft, found: Findings): void {
   draft.afterWrite = found.afterWrite;
+  draft.runsPrograms = found.programs !== 'none';
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
   for (const reason of found.primary) draft.primary(reason);
   if (found.pin !== null || found.primary.length > 0) return;

@@ -17,7 +17,18 @@ export function writeDraft(context: Context, span: Span, verb: string): Draft {
 function leavings(context: Context, span: Span, draft: Draft, program = false): void {
   const found = scanExpressions(context, span.from, span.to, program);
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
+  else if (locks(context, span)) draft.pinned('session-lock', 'a trigger may leave a lock');
   draft.afterWrite = found.afterWrite;
+  // A table with a list of columns looks like a call.
+  draft.runsPrograms = draft.verb === 'CALL' || found.programs === 'some';
+}
+
+function locks({ tokens, rules }: Context, { from, to }: Span): boolean {
+  const tables = rules.catalog?.lockingTables;
+  if (tables === undefined || tables.size === 0) return false;
+  for (let i = from; i < to; i++)
+    if (tokens.isName(i) && tables.has(tokens.name(i).toLowerCase())) return true;
+  return false;
 }
 
 const schemaObjects = new Set([

@@ -75,6 +75,13 @@ const callsIn = (body: string) => `ARRAY(
                 '"[^"]+"$|[^]\\s"(),;=<>+*/|{}:\\[.''!%&#@^~-]+$') AS name
               WHERE name IS NOT NULL AND pg_catalog.strpos(body, '(') > 0)`;
 
+/** Relations that a body writes to, without their schemas; of what is put together as a string, what is written out there. */
+const writesIn = (body: string) => `ARRAY(
+             SELECT DISTINCT CASE WHEN m[1] LIKE '"%' THEN pg_catalog.btrim(m[1], '"') ELSE pg_catalog.lower(m[1]) END
+               FROM pg_catalog.regexp_matches(${body},
+               '\\m(?:insert\\s+into|update|delete\\s+from|merge\\s+into)\\s+(?:only\\s+)?(?:(?:"[^"]+"|[^\\s."();,]+)\\s*\\.\\s*)?("[^"]+"|[^\\s."();,]+)',
+               'gi') m)`;
+
 /**
  * Object ids are cast to text so that any client library gives them alike. A view's definition is searched on the server
  * for the functions, operators and relations it names: pg_depend does not record what was made by initdb, and the
@@ -121,6 +128,8 @@ export const POSTGRES_CATALOG_QUERIES = {
              WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*listen\\s' THEN 'listen'
              WHEN p.prosrc ~* '(^|[;''$]|\\m(begin|then|else|loop)\\M)\\s*(set|reset)\\s+(?!local\\M)' THEN 'untracked-setting'
              END AS leaves,
+           CASE WHEN p.oid < 16384 OR l.lanname NOT IN ('sql', 'plpgsql') THEN ARRAY[]::text[]
+             ELSE ${writesIn('p.prosrc')} END AS writes,
            (p.oid >= 16384 AND p.provolatile <> 'v' AND p.prosrc ~* 'set_config') AS sets
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
@@ -187,6 +196,41 @@ export const POSTGRES_CATALOG_QUERIES = {
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
      WHERE r.reading AND n.nspname !~ '^pg_(temp|toast)'
      GROUP BY c.oid, n.nspname, c.relname`,
+  /**
+   * What a write to a relation runs: triggers, defaults, CHECKs, policies and rules; and the relations that it goes on to:
+   * what a view stands over, the parts of a table, those whose foreign keys follow.
+   */
+  writes: `
+    WITH runs(relation, function) AS (
+      SELECT t.tgrelid, t.tgfoid::text FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D'
+      UNION ALL
+      SELECT e.relation, m[1]
+        FROM (SELECT d.adrelid, d.adbin::text FROM pg_catalog.pg_attrdef d
+               UNION ALL
+              SELECT c.conrelid, c.conbin::text FROM pg_catalog.pg_constraint c WHERE c.contype = 'c' AND c.conrelid <> 0
+               UNION ALL
+              SELECT p.polrelid, pg_catalog.concat(p.polqual::text, p.polwithcheck::text) FROM pg_catalog.pg_policy p
+               UNION ALL
+              SELECT r.ev_class, r.ev_action::text FROM pg_catalog.pg_rewrite r
+               WHERE r.ev_type <> '1' AND r.ev_class >= 16384) e(relation, expression)
+       CROSS JOIN LATERAL pg_catalog.regexp_matches(e.expression,
+               ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') m
+    ), reaches(relation, other) AS (
+      SELECT c.confrelid, c.conrelid::text FROM pg_catalog.pg_constraint c
+       WHERE c.contype = 'f' AND (c.confdeltype IN ('c', 'n', 'd') OR c.confupdtype IN ('c', 'n', 'd'))
+      UNION ALL
+      SELECT i.inhparent, i.inhrelid::text FROM pg_catalog.pg_inherits i
+      UNION ALL
+      SELECT r.ev_class, m[1] FROM pg_catalog.pg_rewrite r
+       CROSS JOIN LATERAL pg_catalog.regexp_matches(r.ev_action::text, ':relid ([0-9]+)', 'g') m
+       WHERE r.ev_class >= 16384
+    )
+    SELECT c.oid::text AS oid, c.relname::text AS name,
+           ARRAY(SELECT DISTINCT r.function FROM runs r WHERE r.relation = c.oid) AS functions,
+           ARRAY(SELECT DISTINCT r.other FROM reaches r WHERE r.relation = c.oid AND r.other <> c.oid::text) AS relations
+      FROM pg_catalog.pg_class c
+     WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p', 'v', 'f')
+       AND c.oid IN (SELECT relation FROM runs UNION SELECT relation FROM reaches)`,
   /** Types into which a value is brought, or out of which it is read, by a function of concern. */
   types: `${typeFunctions}
     SELECT t.oid::text AS oid, t.typname::text AS name, pg_catalog.array_agg(DISTINCT r.function::text) AS functions

@@ -29,6 +29,8 @@ export interface OverloadFacts {
   readonly runs: readonly CallRef[];
   /** What its body leaves in the session. */
   readonly leaves: PinReason | null;
+  /** Relations that its body writes to, by their names alone: those of which a write runs functions of concern. */
+  readonly writes: readonly string[];
 }
 
 /** By schema. */
@@ -58,6 +60,8 @@ export interface PostgresCatalog {
   readonly types: ReadonlyMap<string, readonly FunctionRef[]>;
   /** Volatile functions that may be written like a column of a row: `t.f` for `f(t)`. */
   readonly rowFunctions: ReadonlySet<string>;
+  /** Functions of concern that a write to a relation of this name runs, through all that it goes on to. */
+  readonly writes: ReadonlyMap<string, readonly FunctionRef[]>;
   /** A function that is not volatile may change a setting until the transaction ends: what follows in it would see that. */
   readonly readsMaySet: boolean;
 }
@@ -162,6 +166,8 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
   const ofTypes = (row: CatalogRow): string[] =>
     strings(row, 'types').flatMap((oid) => typeFunctions.get(oid) ?? []);
 
+  const writes = runByWrites(rows.writes, refs);
+
   const functions = new Map<string, Map<string, OverloadFacts>>();
   for (const row of rows.functions) {
     const name = string(row, 'name');
@@ -173,6 +179,7 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
       if (call !== name && concerning.has(call) && !withinOneCall.has(call))
         runs.push({ schema: null, name: call });
     }
+    const written = strings(row, 'writes').filter((relation) => writes.has(relation));
     const schemas = functions.get(name) ?? new Map<string, OverloadFacts>();
     const before = schemas.get(schema);
     schemas.set(schema, {
@@ -180,6 +187,7 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
       inC: inC && before?.inC !== false,
       runs: before === undefined ? runs : [...before.runs, ...runs],
       leaves: before?.leaves ?? leaving(row.leaves),
+      writes: before === undefined ? written : [...before.writes, ...written],
     });
     functions.set(name, schemas);
   }
@@ -232,7 +240,30 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
   }
 
   const readsMaySet = rows.functions.some(({ sets }) => sets === true);
-  return { functions, operators, relations, types, rowFunctions, readsMaySet };
+  return { functions, operators, relations, types, rowFunctions, writes, readsMaySet };
+}
+
+/** By the names of relations: what a write to one of them runs, there and where it goes on to. */
+function runByWrites(
+  rows: readonly CatalogRow[],
+  refs: (oids: readonly string[]) => FunctionRef[],
+): Map<string, readonly FunctionRef[]> {
+  const byOid = new Map(rows.map((row) => [string(row, 'oid'), row]));
+  const writes = new Map<string, readonly FunctionRef[]>();
+  for (const row of rows) {
+    const found: FunctionRef[] = [];
+    const seen = new Set<CatalogRow>([row]);
+    for (const each of seen) {
+      found.push(...refs(strings(each, 'functions')));
+      for (const oid of strings(each, 'relations')) {
+        const other = byOid.get(oid);
+        if (other !== undefined) seen.add(other);
+      }
+    }
+    const name = string(row, 'name');
+    if (found.length > 0) writes.set(name, [...(writes.get(name) ?? []), ...found]);
+  }
+  return writes;
 }
 
 /** Everything that a read of the relation may run or touch; null when that is nothing of concern. */

@@ -10,6 +10,7 @@ import {
   type Classifier,
   type Hint,
   noStats,
+  type PinReason,
   type PostgresLexSettings,
   type StatementClass,
 } from '../statement.js';
@@ -279,21 +280,22 @@ class PostgresClassifier implements PostgresClassifying {
       if (word === 'do') {
         judged = literal
           ? {
-              statement: text === null ? primary('DO', 'DO runs code', 'untracked-setting') : doClass(text),
+              statement:
+                text === null ? primary('DO', 'DO runs code', 'untracked-setting') : this.#doClass(text),
               needsLiterals: false,
             }
           : { statement: verbClass(word, shape), needsLiterals: true };
       } else if (word !== '(' && !parsedWords.has(word)) {
         let statement = verbClass(word, shape);
         if (statement.pin === null && callsFunctions(word, shape)) {
-          const pin = this.#rules.pinOfCalls(shape);
+          const pin = this.#rules.pinOfCalls(shape) ?? this.#rules.pinOfWrites(shape);
           if (pin !== null) statement = { ...statement, pin };
         }
         judged = { statement, needsLiterals: false };
       } else if (written && !sessionWords.has(word)) {
         const verb = word === 'explain' || word === 'copy' || word === 'show' ? word.toUpperCase() : 'SELECT';
         judged = {
-          statement: primary(verb, 'beside a write', pinInShape(shape) ?? this.#rules.pinOfCalls(shape)),
+          statement: primary(verb, 'beside a write', this.#coarsePin(shape)),
           needsLiterals: false,
         };
       } else {
@@ -310,6 +312,17 @@ class PostgresClassifier implements PostgresClassifying {
     }
     const statement = classes.length === 1 ? classes[0]! : mergeClasses(classes);
     return { statement: freeze(statement), needsLiterals: needsLiterals && !literal };
+  }
+
+  #coarsePin(shape: string): PinReason | null {
+    return pinInShape(shape) ?? this.#rules.pinOfCalls(shape) ?? this.#rules.pinOfWrites(shape);
+  }
+
+  #doClass(text: string): StatementClass {
+    const statement = doClass(text);
+    if (statement.pin !== null) return statement;
+    const body = text.toLowerCase();
+    return { ...statement, pin: this.#rules.pinOfCalls(body) ?? this.#rules.pinOfWrites(body) };
   }
 
   #unlexable(): Classified {
@@ -341,7 +354,7 @@ class PostgresClassifier implements PostgresClassifying {
       parsedWords.has(first) || first === '('
         ? primary(first === '(' ? 'SELECT' : first.toUpperCase(), 'too long to be looked at')
         : verbClass(first, shape);
-    const pin = session ? 'untracked-setting' : (base.pin ?? pinInShape(shape));
+    const pin = session ? 'untracked-setting' : (base.pin ?? this.#coarsePin(shape));
     const statement = { ...base, pin, statements: lexer.statements, session: [] };
     return { statement, hint: null, shape: this.#shown() };
   }

@@ -145,14 +145,16 @@ function judgeExplain(node: TreeRecord, judgement: Judgement): Judged {
       const state = route === 'session' ? 'set-config' : pin === 'cursor-with-hold' ? null : pin;
       return { ...judged, statement: statementClass(own, 'EXPLAIN', { reasons, pin: state }) };
     }
-    return sure(primary('EXPLAIN', `EXPLAIN of ${judged.statement.verb}`, pinInShape(judgement.shape)));
+    const left = pinInShape(judgement.shape) ?? judgement.rules.pinOfWrites(judgement.shape);
+    return sure(primary('EXPLAIN', `EXPLAIN of ${judged.statement.verb}`, left));
   }
   return sure(primary('EXPLAIN', 'not understood'));
 }
 
 function judgeCopy(node: TreeRecord, judgement: Judgement): Judged {
   const pin = pinInShape(judgement.shape);
-  if (flag(node, 'is_from')) return sure(primary('COPY', 'COPY FROM writes', pin));
+  if (flag(node, 'is_from'))
+    return sure(primary('COPY', 'COPY FROM writes', pin ?? judgement.rules.pinOfWrites(judgement.shape)));
   if (flag(node, 'is_program')) return sure(primary('COPY', 'COPY TO PROGRAM runs a program', pin));
   if (text(node, 'filename') !== '' || 'filename' in node)
     return sure(primary('COPY', 'COPY TO a file', pin));

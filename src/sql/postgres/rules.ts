@@ -2,7 +2,7 @@
 // catalog and the configuration's overrides, and no statement.
 
 import type { PinReason } from '../statement.js';
-import type { CallRef, FunctionRef, OverloadFacts, PostgresCatalog, RelationFacts } from './catalog.js';
+import type { FunctionRef, OverloadFacts, PostgresCatalog, RelationFacts } from './catalog.js';
 import {
   builtinOperators,
   harmlessExtension,
@@ -86,9 +86,9 @@ export class PostgresRules {
   /** All overloads of a name in one schema. */
   #overloads(place: string, name: string, facts: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
     const full = place === 'pg_catalog' ? name : `${place}.${name}`;
-    const { volatility, inC, runs, leaves } = facts;
+    const { volatility, inC, leaves } = facts;
     const harmless = place === 'pg_catalog' ? harmlessVolatile.has(name) : inC && harmlessExtension.has(name);
-    const within = harmless ? null : this.#within(runs, facts, seen);
+    const within = harmless ? null : this.#within(facts, seen);
     if (leaves !== null) return { reason: `function ${full} leaves state in its session`, pin: leaves };
     if (volatility === 'volatile' && !harmless)
       return { reason: `function ${full} is volatile`, pin: within?.pin ?? null };
@@ -96,11 +96,16 @@ export class PostgresRules {
   }
 
   /** The gravest of what a function runs besides: one that pins before one that does not. */
-  #within(runs: readonly CallRef[], self: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
-    if (runs.length === 0 || seen.has(self)) return null;
+  #within(self: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
+    const { runs, writes } = self;
+    if ((runs.length === 0 && writes.length === 0) || seen.has(self)) return null;
     if (seen.size >= maxFunctions) return verdict('it calls too many others');
     seen.add(self);
     let first: Verdict | null = null;
+    for (const name of writes) {
+      const pin = this.#pinOfWrite(name, seen);
+      if (pin !== null) return { reason: `it writes to ${name}`, pin };
+    }
     for (const { schema, name } of runs) {
       const found = this.#function(schema, name, seen);
       if (found !== null && found.pin !== null) return found;
@@ -117,6 +122,28 @@ export class PostgresRules {
         ? this.function(null, match[1] ?? match[2]!)?.pin
         : null;
       if (pin) return pin;
+    }
+    return null;
+  }
+
+  /** What a write leaves in its session by what runs with it, triggers for instance; by the names in its shape, coarse as above. */
+  pinOfWrites(shape: string): PinReason | null {
+    if (this.#catalog === null || this.#catalog.writes.size === 0) return null;
+    for (const match of shape.matchAll(names)) {
+      const pin = this.pinOfWrite(match[1] ?? match[2]!);
+      if (pin !== null) return pin;
+    }
+    return null;
+  }
+
+  pinOfWrite(name: string): PinReason | null {
+    return this.#pinOfWrite(name, new Set());
+  }
+
+  #pinOfWrite(name: string, seen: Set<OverloadFacts>): PinReason | null {
+    for (const ref of this.#catalog?.writes.get(name) ?? []) {
+      const pin = this.#function(ref.schema, ref.name, seen)?.pin ?? null;
+      if (pin !== null) return pin;
     }
     return null;
   }
@@ -201,6 +228,9 @@ export class PostgresRules {
 
 /** A name, quoted or not, before a bracket; in a shape that is not a call but a column list it does no harm. */
 const calls = /(?:"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*\(/g;
+
+/** A name, quoted or not. */
+const names = /"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*)/g;
 
 /** A session's own schema, by its alias or by its real name. */
 export function isTemporarySchema(schema: string | null): boolean {

@@ -79,10 +79,14 @@ const temporaryName = /\bpg_temp(?:_\d+)?"?\s*\./;
 const createTemporary = /^create (?:or replace )?(?:(?:global|local) )?temp(?:orary)? /;
 const temporaryInto = /\binto (?:(?:global|local) )?temp(?:orary)? /;
 
+const updateSettings = /\b(?:update|into)\s+(?:only\s+)?(?:"?pg_catalog"?\s*\.\s*)?"?pg_settings\b/;
+
 /** What a statement that is not looked at more closely may leave in its session; `shape` is in lower case. */
 export function pinInShape(shape: string): PinReason | null {
   const call = pinningCall.exec(shape);
   if (call !== null) return pinningFunctions.get(call[1]!) ?? null;
+  // Its rule makes a SET of it.
+  if (updateSettings.test(shape)) return 'set-config';
   return temporaryName.test(shape) || temporaryInto.test(shape) ? 'temporary-table' : null;
 }
 
@@ -145,6 +149,7 @@ function pinInBody(body: string): PinReason | null {
   if (/\btemp(?:orary)?\s/.test(body) || temporaryName.test(body)) return 'temporary-table';
   const call = pinningCall.exec(body);
   if (call !== null) return pinningFunctions.get(call[1]!) ?? null;
+  if (updateSettings.test(body)) return 'set-config';
   if (/\blisten\b/.test(body)) return 'listen';
   // A SET that begins a statement; not the one of UPDATE, not SET LOCAL.
   if (/(?:;|'|\$|\b(?:begin|then|else|loop))\s*(?:set|reset)\s+(?!local\b)/.test(body))

@@ -109,7 +109,11 @@ export class TreeWalk {
   #node(type: string, node: TreeRecord): void {
     if (!passive.has(type)) {
       if (type === 'LockingClause') this.#primary(`${strengths[text(node, 'strength')] ?? 'FOR'} locks rows`);
-      else this.#primary(`contains ${statementWords[type] ?? type}`);
+      else {
+        const written = statementWords[type] === undefined ? null : record(node, 'relation');
+        const pin = written === null ? null : this.#rules.pinOfWrite(text(written, 'relname'));
+        this.#primary(`contains ${statementWords[type] ?? type}`, pin);
+      }
       return;
     }
     switch (type) {

@@ -247,7 +247,7 @@ test('functions that call each other, in a long chain and in a circle', () => {
     calls: i === 0 ? ['writes'] : i < 5 ? [`f${i - 1}`] : i < 10 ? [`f${5 + ((i + 1) % 5)}`] : [`f${i - 1}`],
   }));
   const writes = { oid: '19999', schema: 'public', name: 'writes', language: 'sql', volatility: 'v' };
-  const empty = { operators: [], relations: [], views: [], policies: [], types: [] };
+  const empty = { operators: [], relations: [], views: [], policies: [], types: [], writes: [] };
   const catalog = buildPostgresCatalog({ ...empty, functions: [writes, ...functions] });
   const classifier = createPostgresClassifier({ catalog: () => catalog });
   const routeOf = (sql: string) =>

@@ -73,11 +73,12 @@ type StoredFunction = readonly [
   volatility: string,
   row: 0 | 1,
   /** Left out where it is empty. */
-  more?: { types?: string[]; runs?: string[]; calls?: string[]; leaves?: string },
+  more?: { types?: string[]; runs?: string[]; calls?: string[]; writes?: string[]; leaves?: string },
 ];
 interface StoredCatalog {
   readonly functions: readonly StoredFunction[];
-  readonly rows: Omit<PostgresCatalogRows, 'functions'>;
+  readonly rows: Omit<PostgresCatalogRows, 'functions' | 'writes'> &
+    Partial<Pick<PostgresCatalogRows, 'writes'>>;
 }
 
 /** The catalog of a PostgreSQL 18 with `schema.sql`, as it was stored. */
@@ -92,7 +93,7 @@ export function storedCatalog(): PostgresCatalog {
     takes_row: row === 1,
     ...more,
   }));
-  return buildPostgresCatalog({ ...stored.rows, functions });
+  return buildPostgresCatalog({ writes: [], ...stored.rows, functions });
 }
 
 /** Reads the catalog by its queries; `run` gives the rows of one query. */
@@ -115,7 +116,7 @@ export function storeCatalog(rows: PostgresCatalogRows): string {
   for (const row of rows.functions) {
     const { oid, schema, name, language, volatility, takes_row, leaves } = row as Record<string, string>;
     const more = Object.fromEntries(
-      (['types', 'runs', 'calls'] as const)
+      (['types', 'runs', 'calls', 'writes'] as const)
         .map((field) => [field, row[field]] as const)
         .filter(([, value]) => Array.isArray(value) && value.length > 0),
     );
