@@ -77,7 +77,7 @@ function describe(
       else done(undefined, { code: CONNECTION_LOST, message: outcome.kind === 'lost' ? outcome.reason : '' });
     },
   };
-  server.run(run, messages, false);
+  server.run(run, messages);
 }
 
 function dropped(kind: Step['kind'], text: PreparedText): Step {
