@@ -105,7 +105,7 @@ export class Framer {
 
   #chunk: Buffer = NOTHING;
   #position = 0;
-  /** Chunks that came while the one before had not been read to its end. */
+  /** Chunks that came while the one before had not been read to its end, or others waited: in their order. */
   #waiting: Buffer[] = NONE;
 
   /** A message that is spread over chunks; `#wanted` is its header's length until the header is complete. */
@@ -125,7 +125,8 @@ export class Framer {
   /** Takes bytes from the socket; they are not copied, and must not be written to by the caller any more. */
   push(chunk: Buffer): void {
     if (chunk.length === 0) return;
-    if (this.#position < this.#chunk.length) {
+    // Also one that has been read to its end: others may wait behind it.
+    if (this.#position < this.#chunk.length || this.#waiting.length > 0) {
       if (this.#waiting === NONE) this.#waiting = [];
       this.#waiting.push(chunk);
       return;

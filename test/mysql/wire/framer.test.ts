@@ -112,6 +112,37 @@ describe('PacketFramer', () => {
     assert.equal(framer.passRows(), 2);
   });
 
+  it('keeps the order of chunks, whenever they come and however far it has been read', () => {
+    const numbers = Array.from({ length: 40 }, (_, i) =>
+      packet(`N${String(i).padStart(1 + (i % 4), '0')}`, 0),
+    );
+    const stream = Buffer.concat(numbers);
+    for (let seed = 1; seed <= 300; seed++) {
+      const framer = new PacketFramer(1 << 20);
+      const seen: string[] = [];
+      const read = (most: number): void => {
+        for (let i = 0; i < most && framer.next() === 'ready'; ) {
+          const frame = framer.take();
+          if (frame === null) continue;
+          seen.push(frame.toString('hex'));
+          i++;
+        }
+      };
+      for (let at = 0, k = 0; at < stream.length; k++) {
+        const bytes = seed % 2 === 0 ? numbers[k]!.length : 1 + ((k * 7 + seed * 13) % 20);
+        framer.push(stream.subarray(at, at + bytes));
+        at += bytes;
+        read((k * 5 + seed * 3) % 3);
+      }
+      read(Number.POSITIVE_INFINITY);
+      assert.deepEqual(
+        seen,
+        numbers.map((each) => each.toString('hex')),
+        `seed ${seed}`,
+      );
+    }
+  });
+
   it('does not copy what lies whole in a chunk', () => {
     const framer = new PacketFramer(1000);
     framer.push(stream);

@@ -22,6 +22,7 @@ import {
   TERMINATE,
 } from '../../../src/postgres/wire/frontend.js';
 import { buildSslRequest, buildStartupMessage } from '../../../src/postgres/wire/startup.js';
+import { Random } from './random.js';
 
 const MIB = 1024 * 1024;
 
@@ -126,6 +127,35 @@ describe('framer', () => {
       let count = 0;
       while (framer.next() === 'ready') count++;
       assert.equal(count, BATCH.length);
+      assert.ok(framer.isBetweenMessages);
+    }
+  });
+
+  it('keeps the order of chunks, whenever they come and however far it has been read', () => {
+    const numbers = Array.from({ length: 40 }, (_, i) => buildQuery(String(i).padStart(1 + (i % 4), '0')));
+    const expected = numbers.map((each) => each.toString('hex'));
+    for (let seed = 1; seed <= 300; seed++) {
+      const random = new Random(seed);
+      const stream = Buffer.concat(numbers);
+      const chunks: Buffer[] = [];
+      for (let at = 0, k = 0; at < stream.length; ) {
+        // One message each, as drivers write them, or anything.
+        const bytes = seed % 2 === 0 ? numbers[k++]!.length : 1 + random.below(20);
+        chunks.push(stream.subarray(at, at + bytes));
+        at += bytes;
+      }
+      const framer = new Framer({ limits: frontendLimits(MIB) });
+      const seen: string[] = [];
+      const read = (most: number): void => {
+        for (let i = 0; i < most && framer.next() === 'ready'; i++)
+          seen.push(framer.buffer.subarray(framer.start, framer.end).toString('hex'));
+      };
+      for (const chunk of chunks) {
+        framer.push(chunk);
+        read(random.below(3));
+      }
+      read(Number.POSITIVE_INFINITY);
+      assert.deepEqual(seen, expected, `seed ${seed}`);
       assert.ok(framer.isBetweenMessages);
     }
   });
