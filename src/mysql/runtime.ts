@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import type { RoutingConfig } from '../config/schema.js';
+import { digestOf } from '../lib/digest.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { Inspection, InspectionContext } from '../protocol/inspection.js';
 import type { NodeControl } from '../protocol/node-control.js';
@@ -48,6 +49,8 @@ export class MysqlRuntime implements ProtocolRuntime {
   readonly #passwords = new PasswordCache();
   #routing: RoutingConfig;
   #catalog: MysqlCatalog | null = null;
+  /** Of the rows that it was built from. */
+  #catalogDigest = '';
   /** Of the last server connection that a login was confirmed on. */
   #seen: Greeting | null = null;
   #isAsked = false;
@@ -129,6 +132,10 @@ export class MysqlRuntime implements ProtocolRuntime {
       };
       // What was read while the schema changed may be from before.
       if (version !== this.catalogVersion) return;
+      const digest = digestOf(rows);
+      // What has been concluded from the same catalog still holds.
+      if (this.#catalog !== null && digest === this.#catalogDigest) return;
+      this.#catalogDigest = digest;
       // Their columns are named in the queries themselves.
       this.#catalog = buildMysqlCatalog(rows as unknown as MysqlCatalogRows, this.flavour);
     } finally {

@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
 import { monotonicMs } from '../lib/clock.js';
+import { digestOf } from '../lib/digest.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
 import type { Inspection, InspectionContext } from '../protocol/inspection.js';
 import type { NodeControl } from '../protocol/node-control.js';
@@ -21,6 +22,7 @@ import {
   POSTGRES_CATALOG_QUERIES,
   type PostgresCatalog,
   type PostgresCatalogQuery,
+  type PostgresCatalogRows,
 } from '../sql/postgres/catalog.js';
 import { createPostgresClassifier, type PostgresClassifying } from '../sql/postgres/classifier.js';
 import { type ClassificationStats, noStats } from '../sql/statement.js';
@@ -37,6 +39,8 @@ import { PreparedTexts } from './prepared-statements.js';
 /** One database's functions and views decide what its statements are. */
 export interface DatabaseClassifier {
   catalog: PostgresCatalog | null;
+  /** Of the rows that it was built from. */
+  catalogDigest: string;
   classifier: PostgresClassifying;
   /** Reads of several clients may be one transaction: as far as is known none shows in another one. */
   readsMayJoin: boolean;
@@ -82,6 +86,7 @@ export class PostgresRuntime implements ProtocolRuntime {
       set catalog(next) {
         catalog = next;
       },
+      catalogDigest: '',
       classifier: this.#createClassifier(() => catalog),
       readsMayJoin: false,
     };
@@ -131,10 +136,14 @@ export class PostgresRuntime implements ProtocolRuntime {
       const control = open(database);
       try {
         const generation = this.#generation;
-        const catalog = await readCatalog(control, timeoutMs);
+        const rows = await readCatalog(control, timeoutMs);
         // What was read while the schema changed may be from before.
         if (generation !== this.#generation) continue;
-        entry.catalog = catalog;
+        const digest = digestOf(rows);
+        // What has been concluded from the same catalog still holds.
+        if (entry.catalog !== null && entry.catalogDigest === digest) continue;
+        entry.catalogDigest = digest;
+        entry.catalog = buildPostgresCatalog(rows);
         this.#judgeReads(entry);
         entry.classifier.catalogChanged();
       } finally {
@@ -186,10 +195,10 @@ export class PostgresRuntime implements ProtocolRuntime {
   }
 }
 
-async function readCatalog(control: NodeControl, timeoutMs: number): Promise<PostgresCatalog> {
+async function readCatalog(control: NodeControl, timeoutMs: number): Promise<PostgresCatalogRows> {
   const rows = {} as Record<PostgresCatalogQuery, readonly CatalogRow[]>;
   for (const [name, sql] of Object.entries(POSTGRES_CATALOG_QUERIES)) {
     rows[name as PostgresCatalogQuery] = await control.query(sql, timeoutMs);
   }
-  return buildPostgresCatalog(rows);
+  return rows;
 }

@@ -7,6 +7,7 @@ import { STATEMENT_SORTS, type StatementReport } from '../../src/admin/statement
 import { createMetrics } from '../../src/telemetry/metrics.js';
 import { statementsReport } from '../../src/telemetry/statement-report.js';
 import { DEFAULT_LIMITS } from '../../src/telemetry/statements.js';
+import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import { type Front, ONE_PROCESS, type Stage } from './stage.js';
 
@@ -149,13 +150,19 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
   const askAll = async (client: Client) => {
     for (const text of popularTexts) assert.equal((await client.query(text)).length, 1);
   };
-  await askAll(popular!);
-  await askAll(popular!);
-  const { cacheEntries } = front.counters();
-  assert.ok(cacheEntries >= popularTexts.length);
-
-  let ended = false;
   let served = 0;
+  // Once the catalog has been read for the first time nothing that was concluded before holds.
+  await until('the popular ones are known', async () => {
+    const { cacheMisses } = front.counters();
+    await askAll(popular!);
+    served++;
+    return (
+      front.counters().cacheMisses === cacheMisses && front.counters().cacheEntries >= popularTexts.length
+    );
+  });
+
+  const servedBefore = served;
+  let ended = false;
   const other = (async () => {
     while (!ended) {
       await askAll(popular!);
@@ -171,7 +178,7 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
   ended = true;
   await other;
   // It had its turns while others flooded.
-  assert.ok(served >= 20, `${served} rounds`);
+  assert.ok(served >= servedBefore + 20, `${served - servedBefore} rounds`);
 
   const after = front.counters();
   assert.ok(after.cacheEntries <= CACHE_ENTRIES, `${after.cacheEntries} entries`);
@@ -186,7 +193,7 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
   assert.equal(front.counters().cacheMisses, missesBefore);
   const kept = reports(front).filter(({ shape }) => /^select name as n\d+ from items/.test(shape));
   assert.equal(kept.length, popularTexts.length);
-  for (const { calls } of kept) assert.equal(calls, served + 3);
+  for (const { calls } of kept) assert.equal(calls, served + 1);
 
   // 16 MB are not looked at: not a byte of them, and nothing of them is kept.
   const before = front.counters();
