@@ -33,3 +33,30 @@ test('a pattern that takes too long is ended and given up', () => {
   // Others are tried as before.
   assert.equal(check(rule('other', null), /ab$/, shape), true);
 });
+
+test('a pattern that had no turn of the processor is tried again', () => {
+  const heard: string[] = [];
+  let tries = 0;
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  const waiting = Object.assign(/a/, {
+    test: () => {
+      // Three times as long as it may take, and nothing of the processor.
+      if (tries++ < 2) Atomics.wait(cell, 0, 0, 60);
+      return false;
+    },
+  });
+  const check = boundedPatternTest((name) => heard.push(name));
+  assert.equal(check(rule('deny', 'no'), waiting, 'select ?'), false);
+  assert.equal(tries, 3);
+  assert.deepEqual(heard, []);
+});
+
+test('one that never has a turn is ended all the same', () => {
+  const heard: string[] = [];
+  const check = boundedPatternTest(
+    (name) => heard.push(name),
+    () => 0,
+  );
+  assert.equal(check(rule('deny', 'no'), /.*a.*b.*a.*b.*c/, 'ab'.repeat(1000)), true);
+  assert.deepEqual(heard, ['deny']);
+});
