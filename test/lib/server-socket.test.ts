@@ -146,12 +146,11 @@ describe('sockets of server connections', () => {
         assert.ok(!isHeld, 'nothing is read while it is paused');
         hash.update(chunk);
         bytes += chunk.length;
-        const before = bytes;
         // Behind what the socket does with the answer to this.
         setImmediate(() => {
           if (!near.isPaused() || reading.isPaused) return;
           naps++;
-          if (before < 1_048_576) early++;
+          if (bytes < 1_048_576) early++;
           if (naps % 5 !== 1) return;
           // While it naps: the end of the nap must not wake it.
           reading.pause();
