@@ -202,7 +202,6 @@ export class DataPath implements RunningProxy {
     for (const listener of this.#listeners.values()) listener.destroyAll();
   }
 
-  /** Clients that have come so far. */
   /** Only what nobody would miss; sessions may be in the middle of something. */
   letGo(): void {
     const held = new Map<string, Buffer>();
@@ -210,6 +209,7 @@ export class DataPath implements RunningProxy {
       for (const session of runtime.sessions) session.letGo(held);
   }
 
+  /** Clients that have come so far. */
   #arrivals(): number {
     let count = 0;
     for (const { clientsTotal } of this.#counters.listeners.values()) count += clientsTotal;

@@ -4,6 +4,10 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { STATEMENT_SORTS, type StatementReport } from '../../src/admin/statements.js';
+import { mysqlProtocol } from '../../src/mysql/protocol.js';
+import { postgresProtocol } from '../../src/postgres/protocol.js';
+import type { DataPath } from '../../src/proxy/data-path.js';
+import { openOnPrimary } from '../../src/proxy/monitoring.js';
 import { createMetrics } from '../../src/telemetry/metrics.js';
 import { statementsReport } from '../../src/telemetry/statement-report.js';
 import { DEFAULT_LIMITS } from '../../src/telemetry/statements.js';
@@ -37,6 +41,9 @@ export async function statementTests(t: TestContext, stage: Stage): Promise<void
   await t.test('calls, rows, errors and nodes are those of the client', (t) => countTest(t, stage));
   await t.test('no literal gets out', (t) => literalTest(t, stage));
   await t.test('a flood of shapes, and a huge statement', (t) => floodTest(t, stage));
+  await t.test('what has been concluded holds until the catalog reads otherwise', (t) =>
+    catalogTest(t, stage),
+  );
 }
 
 async function countTest(t: TestContext, stage: Stage): Promise<void> {
@@ -202,4 +209,27 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
   const huge = front.counters();
   assert.equal(huge.lexedBytes, before.lexedBytes);
   assert.equal(huge.cacheBytes, before.cacheBytes);
+}
+
+async function catalogTest(t: TestContext, stage: Stage): Promise<void> {
+  const front = await stage.front(t, {}, ONE_PROCESS);
+  const client = await front.connect(t);
+  const runtime = (front.proxy.proxy as DataPath).cluster('main')!;
+  const protocol = stage.kind === 'postgres' ? postgresProtocol : mysqlProtocol;
+  const [config] = front.proxy.config.clusters;
+  /** How many texts had to be judged anew behind a reading of the catalog. */
+  const judgedBehindReading = async () => {
+    await runtime.protocol.refreshCatalog(openOnPrimary(protocol, config!, runtime.snapshot)!, 30_000);
+    const { cacheMisses } = front.counters();
+    await client.query('SELECT name FROM items WHERE id = 1');
+    return front.counters().cacheMisses - cacheMisses;
+  };
+  await until('the catalog reads as before', async () => (await judgedBehindReading()) === 0);
+  await stage.cluster.primary.admin(
+    stage.kind === 'postgres'
+      ? 'CREATE VIEW catalogued AS SELECT 1'
+      : 'CREATE VIEW app.catalogued AS SELECT 1',
+  );
+  await until('it reads otherwise', async () => (await judgedBehindReading()) === 1);
+  assert.equal(await judgedBehindReading(), 0);
 }
