@@ -63,7 +63,7 @@ function relay({ host, port }: Target): void {
   });
 }
 
-function endWith(socket: Socket, other: Socket): void {
+export function endWith(socket: Socket, other: Socket): void {
   socket.on('error', () => socket.destroy());
   socket.on('close', () => other.destroy());
 }

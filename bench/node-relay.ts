@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { TestNode } from '../test/servers/cluster.js';
+import { endWith } from './late-relay.js';
 
 const PROGRAM = fileURLToPath(import.meta.url);
 const LOOPBACK = '127.0.0.1';
@@ -61,8 +62,7 @@ function serve(host: string, port: number): void {
 }
 
 function joined(from: Socket, to: Socket): void {
-  from.on('error', () => from.destroy());
-  from.on('close', () => to.destroy());
+  endWith(from, to);
   from.pipe(to);
 }
 

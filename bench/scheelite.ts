@@ -82,7 +82,7 @@ function readyLine(log: string): ReadyLine | undefined {
 }
 
 /** Node and its flags, and the environment, that Scheelite is started with. */
-export function nodeAsServed(): [command: string[], env: NodeJS.ProcessEnv] {
+export function nodeAsServed(): [node: string[], env: NodeJS.ProcessEnv] {
   return [[nodeOfScheelite(), ...V8], { ...process.env, ...ENVIRONMENT }];
 }
 
@@ -96,11 +96,12 @@ export async function startScheelite(
   writeFileSync(config, JSON.stringify(configFor(cluster, options)), { mode: 0o600 });
   const logFile = join(folder, 'log');
   const profiling = options.profile ? ['--cpu-prof', `--cpu-prof-dir=${folder}`] : [];
+  const [node, env] = nodeAsServed();
   const server = new ServerProcess({
     name: 'scheelite',
-    command: () => [nodeOfScheelite(), ...V8, ...profiling, MAIN, 'serve', '--config', config],
+    command: () => [...node, ...profiling, MAIN, 'serve', '--config', config],
     as: {},
-    env: { ...process.env, ...ENVIRONMENT },
+    env,
     cwd: folder,
     logFile,
     root: testRoot(),

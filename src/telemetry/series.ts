@@ -37,57 +37,25 @@ export interface Row {
   readonly read: (sample: Sample, emit: Emit) => void;
 }
 
-export function byListener(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (listener: ListenerCounters) => number,
-): Row {
-  return {
+type RowOf<N> = (type: Row['type'], name: string, help: string, value: (numbers: N) => number) => Row;
+
+/** One series for each entry of a map. */
+function byEntry<N>(label: string, mapOf: (counters: Counters) => ReadonlyMap<string, N>): RowOf<N> {
+  return (type, name, help, value) => ({
     type,
     name,
     help,
-    labels: ['listener'],
+    labels: [label],
     read: ({ counters }, emit) => {
-      for (const [listener, numbers] of counters.listeners) emit({ listener }, value(numbers));
+      for (const [key, numbers] of mapOf(counters)) emit({ [label]: key }, value(numbers));
     },
-  };
+  });
 }
 
+export const byListener = byEntry<ListenerCounters>('listener', ({ listeners }) => listeners);
 /** No series where one process does everything. */
-export function byWorker(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (worker: WorkerCounters) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['worker'],
-    read: ({ counters }, emit) => {
-      for (const [worker, numbers] of counters.workers) emit({ worker }, value(numbers));
-    },
-  };
-}
-
-export function byCluster(
-  type: Row['type'],
-  name: string,
-  help: string,
-  value: (cluster: ClusterCounters) => number,
-): Row {
-  return {
-    type,
-    name,
-    help,
-    labels: ['cluster'],
-    read: ({ counters }, emit) => {
-      for (const [cluster, numbers] of counters.clusters) emit({ cluster }, value(numbers));
-    },
-  };
-}
+export const byWorker = byEntry<WorkerCounters>('worker', ({ workers }) => workers);
+export const byCluster = byEntry<ClusterCounters>('cluster', ({ clusters }) => clusters);
 
 /** One series for each key of a record of the cluster. */
 export function byClusterAnd(

@@ -52,9 +52,7 @@ test('PostgreSQL: READ ONLY transactions that a replica is left in', {
   await Twin.createApart(owner);
   const proxy = await front(t, cluster);
   let id = 0;
-
-  await t.test('COPY FROM is refused as the primary refuses it', async (t) => {
-    const two = await Twin.openApart(t, cluster, proxy);
+  const beginsOnReplica = async (two: Twin): Promise<void> => {
     await until('the transaction is on the replica', async () => {
       await two.proxied.do('START TRANSACTION READ ONLY');
       const isThere = (await two.proxied.value(PORT)) !== (await owner.value(PORT));
@@ -62,6 +60,11 @@ test('PostgreSQL: READ ONLY transactions that a replica is left in', {
       return isThere;
     });
     await two.bare.do('START TRANSACTION READ ONLY');
+  };
+
+  await t.test('COPY FROM is refused as the primary refuses it', async (t) => {
+    const two = await Twin.openApart(t, cluster, proxy);
+    await beginsOnReplica(two);
     const told = async (client: RawClient): Promise<unknown> => {
       const lines = await client.talk(query('COPY w FROM STDIN'));
       return [lines.length, /\0C(\w+)\0M([^\0]+)/.exec(lines[0]!)?.slice(1)];
@@ -78,13 +81,7 @@ test('PostgreSQL: READ ONLY transactions that a replica is left in', {
         const next = await RawClient.open(t, proxy, cluster.user.database);
         await two.do("SET work_mem = '99kB'");
         // What it must have seen is there.
-        await until('the transaction is on the replica', async () => {
-          await two.proxied.do('START TRANSACTION READ ONLY');
-          const isThere = (await two.proxied.value(PORT)) !== (await owner.value(PORT));
-          if (!isThere) await two.proxied.do('COMMIT');
-          return isThere;
-        });
-        await two.bare.do('START TRANSACTION READ ONLY');
+        await beginsOnReplica(two);
         for (const each of units) await two.both(each);
         await two.both(unit(id));
         await two.do(SHOW);
