@@ -2,6 +2,7 @@
 // It knows no connection; two sessions whose digests are equal may use each other's server connections as they are.
 
 import type { SessionEffect } from '../sql/statement.js';
+import { DATE_STYLE, dateStyleBehind } from './date-style.js';
 
 /** Name of the setting to the statement that sets it; in the order in which they were set. */
 export class TrackedState {
@@ -60,8 +61,7 @@ export class TrackedState {
           settings ??= new Map(this.#settings);
           // SET SESSION AUTHORIZATION also puts the role back.
           if (effect.name === 'session_authorization') settings.delete('role');
-          settings.delete(effect.name);
-          settings.set(effect.name, effect.sql);
+          setIn(settings, effect);
           break;
         case 'reset':
           settings ??= new Map(this.#settings);
@@ -133,13 +133,21 @@ export function quoteSettingName(name: string): string {
 
 /** For a startup parameter: its value is taken as a whole, lists too, where SET would make one quoted element of it. */
 export function setStatement(name: string, value: string): string {
-  return `SELECT pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
+  const sql = `SELECT pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
+  return name === DATE_STYLE ? dateStyleBehind(undefined, value, sql) : sql;
 }
 
 /** Right whatever standard_conforming_strings is. */
 export function quoteLiteral(value: string): string {
   const quoted = value.replaceAll("'", "''");
   return quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
+}
+
+/** Behind all that was set before: in the order in which it is repeated. */
+function setIn(settings: Map<string, string>, { name, value, sql }: SessionEffect & { kind: 'set' }): void {
+  const repeated = name === DATE_STYLE ? dateStyleBehind(settings.get(name), value, sql) : sql;
+  settings.delete(name);
+  settings.set(name, repeated);
 }
 
 function restore(settings: Map<string, string>, name: string, base: TrackedState): void {

@@ -149,6 +149,31 @@ export async function sessionTests(t: TestContext, stage: Stage): Promise<void> 
     },
   );
 
+  await t.test('DateStyle: what a SET leaves unsaid stays as it was', async (t) => {
+    const started = await open(t, { datestyle: 'dmy' });
+    const [wire, german] = [await open(t, { datestyle: 'Postgres, MDY' }), await open(t)];
+    await done(german, 'SET datestyle TO german');
+    const others = async () => {
+      assert.equal(await setting(german, 'DateStyle'), 'German, DMY');
+      assert.equal(await setting(started, 'DateStyle'), 'ISO, DMY');
+    };
+    await others();
+    for (const [set, expected] of [
+      ['SET datestyle TO ymd', 'Postgres, YMD'],
+      ['SET datestyle TO iso', 'ISO, YMD'],
+      ["SELECT set_config('datestyle', 'European', false)", 'ISO, DMY'],
+      ["SET datestyle = 'sql'", 'SQL, DMY'],
+      ['RESET datestyle', 'Postgres, MDY'],
+    ] as const) {
+      await wire.talk(say.query(set));
+      for (let i = 0; i < 2; i++) {
+        assert.equal(await setting(wire, 'DateStyle'), expected);
+        await others();
+      }
+      assert.equal(wire.parameters.get('DateStyle'), expected);
+    }
+  });
+
   await t.test('a SET that the server refuses changes nothing', async (t) => {
     const wire = await open(t);
     await failed(wire, "SET work_mem = 'lots'");

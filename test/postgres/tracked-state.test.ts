@@ -32,6 +32,32 @@ test('SET LOCAL is not tracked', () => {
   assert.equal(none.apply([set('timezone', 'x', true)], none), none);
 });
 
+test('SET datestyle with half of it: the other half is repeated too, however often it is set', () => {
+  const style = (value: string): SessionEffect => ({
+    ...{ kind: 'set', name: 'datestyle', local: false },
+    ...{ value, sql: `SET datestyle TO ${value}` },
+  });
+  const statements = (base: TrackedState, ...values: readonly string[]) =>
+    values.reduce((state, value) => state.apply([style(value)], base), base).statementsFrom(none);
+  assert.equal(statements(none, 'ymd'), "RESET datestyle; SET datestyle TO 'ymd'");
+  assert.equal(
+    statements(none, 'ymd', 'ISO', 'us', 'sql'),
+    "RESET datestyle; SET datestyle TO 'sql'; SET datestyle TO 'us'",
+  );
+  assert.equal(
+    statements(none, 'ymd', 'iso'),
+    "RESET datestyle; SET datestyle TO 'iso'; SET datestyle TO 'ymd'",
+  );
+  assert.equal(statements(none, 'iso', 'sql, dmy'), 'SET datestyle TO sql, dmy');
+  assert.equal(statements(none, 'iso', 'german'), 'SET datestyle TO german');
+  const full = TrackedState.of(new Map([['datestyle', setStatement('datestyle', 'Postgres, MDY')]]));
+  assert.equal(
+    statements(full, 'dmy'),
+    "SELECT pg_catalog.set_config('datestyle', 'Postgres, MDY', false); SET datestyle TO 'dmy'",
+  );
+  assert.equal(setStatement('datestyle', 'ymd'), "RESET datestyle; SET datestyle TO 'ymd'");
+});
+
 test('RESET goes back to the startup parameter', () => {
   const base = TrackedState.of(new Map([['timezone', setStatement('timezone', 'UTC')]]));
   const changed = base.apply([set('timezone', 'SET timezone TO 1')], base);
