@@ -22,6 +22,7 @@ import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
 import { isBegin, isStillHeld, mayHold } from './held-begin.js';
 import { clientFacts, inspectText } from './inspect.js';
+import { LocalFile } from './local-file.js';
 import { newRun } from './new-run.js';
 import { isKept, type ServerStatement } from './prepared-statements.js';
 import { setInsertId } from './repeat-last.js';
@@ -61,9 +62,7 @@ export class MysqlClientConnection
   #phase: Phase = 'startup';
   #run: Run | null = null;
   #server: MysqlServerConnection | null = null;
-  /** The client sends a file; also when nobody wants it any more. */
-  #infileIsOpen = false;
-  #sinkIsFull = false;
+  readonly #file: LocalFile;
   /** The reply to a preparation, to be given to others; null: not kept. */
   #capture: Buffer[] | null = null;
   #proof: UserProof | null = null;
@@ -79,6 +78,7 @@ export class MysqlClientConnection
     this.#socket = socket;
     this.settings = settings;
     this.#out = new ReplyWriter(socket, settings.maxClientBufferBytes);
+    this.#file = new LocalFile(socket, this.#framer);
     this.runtime = runtime;
     this.connectionId = runtime.ids.register(this);
     this.#host = createHost(this);
@@ -147,9 +147,9 @@ export class MysqlClientConnection
 
   #readPackets(): void {
     while (this.#phase === 'ready' || this.#phase === 'infile' || this.#phase === 'proving') {
-      if (this.#sinkIsFull || this.#isBehind) break;
+      if (this.#file.isStuck || this.#isBehind) break;
       if (this.#framer.next() !== 'ready') break;
-      if (this.#infileIsOpen) {
+      if (this.#file.isOpen) {
         this.#onFilePacket();
         continue;
       }
@@ -159,7 +159,7 @@ export class MysqlClientConnection
       else this.#onCommand(frame);
     }
     if (this.#framer.failure !== null) throw this.#framer.failure;
-    if (this.#infileIsOpen) this.#flushFile();
+    if (this.#file.isOpen) this.#flushFile();
     const mayNotRead = this.#phase === 'waiting' || this.#isBehind;
     if (mayNotRead && this.#framer.waitingBytes > READ_AHEAD_BYTES) this.#socket.pause();
   }
@@ -427,8 +427,13 @@ export class MysqlClientConnection
     // Whatever we said would be read as the rest of a row.
     else if (run?.cut === true) this.close(error.message);
     else if (error.isFatal) this.#terminateAt(error, sequence);
-    else if (error.code === 'statement-timeout') this.#write(buildErr(this.#timeout(), sequence));
-    else if (kind !== 'clear') this.#write(buildProxyError(error, sequence));
+    else if (this.#file.isOpen) this.#file.answerBehind((behind) => this.#errorAt(error, behind));
+    else if (kind !== 'clear') this.#write(this.#errorAt(error, sequence));
+  }
+
+  #errorAt(error: ProxyError, sequence: number): Buffer {
+    if (error.code === 'statement-timeout') return buildErr(this.#timeout(), sequence);
+    return buildProxyError(error, sequence);
   }
 
   #timeout(): ErrPacket {
@@ -533,32 +538,28 @@ export class MysqlClientConnection
   // --- LOAD DATA LOCAL INFILE -------------------------------------------------------------------------------
 
   infileRequested(): void {
-    if (this.#phase === 'closed') return;
+    if (this.#phase === 'closed') {
+      // The server would wait for it, with whatever it has locked.
+      this.#server?.close('its client is gone, of whom it wants a file');
+      return;
+    }
     this.#out.pass();
     this.#phase = 'infile';
-    this.#infileIsOpen = true;
+    this.#file.isOpen = true;
     this.#pump();
   }
 
-  /** A piece of the file, or the empty packet behind it. */
   #onFilePacket(): void {
-    if (this.#framer.length === 0) this.#infileIsOpen = false;
-    if (this.#phase === 'infile') this.#framer.pass();
-    else this.#framer.drop();
-    if (this.#infileIsOpen) return;
+    this.#file.onPacket(this.#phase === 'infile');
+    if (this.#file.isOpen) return;
     this.#flushFile();
     if (this.#phase === 'infile') this.#phase = 'waiting';
+    const answer = this.#file.takeAnswer();
+    if (answer !== null) this.#write(answer);
   }
 
   #flushFile(): void {
-    const bytes = this.#framer.takeRun();
-    const server = this.#server;
-    if (bytes === null || server === null || server.write(bytes)) return;
-    this.#sinkIsFull = true;
-    this.#socket.pause();
-    server.whenDrained(() => {
-      this.#sinkIsFull = false;
-      this.#socket.resume();
+    this.#file.flush(this.#server, () => {
       if (this.#phase !== 'closed') this.#pump();
     });
   }

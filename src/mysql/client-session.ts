@@ -244,7 +244,8 @@ export class ClientSession {
   }
 
   #learnOption(unit: MysqlUnit, server: MysqlServerConnection): void {
-    const on = unit.frame.readUInt16LE(5) === 0;
+    // A server takes what is missing for nothing.
+    const on = ((unit.frame[5] ?? 0) | (unit.frame[6] ?? 0)) === 0;
     const atLogin = hasCapability(this.capabilities, CAPABILITY.MULTI_STATEMENTS);
     server.state = server.state.withMultiStatements(on, atLogin);
   }

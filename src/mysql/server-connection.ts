@@ -77,7 +77,7 @@ export class MysqlServerConnection implements ServerConnection {
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
   #cancelled = false;
   #closedReason: string | null = null;
-  /** An error that came unasked: the node says why it closes. */
+  /** An error that came unasked: why the node closes. */
   #farewell: string | null = null;
   #gate: GateQuery | null = null;
   #onInfileDrain: (() => void) | null = null;
@@ -96,11 +96,7 @@ export class MysqlServerConnection implements ServerConnection {
     this.#out = new BatchedWriter(this.#socket);
     const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
     this.#reading = ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
-    this.#socket.on('drain', () => {
-      const onDrain = this.#onInfileDrain;
-      this.#onInfileDrain = null;
-      onDrain?.();
-    });
+    this.#socket.on('drain', () => this.#takesMore());
   }
 
   get state(): TrackedState {
@@ -299,8 +295,15 @@ export class MysqlServerConnection implements ServerConnection {
     return this.closed || this.#out.write(bytes);
   }
 
+  /** Also once it has ended. */
   whenDrained(callback: () => void): void {
     this.#onInfileDrain = callback;
+  }
+
+  #takesMore(): void {
+    const onDrain = this.#onInfileDrain;
+    this.#onInfileDrain = null;
+    onDrain?.();
   }
 
   // --- reading ----------------------------------------------------------------------------------------------
@@ -419,8 +422,7 @@ export class MysqlServerConnection implements ServerConnection {
           forward = buildPrepareOk({ ...event.prepared, statementId }, this.capabilities, frame[3]!);
         }
         break;
-      case 'head':
-      case 'infile':
+      default:
         break;
     }
     if (visible === null || forward === null) {
@@ -450,9 +452,8 @@ export class MysqlServerConnection implements ServerConnection {
       head.changedRows += changedRowsOf(ok.counts);
     }
     const tracks = run !== null && hasCapability(run.capabilities, CAPABILITY.SESSION_TRACK);
-    if (ok.changes === null) return frame;
     const changer = run ?? head.learnsFor;
-    if (changer === null) return frame;
+    if (ok.changes === null || changer === null) return frame;
     const changes = parseSessionChanges(ok.changes);
     const before = this.#state;
     const learnt = learnChanges(changes, before, this.loginValues, this.key.database, changer);
@@ -563,9 +564,8 @@ export class MysqlServerConnection implements ServerConnection {
 
   /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
   abandon(run: Run): boolean {
-    const { head } = this.#expectations;
     if (this.#expectations.mute(run) === 'behind') return false;
-    run.cut = head?.forwarded === true && !this.#framer.isBetweenPackets;
+    run.cut = this.#expectations.head?.forwarded === true && !this.#framer.isBetweenPackets;
     this.#slices.length = 0;
     this.#framer.takeRun();
     this.resumeReading();
@@ -592,6 +592,7 @@ export class MysqlServerConnection implements ServerConnection {
     // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
     if (head !== undefined) this.#flush(head);
     this.#expectations.endAll(reason, isCut);
+    this.#takesMore();
     const onClosed = this.onClosed;
     this.onClosed = null;
     onClosed?.(reason);

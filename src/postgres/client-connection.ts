@@ -248,7 +248,9 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   #onFlush(bytes: Buffer): void {
-    if (this.#batch === null || this.#batch.messages.length === this.#written) return;
+    const isBehindCopy = this.#copyIn !== null;
+    this.#copyIn = null;
+    if (this.#batch === null || (this.#batch.messages.length === this.#written && !isBehindCopy)) return;
     this.#batch.add({ kind: 'flush', bytes });
     if (this.#unit === null) {
       if (this.#transaction.isLost) {
@@ -566,14 +568,18 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   copyInStarted(): void {
-    if (this.#phase === 'closed') return;
+    if (this.#phase === 'closed') {
+      // The server would wait for its data, with whatever it has locked.
+      this.#server?.close('its client is gone, whose data COPY wants');
+      return;
+    }
     this.#out.pass();
     const batch = this.#unit?.kind === 'batch' ? this.#unit.batch : null;
     // The client has not waited to be asked.
     if (batch !== null && batch.messages.length > this.#written) this.#writeMore();
     if (batch?.hasCopied === true) return;
     this.#phase = 'copying';
-    this.#copyIn = new CopyIn(batch !== null);
+    this.#copyIn = new CopyIn(batch !== null && !this.#unit!.open);
     this.#socket.resume();
     this.#pump();
   }

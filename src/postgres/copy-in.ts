@@ -5,16 +5,16 @@ import { ProxyError } from '../lib/errors.js';
 import { FRONTEND } from './wire/frontend.js';
 
 export class CopyIn {
-  /** An extended batch began it. */
-  readonly #inBatch: boolean;
+  /** The Sync of its batch came before its data, and was thrown away: another one ends the batch. */
+  readonly #owesSync: boolean;
   /** CopyDone or CopyFail has come. */
   #isOver = false;
 
-  constructor(inBatch: boolean) {
-    this.#inBatch = inBatch;
+  constructor(owesSync: boolean) {
+    this.#owesSync = owesSync;
   }
 
-  /** `last`: it goes to the server too, and nothing more does. */
+  /** `last`: it goes to the server too, and is the end of it; of a batch that is open still, more messages may follow. */
   verb(type: number): 'feed' | 'last' | 'skip' {
     switch (type) {
       case FRONTEND.copyData:
@@ -22,12 +22,12 @@ export class CopyIn {
       case FRONTEND.copyDone:
       case FRONTEND.copyFail:
         this.#isOver = true;
-        return this.#inBatch ? 'feed' : 'last';
+        return this.#owesSync ? 'feed' : 'last';
       case FRONTEND.flush:
         return 'skip';
       case FRONTEND.sync:
         // Between the data a server throws it away (protocol-flow, COPY operations).
-        return this.#inBatch && this.#isOver ? 'last' : 'skip';
+        return this.#owesSync && this.#isOver ? 'last' : 'skip';
       default:
         throw new ProxyError('protocol-violation', {
           detail: `message "${String.fromCharCode(type)}" during COPY FROM STDIN`,

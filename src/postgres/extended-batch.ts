@@ -6,6 +6,17 @@ import { ProxyError } from '../lib/errors.js';
 import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
+import {
+  askNothing,
+  closeUnnamed,
+  EXECUTED,
+  KNOWN_ALREADY,
+  PORTAL_DESCRIBED,
+  parseAuto,
+  step,
+  type Written,
+  writeAutoBind,
+} from './batch-steps.js';
 import type { ClientStatements, PreparedText, TextReader } from './prepared-statements.js';
 import {
   aliasOf,
@@ -30,6 +41,7 @@ import {
   parseClose,
   parseDescribe,
   parseParse,
+  portalOf,
   renameBind,
   SYNC,
 } from './wire/frontend.js';
@@ -44,9 +56,10 @@ export type BatchMessage =
   | { readonly kind: 'copy'; readonly isEnd: boolean; readonly bytes: Buffer }
   | { readonly kind: 'sync' | 'flush'; readonly bytes: Buffer };
 
-export interface Written {
-  readonly messages: Buffer[];
-  readonly steps: Step[];
+interface Deallocated {
+  /** The client's. */
+  readonly name: string;
+  readonly text: PreparedText;
 }
 
 /** A client's name that the proxy does not know must not name somebody else's statement. */
@@ -126,6 +139,9 @@ export class ExtendedBatch {
   #deallocates: Map<PreparedText, string> | null = null;
   /** The client's names that it takes away, by the message; null: all. */
   #deallocatedAt: Map<number, string | null> | null = null;
+  /** What was written last ended there, and the names were then so: with many Flushes they are not gathered anew for each. */
+  #writtenUpTo = 0;
+  #namesWritten: NamesAhead | null = null;
   /** The client's names as they were before replies to this batch changed them, latest last. */
   readonly #changed: { readonly name: string; readonly before: PreparedText | undefined }[] = [];
 
@@ -220,7 +236,9 @@ export class ExtendedBatch {
     if (from === 0) this.#undo();
     // A unit under way may fail before its Parse: what the unnamed statement is by then cannot be known.
     if (from === 0 && server.depth > 0) server.unnamed = null;
-    const names = this.#namesBefore(from);
+    const names = from > 0 && from === this.#writtenUpTo ? this.#namesWritten! : this.#namesBefore(from);
+    this.#namesWritten = names;
+    this.#writtenUpTo = this.messages.length;
     /** Portals of a DEALLOCATE of one statement, by the statement; null: there is none. */
     const deallocating = this.#deallocates === null ? null : new Map<string, Deallocated>();
     for (let i = from; i < this.messages.length; i++) {
@@ -275,6 +293,8 @@ export class ExtendedBatch {
           auto?.executed();
           break;
         default:
+          // What the client waits for now is ours to say, and said when the server answers what comes behind it.
+          if (message.kind === 'flush' && out.steps.at(-1)?.verb === 'fake') askNothing(out);
           out.messages.push(message.bytes);
       }
     }
@@ -533,65 +553,4 @@ export class ExtendedBatch {
     this.#changed.push({ name, before: this.#clientNames.get(name) });
     this.#clientNames.delete(name);
   }
-}
-
-function step(
-  kind: Step['kind'],
-  verb: Step['verb'],
-  text: PreparedText | null,
-  completed: (() => void) | null = null,
-): Step {
-  return { kind, verb, text, completed, alias: null, failed: null };
-}
-
-const EXECUTED = step('execute', 'forward', null);
-const PORTAL_DESCRIBED = step('describe-portal', 'forward', null);
-/** The client's unnamed statement is that one already. */
-const KNOWN_ALREADY = step('parse', 'fake', null);
-
-interface Deallocated {
-  /** The client's. */
-  readonly name: string;
-  readonly text: PreparedText;
-}
-
-/** The portal that an Execute names. */
-function portalOf(execute: Buffer): string {
-  return execute[5] === 0 ? '' : execute.toString('latin1', 5, execute.indexOf(0, 5));
-}
-
-/** The client has none: another client's that is still there must not be taken for it. */
-function closeUnnamed(server: PostgresServerConnection, out: Written): void {
-  server.unnamed = null;
-  out.messages.push(buildClose('statement', ''));
-  out.steps.push(step('close', 'drop', null));
-}
-
-/** Parses it under its name, and closes what has to make room for it. */
-export function parseAuto(
-  auto: AutoPrepareSession,
-  held: HeldText,
-  out: Written,
-  verb: Step['verb'],
-  completed: (() => void) | null,
-  failed: (() => void) | null = null,
-): void {
-  for (const surplus of auto.closes) {
-    out.messages.push(buildClose('statement', surplus.serverName));
-    out.steps.push(step('close', 'drop', surplus));
-  }
-  out.messages.push(parseOf(held));
-  out.steps.push({ kind: 'parse', verb, text: held, completed, alias: held.alias, failed });
-}
-
-function writeAutoBind(
-  auto: AutoPrepareSession,
-  { bytes, fields }: BatchMessage & { kind: 'bind' },
-  held: HeldText,
-  out: Written,
-): void {
-  out.messages.push(renameBind(bytes, 0, bytes.length, fields, held.serverName));
-  auto.bound(out.steps.length);
-  const { alias } = held;
-  out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias, failed: null });
 }

@@ -85,7 +85,6 @@ export class BatchUnit implements Unit {
   readonly kind = 'batch';
   readonly asksLast = false;
   readonly leavesLast = false;
-  statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
   readonly batch: ExtendedBatch;
@@ -94,6 +93,8 @@ export class BatchUnit implements Unit {
   open: boolean;
   readonly begin: HeldBegin | null;
   readonly #wasOpen: boolean;
+  /** Null: more has come, and nobody has asked since; there may be thousands of Flushes in it. */
+  #statement: StatementClass | null;
   /** So many of its statements the rules have been asked about. */
   #ruled: number;
 
@@ -106,17 +107,22 @@ export class BatchUnit implements Unit {
     const first = batch.classified[0];
     this.hint = first?.hint ?? null;
     this.shape = shapeOf(batch.classified);
-    this.statement = this.#merge();
+    this.#statement = this.#merge();
     this.shareable =
       !open &&
       batch.unsure === null &&
       batch.classified.length <= MAX_SHARED_STATEMENTS &&
-      isShareable(this.statement, batch.bytes);
+      isShareable(this.#statement, batch.bytes);
+  }
+
+  get statement(): StatementClass {
+    this.#statement ??= this.#merge();
+    return this.#statement;
   }
 
   /** More messages have come behind a Flush: what they do counts too. Answers the statements that are new. */
   extended(): readonly RuledStatement[] {
-    this.statement = this.#merge();
+    this.#statement = null;
     const more = this.batch.classified.slice(this.#ruled);
     this.#ruled += more.length;
     return more;

@@ -266,6 +266,14 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       assert.deepEqual((await raw.query('SELECT 3')).results, [['3']]);
     });
 
+    it('COM_SET_OPTION with half a number is answered, and what comes behind it', async () => {
+      const raw = await f.raw();
+      raw.send(buildCommand(COM.SET_OPTION, Buffer.of(1)));
+      await raw.packet();
+      assert.deepEqual((await raw.query('SELECT 3')).results, [['3']]);
+      raw.destroy();
+    });
+
     it('commands that are sent ahead are answered in order', async () => {
       const raw = await f.raw();
       for (let i = 0; i < 50; i++)

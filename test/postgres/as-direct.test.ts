@@ -142,6 +142,98 @@ test('postgres: what drivers rely on', { skip }, async (t) => {
     }
   });
 
+  await t.test('what comes behind the data of a COPY in a batch that is open', async (t) => {
+    const { alike, alikeUpTo } = await pair(t, cluster, proxy);
+    const copy = [say.parse('', 'COPY w FROM STDIN'), say.bind(''), say.execute()];
+    const next = [say.parse('', 'SELECT 7'), say.bind(''), say.execute()];
+    for (const end of [say.copyDone(), say.copyFail('no more')])
+      for (const behind of [[], next, [say.flush(), ...next], [...next, say.flush()]]) {
+        await alikeUpTo('CopyInResponse', ...copy, say.flush());
+        await alike(say.copyData('3\t30\n'), say.sync(), end, ...behind, say.sync());
+        await alike(say.query('DELETE FROM w WHERE id = 3'));
+      }
+    await alikeUpTo('CopyInResponse', ...copy, say.flush());
+    await alikeUpTo('CommandComplete', say.copyData('3\t30\n'), say.copyDone(), say.flush());
+    await alikeUpTo('CopyInResponse', say.bind(''), say.execute(), say.flush());
+    await alike(say.copyData('4\t40\n'), say.copyDone(), ...next, say.sync());
+    await alikeUpTo('CopyInResponse', ...copy, say.flush());
+    await alike(say.copyData('x\n'), say.copyDone(), ...next, say.sync());
+    await alikeUpTo('CopyInResponse', ...copy, say.flush());
+    // A Query is read when the Sync before it has been answered.
+    await alikeUpTo(
+      'DataRow 8',
+      say.copyData('5\t5\n'),
+      say.copyDone(),
+      ...next,
+      say.sync(),
+      say.query('SELECT 8'),
+    );
+    await alikeUpTo('ReadyForQuery');
+    await alike(say.query('SELECT * FROM w ORDER BY id; DELETE FROM w WHERE id > 2'));
+  });
+
+  await t.test(
+    'the data of a client that has gone before COPY asks for it are waited for by nobody',
+    async (t) => {
+      const { proxied } = await pair(t, cluster, proxy);
+      const other = await pair(t, cluster, proxy);
+      const copies = async (): Promise<number> =>
+        (await backends(cluster.primary, 'COPY w FROM STDIN')).filter(({ state }) => state === 'active')
+          .length;
+      for (const messages of [
+        [say.query('COPY w FROM STDIN')],
+        [say.parse('', 'COPY w FROM STDIN'), say.bind(''), say.execute(), say.sync()],
+      ]) {
+        const gone = await PostgresWire.open(t, proxy, {
+          user: 'app_trust',
+          database: cluster.user.database,
+        });
+        await gone.talk(say.query('SET search_path TO proxied'));
+        await proxied.talk(say.query('BEGIN; LOCK TABLE w'));
+        gone.send(...messages);
+        await until('it to wait for the table', async () => (await copies()) === 1);
+        gone.socket.destroy();
+        // The proxy has read that before it answers this.
+        await other.proxied.talk(say.query('SELECT 1'));
+        await proxied.talk(say.query('COMMIT'));
+        await until('it to end', async () => (await copies()) === 0);
+      }
+    },
+  );
+
+  await t.test('names given and taken between the Flushes of one batch', async (t) => {
+    const { alike, alikeUpTo } = await pair(t, cluster, proxy);
+    for (let i = 0; i < 3; i++) {
+      await alikeUpTo('ParseComplete', say.parse('a', 'SELECT 1'), say.flush());
+      await alikeUpTo('CommandComplete', say.bind('a'), say.execute(), say.flush());
+      await alikeUpTo('CloseComplete', say.close('a'), say.flush());
+      await alikeUpTo(
+        'CommandComplete',
+        say.parse('a', 'SELECT 2'),
+        say.bind('a'),
+        say.execute(),
+        say.flush(),
+      );
+      await alikeUpTo(
+        'CommandComplete',
+        say.parse('', 'DEALLOCATE a'),
+        say.bind(''),
+        say.execute(),
+        say.flush(),
+      );
+      await alikeUpTo(
+        'CommandComplete',
+        say.parse('a', 'SELECT 3'),
+        say.bind('a'),
+        say.execute(),
+        say.flush(),
+      );
+      await alike(say.parse('', 'DISCARD PLANS'), say.bind(''), say.execute(), say.close('a'), say.sync());
+      await alikeUpTo('ErrorResponse', say.bind('a'), say.execute(), say.flush());
+      await alike(say.sync());
+    }
+  });
+
   await t.test('a cancel hits nothing that is sent behind its end', async (t) => {
     const { proxied } = await pair(t, cluster, proxy);
     // From here on the server connection stays with the client.

@@ -284,3 +284,8 @@ export function unexpectedMessage(type: number, when: string): ProxyError {
     detail: `unexpected message "${String.fromCharCode(type)}"${when}`,
   });
 }
+
+/** The portal that an Execute names. */
+export function portalOf(execute: Buffer): string {
+  return execute[5] === 0 ? '' : execute.toString('latin1', 5, execute.indexOf(0, 5));
+}
