@@ -446,6 +446,8 @@ export class NodePool {
       const waits = (waitsByKey.get(keyText) ?? 0) + 1;
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
+      const isFull = this.#total() >= this.#limits.maxServerConnections || this.#isUserFull(key.user);
+      if (isFull && this.#serveAsked(wait)) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
         this.#closeShared(key.user, this.#wantedOfShared(key.user));
         this.onShort?.(key.user);
@@ -458,6 +460,21 @@ export class NodePool {
       }
       this.#open(wait);
     }
+  }
+
+  /**
+   * Who left the idle ones to those who may ask them back, for a connection that was to be opened, may have another waiter before
+   * him who gets that, and no room for one more: he is not to wait beside them.
+   */
+  #serveAsked(wait: Wait): boolean {
+    if (wait.waiter.leavesAsked !== true || !this.#idle.hasFor(wait.keyText)) return false;
+    const at = this.#waits.indexOf(wait);
+    if (at < 0) return false;
+    this.#waits.splice(at, 1);
+    const server = this.#idle.takeOldest(wait.keyText)!;
+    this.#lend(server, wait.waiter);
+    wait.waiter.granted(server);
+    return true;
   }
 
   /** Under load a shared connection is never drained by itself: so many (of this user, or of any) come back when they are. */
