@@ -39,14 +39,7 @@ export class NodePool {
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
   /** Since start, for the metrics. */
-  readonly counts = {
-    opened: 0,
-    openFailures: 0,
-    closed: 0,
-    waited: 0,
-    timeouts: 0,
-    refusals: 0,
-  };
+  readonly counts = { opened: 0, openFailures: 0, closed: 0, waited: 0, timeouts: 0, refusals: 0 };
   /** Of connections that have ended. */
   #endedBytesReceived = 0;
   #endedBytesSent = 0;
@@ -171,14 +164,7 @@ export class NodePool {
       return null;
     }
     this.counts.waited++;
-    this.#waits.push({
-      waiter,
-      keyText,
-      key,
-      credential,
-      stateDigest,
-      sinceMs: monotonicMs(),
-    });
+    this.#waits.push({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs() });
     this.#openForWaits();
     return null;
   }
@@ -447,7 +433,8 @@ export class NodePool {
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
       const isFull = this.#total() >= this.#limits.maxServerConnections || this.#isUserFull(key.user);
-      if (isFull && this.#serveAsked(wait)) continue;
+      // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
+      if (isFull && this.#grantOldest(wait)) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
         this.#closeShared(key.user, this.#wantedOfShared(key.user));
         this.onShort?.(key.user);
@@ -460,21 +447,6 @@ export class NodePool {
       }
       this.#open(wait);
     }
-  }
-
-  /**
-   * Who left the idle ones to those who may ask them back, for a connection that was to be opened, may have another waiter before
-   * him who gets that, and no room for one more: he is not to wait beside them.
-   */
-  #serveAsked(wait: Wait): boolean {
-    if (wait.waiter.leavesAsked !== true || !this.#idle.hasFor(wait.keyText)) return false;
-    const at = this.#waits.indexOf(wait);
-    if (at < 0) return false;
-    this.#waits.splice(at, 1);
-    const server = this.#idle.takeOldest(wait.keyText)!;
-    this.#lend(server, wait.waiter);
-    wait.waiter.granted(server);
-    return true;
   }
 
   /** Under load a shared connection is never drained by itself: so many (of this user, or of any) come back when they are. */
@@ -569,16 +541,19 @@ export class NodePool {
   /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
   #attemptFailed(attempt: Login, error: ProxyError): void {
     const wait = this.#waits.find((each) => each === attempt);
-    if (wait === undefined) return;
-    this.#waits.splice(this.#waits.indexOf(wait), 1);
     // One that somebody might have asked back is better than none.
-    const server = this.#idle.takeOldest(wait.keyText);
-    if (server === null) {
-      wait.waiter.refused(error);
-      return;
-    }
+    if (wait === undefined || this.#grantOldest(wait)) return;
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
+    wait.waiter.refused(error);
+  }
+
+  #grantOldest(wait: Wait): boolean {
+    const server = this.#waits.includes(wait) ? this.#idle.takeOldest(wait.keyText) : null;
+    if (server === null) return false;
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
     this.#lend(server, wait.waiter);
     wait.waiter.granted(server);
+    return true;
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {
