@@ -17,6 +17,12 @@ export function retryOf(errno: number): 'elsewhere' | 'primary' | null {
     case 1054:
     case 1305:
     case 1049: // ER_BAD_DB_ERROR
+    case 1044: // ER_DBACCESS_DENIED_ERROR, and of tables, columns, routines, accounts: a GRANT that the replica has not seen
+    case 1142:
+    case 1143:
+    case 1227:
+    case 1370:
+    case 1449: // ER_NO_SUCH_USER
       return 'primary';
     case 1053: // ER_SERVER_SHUTDOWN
     case ER_QUERY_INTERRUPTED: // by somebody else: whoever is cancelled himself is not asked here

@@ -22,12 +22,13 @@ import { PREPARE_OK_BYTES, type PrepareOk, parsePrepareOk, parseResultSetHead } 
 /**
  * - `results`: OK, ERR, or result sets: almost every command
  * - `query`: the same, and the server may ask for a file
+ * - `cursor`: COM_STMT_EXECUTE that asked for a cursor
  * - `prepare`: COM_STMT_PREPARE
  * - `rows`: COM_STMT_FETCH
  * - `definitions`: COM_FIELD_LIST
  * - `text`: COM_STATISTICS
  */
-export type ReplyKind = 'results' | 'query' | 'prepare' | 'rows' | 'definitions' | 'text';
+export type ReplyKind = 'results' | 'query' | 'cursor' | 'prepare' | 'rows' | 'definitions' | 'text';
 
 type State =
   | 'first'
@@ -164,14 +165,15 @@ export class Reply {
       case 'columns-end': {
         const { status } = parseEof(payload);
         this.#isOutParameters = (status & STATUS.PS_OUT_PARAMS) !== 0;
-        // An open cursor: rows come when they are fetched.
+        // An open cursor: rows come when they are fetched. MariaDB has the flag for a procedure's own cursors too, and sends the rows.
         if (this.kind === 'prepare') this.#state = 'done';
-        else if ((status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
+        else if (this.kind === 'cursor' && (status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
         else this.#state = 'rows';
         return { kind: 'eof', status };
       }
       case 'rows':
-        if (this.#deprecateEof) return this.#ok(payload);
+        // MySQL ends with a bare EOF, whatever was agreed on, where a handler of a procedure takes an error in the middle of rows.
+        if (this.#deprecateEof && payload.length >= 7) return this.#ok(payload);
         return this.#eof(payload);
       case 'definitions':
         // An OK, which may tell of the session.
@@ -191,7 +193,7 @@ export class Reply {
 
   #first(payload: Buffer, first: number): ReplyEvent {
     if (first === OK_BYTE && payload.length >= 7) return this.#ok(payload);
-    if (first === LOCAL_INFILE_BYTE && this.kind === 'query') return INFILE;
+    if (first === LOCAL_INFILE_BYTE && (this.kind === 'query' || this.kind === 'cursor')) return INFILE;
     // COM_SET_OPTION and COM_DEBUG are answered by an EOF.
     if (endsResultSet(first, payload.length, this.#deprecateEof))
       return this.#deprecateEof && payload.length >= 7 ? this.#ok(payload) : this.#eof(payload);

@@ -39,14 +39,7 @@ export class NodePool {
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
   /** Since start, for the metrics. */
-  readonly counts = {
-    opened: 0,
-    openFailures: 0,
-    closed: 0,
-    waited: 0,
-    timeouts: 0,
-    refusals: 0,
-  };
+  readonly counts = { opened: 0, openFailures: 0, closed: 0, waited: 0, timeouts: 0, refusals: 0 };
   /** Of connections that have ended. */
   #endedBytesReceived = 0;
   #endedBytesSent = 0;
@@ -171,14 +164,7 @@ export class NodePool {
       return null;
     }
     this.counts.waited++;
-    this.#waits.push({
-      waiter,
-      keyText,
-      key,
-      credential,
-      stateDigest,
-      sinceMs: monotonicMs(),
-    });
+    this.#waits.push({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs() });
     this.#openForWaits();
     return null;
   }
@@ -446,6 +432,9 @@ export class NodePool {
       const waits = (waitsByKey.get(keyText) ?? 0) + 1;
       waitsByKey.set(keyText, waits);
       if (this.#attemptsOf(keyText) >= waits) continue;
+      const isFull = this.#total() >= this.#limits.maxServerConnections || this.#isUserFull(key.user);
+      // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
+      if (isFull && this.#grantOldest(wait)) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
         this.#closeShared(key.user, this.#wantedOfShared(key.user));
         this.onShort?.(key.user);
@@ -552,16 +541,19 @@ export class NodePool {
   /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
   #attemptFailed(attempt: Login, error: ProxyError): void {
     const wait = this.#waits.find((each) => each === attempt);
-    if (wait === undefined) return;
-    this.#waits.splice(this.#waits.indexOf(wait), 1);
     // One that somebody might have asked back is better than none.
-    const server = this.#idle.takeOldest(wait.keyText);
-    if (server === null) {
-      wait.waiter.refused(error);
-      return;
-    }
+    if (wait === undefined || this.#grantOldest(wait)) return;
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
+    wait.waiter.refused(error);
+  }
+
+  #grantOldest(wait: Wait): boolean {
+    const server = this.#waits.includes(wait) ? this.#idle.takeOldest(wait.keyText) : null;
+    if (server === null) return false;
+    this.#waits.splice(this.#waits.indexOf(wait), 1);
     this.#lend(server, wait.waiter);
     wait.waiter.granted(server);
+    return true;
   }
 
   #onServerClosed(server: ServerConnection, reason: string): void {

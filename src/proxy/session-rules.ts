@@ -284,3 +284,13 @@ export function excludedBehind(
 ): readonly string[] {
   return retryOn === 'primary' ? snapshot.nodes.map(({ name }) => name) : [...excluded, node];
 }
+
+/** No server connection could be had because of the node, whoever asks. */
+export function isAboutNode({ code }: ProxyError): boolean {
+  return code === 'connect-failed' || code === 'node-full';
+}
+
+/** A replica may not have an account yet, or its new password. */
+export function mayConnectElsewhere(error: ProxyError): boolean {
+  return isAboutNode(error) || error.code === 'server-login-failed';
+}

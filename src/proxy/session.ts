@@ -354,19 +354,15 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#waitingFor = null;
     if (this.#phase !== 'waiting' || node === null) return;
     const unit = this.#unit!;
-    if (error.code === 'connect-failed' || error.code === 'node-full') {
-      if (error.code === 'connect-failed') this.#cluster.reportFailure(node, error);
-      // Nothing was sent: any unit may be placed again, a read elsewhere, a write when there is a primary.
-      if (isReplicaRead(unit.statement) && this.#onReplica && this.#attempts < rules.MAX_ATTEMPTS) {
-        this.#attempts++;
-        this.#excluded = [...this.#excluded, node];
-        this.#place(unit);
-        return;
-      }
-      this.#hold();
-      return;
-    }
-    this.#fail(unit, error, 'idle');
+    if (error.code === 'connect-failed') this.#cluster.reportFailure(node, error);
+    // Nothing was sent: any unit may be placed again, a read elsewhere, a write when there is a primary.
+    const mayMove = rules.mayConnectElsewhere(error) && this.#attempts < rules.MAX_ATTEMPTS;
+    if (mayMove && isReplicaRead(unit.statement) && this.#onReplica) {
+      this.#attempts++;
+      this.#excluded = [...this.#excluded, node];
+      this.#place(unit);
+    } else if (rules.isAboutNode(error)) this.#hold();
+    else this.#fail(unit, error, 'idle');
   }
 
   /** `usualMs`: what such a unit takes, where it goes among others; negative: it has the connection to itself. */

@@ -288,6 +288,24 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
       assert.deepEqual(await told(), await told(primary.port));
     });
 
+    it('results of a procedure with an open cursor, and of one whose handler takes an error in the middle of rows', async () => {
+      const { primary } = f.cluster;
+      await primary.admin('CREATE TABLE app.two (v INT)');
+      await primary.admin('INSERT INTO app.two VALUES (1), (2)');
+      await primary.admin(`CREATE PROCEDURE app.nested() BEGIN DECLARE x INT; DECLARE outer_one CURSOR FOR SELECT v FROM two;
+        OPEN outer_one; FETCH outer_one INTO x; SELECT x, 'first'; FETCH outer_one INTO x; CLOSE outer_one; SELECT x, 'second'; END`);
+      await primary.admin(`CREATE FUNCTION app.fails() RETURNS INT READS SQL DATA
+        BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION RESIGNAL; RETURN (SELECT v FROM nowhere); END`);
+      await primary.admin(`CREATE PROCEDURE app.handles()
+        BEGIN DECLARE EXIT HANDLER FOR SQLEXCEPTION RESIGNAL; SELECT 0; SELECT fails(); END`);
+      const told = async (deprecates: number, port?: number): Promise<string[]> => {
+        const client = await f.raw(deprecates | CAPABILITY.PS_MULTI_RESULTS, port);
+        return answers(client, ['CALL nested()', 'CALL handles()', 'SELECT 8']);
+      };
+      for (const deprecates of [0, CAPABILITY.DEPRECATE_EOF])
+        assert.deepEqual(await told(deprecates), await told(deprecates, primary.port));
+    });
+
     it('a preparation that MySQL answers without a statement, in a transaction', async () => {
       const told = async (port?: number): Promise<string[]> => {
         const client = await f.raw(undefined, port);

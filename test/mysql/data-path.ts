@@ -577,6 +577,27 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
         assert.equal(await one(await f.connect({ user, password }), 'SELECT 1'), 1);
       });
 
+      it('an account, or a right, that the replicas do not have yet', async () => {
+        const { primary, replicas } = f.cluster;
+        const asNew = { user: 'newcomer', password: 'newcomer-secret' };
+        for (const replica of replicas) await replica.pauseReplay();
+        try {
+          await primary.admin(`CREATE USER newcomer@'%' IDENTIFIED BY 'newcomer-secret'`);
+          await primary.admin(`GRANT SELECT ON app.t TO newcomer@'%'`);
+          assert.equal(await one(await f.connect(asNew), 'SELECT COUNT(*) >= 0 FROM t'), 1);
+        } finally {
+          for (const replica of replicas) await replica.resumeReplay();
+        }
+        await f.cluster.waitCaughtUp();
+        for (const replica of replicas) await replica.pauseReplay();
+        try {
+          await primary.admin(`GRANT SELECT ON app.big TO newcomer@'%'`);
+          assert.equal(await one(await f.connect(asNew), 'SELECT COUNT(*) >= 0 FROM big'), 1);
+        } finally {
+          for (const replica of replicas) await replica.resumeReplay();
+        }
+      });
+
       it('a login without a database, and USE behind it', async () => {
         const c = await f.connect({ database: '' });
         assert.equal(await one(c, 'SELECT DATABASE()'), null);

@@ -140,6 +140,8 @@ export class Client implements PoolWaiter {
   readonly key: PoolKey;
   readonly shares: boolean;
   readonly digest: string;
+  /** It may ask its last connection about its last statement, and leaves others theirs. */
+  readonly asksBack: boolean;
   readonly #world: World;
   state: 'waiting' | 'holding' | 'sharing' | 'refused' | 'withdrawn' | 'lost' | 'done' = 'waiting';
   server: FakeServer | null = null;
@@ -156,6 +158,11 @@ export class Client implements PoolWaiter {
     this.key = key;
     this.shares = shares;
     this.digest = digest;
+    this.asksBack = world.asks;
+  }
+
+  get leavesAsked(): boolean {
+    return this.asksBack;
   }
 
   get sharedMs(): number {
@@ -245,9 +252,12 @@ export class World {
   /** The most that `limits` allowed while connections that are open now were opened. */
   allowed: number;
   over = false;
+  readonly asks: boolean;
 
-  constructor(limits: PoolLimits = LIMITS) {
+  /** `asks`: of its clients, `asksBack` and `leavesAsked`. */
+  constructor(limits: PoolLimits = LIMITS, asks = false) {
     this.limits = limits;
+    this.asks = asks;
     this.allowed = limits.maxServerConnections;
     this.pool = new NodePool({ name: 'n', host: 'h', port: 1 }, limits, (request) => this.#connect(request));
   }
@@ -393,13 +403,17 @@ export class World {
     for (const client of waiting) {
       const { user, database } = client.key;
       const usable = unused.some(({ key }) => key.user === user && key.database === database);
-      assert.ok(!usable, `${user}@${database} waits while a connection of its own is idle`);
       const coming = this.attempts.filter(
         ({ request }) => request.key.user === user && request.key.database === database,
       ).length;
       const before = waiting.filter(
         (other) => other.key.user === user && other.key.database === database,
       ).length;
+      // Who leaves it to whoever may ask it back has one coming in its place.
+      assert.ok(
+        !usable || (client.leavesAsked && coming >= before),
+        `${user}@${database} waits while a connection of its own is idle`,
+      );
       if (coming >= before) continue;
       const userLimit = this.limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY;
       const mayOpenForUser = this.usedBy(user) < userLimit || unused.some(({ key }) => key.user === user);

@@ -12,7 +12,8 @@ async function history(seed: number, steps: number): Promise<void> {
     const pick = <T>(list: readonly T[]): T | undefined => list[next(list.length || 1)];
     const isSharing = seed % 4 !== 0;
     const byUser = next(2) === 0 ? new Map([['ann', 1 + next(2)]]) : new Map<string, number>();
-    const world = new World({ ...LIMITS, maxServerConnections: 1 + next(4), maxByUser: byUser });
+    const limits = { ...LIMITS, maxServerConnections: 1 + next(4), maxByUser: byUser };
+    const world = new World(limits, seed % 3 === 0);
     const done: string[] = [];
     const step = (): string => {
       const kind = next(isSharing ? 130 : 100);
@@ -182,6 +183,25 @@ test('a waiter of another user is overtaken for a moment only', async () => {
     world.attempts[0]!.succeed();
     await settle();
     assert.equal(other.state, 'holding');
+  });
+});
+
+test('nobody waits beside an idle connection for one that another gets', async () => {
+  await frozenClock(async () => {
+    const world = new World({ ...LIMITS, maxServerConnections: 3 }, true);
+    const [key] = KEYS as [PoolKey];
+    const before = [world.acquire(key), world.acquire(key)];
+    for (const attempt of [...world.attempts]) attempt.succeed();
+    await settle();
+    for (const client of before) world.release(client);
+    // Both leave the idle ones to those who may ask them back, and there is room for one more.
+    const first = world.acquire(key);
+    const second = world.acquire(key);
+    world.check();
+    world.attempts[0]!.succeed();
+    await settle();
+    assert.deepEqual([first.state, second.state], ['holding', 'holding']);
+    assert.equal(world.opened, 3);
   });
 });
 
