@@ -253,7 +253,8 @@ export class ClientSession {
     const statement = unit.prepared!;
     const wasOpen = statement.cursorIsOpen;
     if (unit.kind === 'execute')
-      statement.cursorIsOpen = !failed && (run.status & STATUS.CURSOR_EXISTS) !== 0;
+      statement.cursorIsOpen =
+        !failed && unit.reply === 'cursor' && (run.status & STATUS.CURSOR_EXISTS) !== 0;
     if ((run.status & STATUS.LAST_ROW_SENT) !== 0) statement.cursorIsOpen = false;
     if (statement.cursorIsOpen) this.#host.pin('open-cursor');
     else if (wasOpen) this.cursorClosed();

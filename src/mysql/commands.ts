@@ -418,7 +418,9 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   // A cursor keeps its server connection, with everything that follows.
   const usesCursor = execute !== null && (execute.flags & 7) !== 0;
   const classified = usesCursor ? onPrimary(text.classified) : effective(client, text.classified);
-  const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', 'results', classified, frame);
+  // A procedure opens none for its client, whatever it opens for itself.
+  const reply = usesCursor && classified.statement.verb !== 'CALL' ? 'cursor' : 'results';
+  const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', reply, classified, frame);
   unit.prepared = statement;
   unit.text = text.classified;
   unit.execute = execute;

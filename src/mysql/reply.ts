@@ -22,12 +22,13 @@ import { PREPARE_OK_BYTES, type PrepareOk, parsePrepareOk, parseResultSetHead } 
 /**
  * - `results`: OK, ERR, or result sets: almost every command
  * - `query`: the same, and the server may ask for a file
+ * - `cursor`: `results` of an execution that asks for a cursor: its rows come when they are fetched
  * - `prepare`: COM_STMT_PREPARE
  * - `rows`: COM_STMT_FETCH
  * - `definitions`: COM_FIELD_LIST
  * - `text`: COM_STATISTICS
  */
-export type ReplyKind = 'results' | 'query' | 'prepare' | 'rows' | 'definitions' | 'text';
+export type ReplyKind = 'results' | 'query' | 'cursor' | 'prepare' | 'rows' | 'definitions' | 'text';
 
 type State =
   | 'first'
@@ -128,7 +129,7 @@ export class Reply {
       case 'columns-end': {
         if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
         const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
-        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.PS_OUT_PARAMS | STATUS.SESSION_STATE_CHANGED)) !== 0)
+        if (this.kind === 'cursor' || (flags & (STATUS.PS_OUT_PARAMS | STATUS.SESSION_STATE_CHANGED)) !== 0)
           return -1;
         this.#state = 'rows';
         return flags;
@@ -164,9 +165,9 @@ export class Reply {
       case 'columns-end': {
         const { status } = parseEof(payload);
         this.#isOutParameters = (status & STATUS.PS_OUT_PARAMS) !== 0;
-        // An open cursor: rows come when they are fetched.
+        // The flag may also tell of a cursor of a procedure's own, in front of rows.
         if (this.kind === 'prepare') this.#state = 'done';
-        else if ((status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
+        else if (this.kind === 'cursor' && (status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
         else this.#state = 'rows';
         return { kind: 'eof', status };
       }
