@@ -9,7 +9,7 @@ import { stateFrame } from './state-changes.js';
 import type { TrackedState } from './tracked-state.js';
 import { PacketReader } from './wire/bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
-import { buildCommand, COM } from './wire/command.js';
+import { buildCommand, buildQuery, COM } from './wire/command.js';
 import { STATUS } from './wire/ok.js';
 
 /** ER_PARSE_ERROR */
@@ -74,6 +74,10 @@ export function settle(server: Asked, head: Expectation, done: () => void): void
       restoreCount(server, answered);
     }
   }
+  if (head.run?.unreported != null && server.isMariadb) {
+    open++;
+    reportAgain(server, head.run, head.run.unreported, head.error !== null, answered);
+  }
   if (head.run?.ownVariables != null) {
     // They are set back by now, which is told with the next OK, of whatever statement.
     open++;
@@ -88,6 +92,21 @@ function askState(server: Asked, learnsFor: Run | null, done: () => void): void 
   expectOwn(server, PING, learnsFor, done);
 }
 
+/** Set to what they are, in words that the server reports; that touches neither ROW_COUNT() nor FOUND_ROWS(). `failed`: not all need be there. */
+function reportAgain(
+  server: Asked,
+  run: Run,
+  names: readonly string[],
+  failed: boolean,
+  done: () => void,
+): void {
+  const sql = `SET ${names.map((name) => `SESSION ${name}=@@SESSION.${name}`).join(', ')}`;
+  expectOwn(server, buildQuery(sql, server.capabilities), run, ({ error }) => {
+    if (error !== null && !failed) server.tainted = true;
+    done();
+  });
+}
+
 /** A PING is a statement of which ROW_COUNT() is 0; this leaves -1, as errors and result sets do. */
 function restoreCount(server: Asked, done: () => void): void {
   const atLogin = hasCapability(server.capabilities, CAPABILITY.MULTI_STATEMENTS);
@@ -95,7 +114,12 @@ function restoreCount(server: Asked, done: () => void): void {
   expectOwn(server, stateFrame({ kind: 'set-option', multiStatements }, server.capabilities), null, done);
 }
 
-function expectOwn(server: Asked, frame: Buffer, learnsFor: Run | null, done: () => void): void {
+function expectOwn(
+  server: Asked,
+  frame: Buffer,
+  learnsFor: Run | null,
+  done: (result: OwnResult) => void,
+): void {
   const own = new Expectation(new Reply('results', server.capabilities), null, done, false, null);
   own.learnsFor = learnsFor;
   server.expect(own, frame);

@@ -6,6 +6,7 @@ import type { StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { gateOf } from './gate.js';
 import type { ReplySink, Run } from './run.js';
+import { isState } from './tracked-state.js';
 import { type MysqlUnit, UNCLASSIFIED } from './unit.js';
 import { showsTracking } from './visible-tracking.js';
 import { CAPABILITY, hasCapability } from './wire/capabilities.js';
@@ -38,6 +39,7 @@ export function newRun(
     asksBehindRows: !hasCapability(session.capabilities, CAPABILITY.DEPRECATE_EOF) && mayCallFunction(unit),
     namesChanges: namesChanges(unit),
     ownVariables: ownVariables(unit),
+    unreported: unreported(unit),
     drop,
     text: unit.kind === 'prepare' ? unit.prepared!.text : null,
     prepared: ({ parameters }) => {
@@ -126,4 +128,16 @@ function ownVariables({ statement, shape }: MysqlUnit): ReadonlySet<string> | nu
     statementVariables.set(statement, variables);
   }
   return variables;
+}
+
+/** As the effects of a SET are written. */
+const WITHOUT_SCOPE = /^SET @@ ?(?!(?:session|local) ?\.)/i;
+
+/** MariaDB reports what SET name and SET @@session.name set, and not what SET @@name does. */
+function unreported({ statement, kind }: MysqlUnit): readonly string[] | null {
+  if (statement.session.length === 0 || kind === 'prepare') return null;
+  const names = statement.session.flatMap((effect) =>
+    effect.kind === 'set' && WITHOUT_SCOPE.test(effect.sql) && isState(effect.name) ? [effect.name] : [],
+  );
+  return names.length === 0 ? null : names;
 }

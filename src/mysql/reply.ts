@@ -22,7 +22,7 @@ import { PREPARE_OK_BYTES, type PrepareOk, parsePrepareOk, parseResultSetHead } 
 /**
  * - `results`: OK, ERR, or result sets: almost every command
  * - `query`: the same, and the server may ask for a file
- * - `cursor`: COM_STMT_EXECUTE that asked for a cursor
+ * - `cursor`: `query` of an execution that asks for a cursor: its rows come when they are fetched
  * - `prepare`: COM_STMT_PREPARE
  * - `rows`: COM_STMT_FETCH
  * - `definitions`: COM_FIELD_LIST
@@ -129,7 +129,7 @@ export class Reply {
       case 'columns-end': {
         if (length !== 5 || first !== EOF_BYTE || this.kind === 'prepare') return -1;
         const flags = bytes[at + 3]! | (bytes[at + 4]! << 8);
-        if ((flags & (STATUS.CURSOR_EXISTS | STATUS.PS_OUT_PARAMS | STATUS.SESSION_STATE_CHANGED)) !== 0)
+        if (this.kind === 'cursor' || (flags & (STATUS.PS_OUT_PARAMS | STATUS.SESSION_STATE_CHANGED)) !== 0)
           return -1;
         this.#state = 'rows';
         return flags;
@@ -165,7 +165,7 @@ export class Reply {
       case 'columns-end': {
         const { status } = parseEof(payload);
         this.#isOutParameters = (status & STATUS.PS_OUT_PARAMS) !== 0;
-        // An open cursor: rows come when they are fetched. MariaDB has the flag for a procedure's own cursors too, and sends the rows.
+        // The flag may also tell of a cursor of a procedure's own, in front of rows.
         if (this.kind === 'prepare') this.#state = 'done';
         else if (this.kind === 'cursor' && (status & STATUS.CURSOR_EXISTS) !== 0) this.#endResult(status);
         else this.#state = 'rows';

@@ -51,6 +51,8 @@ export interface Run {
   readonly namesChanges: boolean;
   /** Variables that hold for this statement alone (SET STATEMENT): what is reported of them is over with it. */
   readonly ownVariables: ReadonlySet<string> | null;
+  /** Variables that it sets in words that MariaDB does not report (SET @@name): the server is asked to. */
+  readonly unreported: readonly string[] | null;
   /** The reply is the proxy's business only. */
   readonly drop: boolean;
   /** COM_STMT_PREPARE: the text. */

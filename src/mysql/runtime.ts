@@ -117,18 +117,17 @@ export class MysqlRuntime implements ProtocolRuntime {
   async refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void> {
     const control = open('');
     const version = this.catalogVersion;
+    const mariadb = this.flavour.flavour === 'mariadb';
     try {
       const rows = {
         routines: await control.query(MYSQL_CATALOG_QUERIES.routines, timeoutMs),
         parameters: await control.query(MYSQL_CATALOG_QUERIES.parameters, timeoutMs),
         views: await control.query(MYSQL_CATALOG_QUERIES.views, timeoutMs),
-        sequences:
-          this.flavour.flavour === 'mariadb'
-            ? await control.query(MYSQL_CATALOG_QUERIES.sequences, timeoutMs)
-            : [],
+        sequences: mariadb ? await control.query(MYSQL_CATALOG_QUERIES.sequences, timeoutMs) : [],
         // Only who may read the mysql schema; without it, unknown names go to the primary anyway.
         loadable: await control.query(MYSQL_CATALOG_QUERIES.loadable, timeoutMs).catch(() => []),
         lockers: await control.query(MYSQL_CATALOG_QUERIES.lockers, timeoutMs),
+        setters: mariadb ? await control.query(MYSQL_CATALOG_QUERIES.setters, timeoutMs) : [],
       };
       // What was read while the schema changed may be from before.
       if (version !== this.catalogVersion) return;

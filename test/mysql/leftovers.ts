@@ -24,6 +24,13 @@ async function one(connection: Connection, sql: string): Promise<unknown> {
   return Object.values(rows[0] ?? {})[0];
 }
 
+function replicaReads(f: Fixture): number {
+  let count = 0;
+  for (const { nodes } of f.proxy.counters().clusters.values())
+    for (const { units } of nodes.values()) count += units.replica;
+  return count;
+}
+
 const READ_ONLY = 1792;
 const DEADLOCK = 1213;
 
@@ -138,16 +145,10 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       const watch = await f.connect();
       // The catalog is read again.
       await watch.query('CREATE TABLE changed (id INT)');
-      const reads = (): number => {
-        let count = 0;
-        for (const { nodes } of f.proxy.counters().clusters.values())
-          for (const { units } of nodes.values()) count += units.replica;
-        return count;
-      };
       await until('the programs to be known', async () => {
-        const before = reads();
+        const before = replicaReads(f);
         await watch.query('SELECT known()');
-        return reads() > before;
+        return replicaReads(f) > before;
       });
       await watch.end();
       for (const [text, lock] of [
@@ -282,9 +283,57 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       await primary.admin(
         `CREATE FUNCTION app.sets_it() RETURNS INT NO SQL BEGIN SET SESSION sort_buffer_size = ${OWN_SIZE}; RETURN 1; END`,
       );
+      await primary.admin(`CREATE PROCEDURE app.sets_plainly() SET @@sort_buffer_size = ${OWN_SIZE}`);
+      await primary.admin('CREATE TABLE set_by (v INT)');
+      await primary.admin(
+        `CREATE TRIGGER sets BEFORE INSERT ON set_by FOR EACH ROW SET NEW.v = 1, @@\`sort_buffer_size\` = ${OWN_SIZE}`,
+      );
+      await primary.admin('CREATE FUNCTION app.known() RETURNS INT DETERMINISTIC RETURN 1');
       await f.cluster.waitCaughtUp();
+      const watch = await f.connect();
+      // The catalog is read again.
+      await watch.query('CREATE TABLE changed (id INT)');
+      await until('the programs to be known', async () => {
+        const before = replicaReads(f);
+        await watch.query('SELECT known()');
+        return replicaReads(f) > before;
+      });
+      await watch.end();
     });
     after(() => f.stop());
+
+    for (const [text, shown, set] of [
+      [`SET @@sort_buffer_size = ${OWN_SIZE}`, 'sort_buffer_size', OWN_SIZE],
+      [`SET @@time_zone = '+01:00', @@\`sort_buffer_size\` = ${OWN_SIZE}`, 'sort_buffer_size', OWN_SIZE],
+      [`SELECT 1; SET @@sort_buffer_size = ${OWN_SIZE}; SELECT 2`, 'sort_buffer_size', OWN_SIZE],
+      [`SET @@sort_buffer_size = ${OWN_SIZE}; SELECT * FROM nowhere`, 'sort_buffer_size', OWN_SIZE],
+      ["SET @@sql_mode = 'ANSI_QUOTES'", 'sql_mode', 'ANSI_QUOTES'],
+      ['SET @@autocommit = 0', 'autocommit', 0],
+      ["SET collation_database = 'latin1_swedish_ci'", 'collation_database', 'latin1_swedish_ci'],
+      ['CALL sets_plainly()', 'sort_buffer_size', OWN_SIZE],
+      ['INSERT INTO set_by VALUES (0)', 'sort_buffer_size', OWN_SIZE],
+      [
+        `PREPARE s FROM 'SET @@sort_buffer_size = ${OWN_SIZE}'; EXECUTE s; DEALLOCATE PREPARE s`,
+        'sort_buffer_size',
+        OWN_SIZE,
+      ],
+    ] as const)
+      it(`a setting in words of which MariaDB does not tell: ${text}`, async () => {
+        for (const way of ['query', 'execute'] as const) {
+          if (way === 'execute' && text.includes(';')) continue;
+          const c = await f.connect({ multipleStatements: true });
+          const other = await f.connect();
+          await (way === 'query' ? c.query(text) : c.execute(text)).catch(() => {});
+          // It waits for the server connection where that is kept.
+          const seen = one(other, `SELECT @@${shown}`);
+          for (let i = 0; i < 3; i++) assert.equal(await one(c, `SELECT @@${shown}`), set, way);
+          await c.end();
+          assert.notEqual(await seen, set, way);
+          await other.query('BEGIN');
+          assert.notEqual(await one(other, `SELECT @@${shown}`), set, way);
+          await other.end();
+        }
+      });
 
     for (const [text, error] of [
       [`SHOW VARIABLES LIKE 'sql_mode'; SET sort_buffer_size = ${OWN_SIZE}`, 0],

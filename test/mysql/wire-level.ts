@@ -68,6 +68,9 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       f = await startFixture(kind, 1);
       await f.cluster.primary.admin('CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(200))');
       await f.cluster.primary.admin("INSERT INTO t (v) VALUES ('a'), ('b'), ('c'), ('d'), ('e')");
+      await f.cluster.primary.admin(
+        'CREATE PROCEDURE app.opens_one() BEGIN DECLARE c CURSOR FOR SELECT 1; OPEN c; CLOSE c; SELECT 1; END',
+      );
       await f.cluster.waitCaughtUp();
     });
     after(() => f.stop());
@@ -133,6 +136,23 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
         }
         for (const id of cursors) assert.equal((await fetch(raw, id, 2)).rows, 2);
         raw.destroy();
+      });
+
+      it(`a procedure with a cursor of its own, prepared ${name}`, async () => {
+        const pins = { ...f.proxy.counters().clusters.get('main')?.pins };
+        for (const flags of [0, 1]) {
+          const raw = await f.raw(keyed);
+          const id = await prepare(raw, 'CALL app.opens_one()', eofs);
+          for (let i = 0; i < 2; i++) {
+            raw.send(execute(id, flags));
+            // A head, a definition, a row, one or two ends.
+            for (let left = eofs ? 5 : 4; left > 0; left--) await raw.packet();
+            assert.equal(payloadOf(await raw.packet())[0], 0);
+            assert.deepEqual((await raw.query('SELECT 2')).results, [['2']]);
+          }
+          assert.deepEqual({ ...f.proxy.counters().clusters.get('main')?.pins }, pins);
+          raw.destroy();
+        }
       });
 
       it(`a preparation is answered the same from memory ${name}`, async () => {

@@ -5,7 +5,7 @@ import type { MysqlLexSettings } from '../statement.js';
 import type { Context } from './context.js';
 import { scanExpressions } from './expressions.js';
 import { MysqlLexer, tokenKind } from './lexer.js';
-import { CatalogPicture, type MysqlCatalog } from './picture.js';
+import { CatalogPicture, type Leaving, type MysqlCatalog } from './picture.js';
 import { Tokens } from './tokens.js';
 
 export type { MysqlCatalog } from './picture.js';
@@ -19,7 +19,15 @@ export interface MysqlCatalogRows {
   /** Loadable functions (mysql.func); empty where the account may not read them. */
   readonly loadable: readonly { readonly name: string }[];
   /** Programs that ask for a lock of the session, and tables with triggers that do. */
-  readonly lockers?: readonly { readonly name: string; readonly kind: string }[];
+  readonly lockers?: readonly MysqlLeavingRow[];
+  /** MariaDB: those that set what is not reported. */
+  readonly setters?: readonly MysqlLeavingRow[];
+}
+
+export interface MysqlLeavingRow {
+  readonly name: string;
+  /** 'program' or 'table' */
+  readonly kind: string;
 }
 
 export interface MysqlRoutineRow {
@@ -52,6 +60,10 @@ export interface MysqlSequenceRow {
   readonly name: string;
 }
 
+/** Without a backslash, which reads differently in some sql_mode. */
+const SETS_WITHOUT_SCOPE =
+  "'(?i)(set|,)[[:space:]]*@@[[:space:]]*(?!(session|local|global)[[:space:]]*[.])`?[a-z0-9_]+`?[[:space:]]*:?='";
+
 /**
  * Reads for `buildMysqlCatalog`, the same on MySQL 8 and 9 and on MariaDB but for the sequences. Only functions matter:
  * CALL goes to the primary whatever the procedure says.
@@ -75,6 +87,11 @@ export const MYSQL_CATALOG_QUERIES = {
     "SELECT ROUTINE_NAME AS name, 'program' AS kind FROM information_schema.ROUTINES " +
     "WHERE LOWER(ROUTINE_DEFINITION) LIKE '%get_lock%' UNION ALL " +
     "SELECT EVENT_OBJECT_TABLE, 'table' FROM information_schema.TRIGGERS WHERE LOWER(ACTION_STATEMENT) LIKE '%get_lock%'",
+  /** MariaDB only, which does not report what SET @@name sets. In the same way. */
+  setters:
+    "SELECT ROUTINE_NAME AS name, 'program' AS kind FROM information_schema.ROUTINES " +
+    `WHERE ROUTINE_DEFINITION REGEXP ${SETS_WITHOUT_SCOPE} UNION ALL ` +
+    `SELECT EVENT_OBJECT_TABLE, 'table' FROM information_schema.TRIGGERS WHERE ACTION_STATEMENT REGEXP ${SETS_WITHOUT_SCOPE}`,
   /** Needs SELECT on the mysql schema; without it every unknown name goes to the primary, as it does anyway. */
   loadable: 'SELECT name FROM mysql.func',
 } as const;
@@ -112,8 +129,12 @@ export function buildMysqlCatalog(
     parameters.set(key, names);
   }
 
-  for (const { name, kind } of rows.lockers ?? [])
-    (kind === 'table' ? picture.lockingTables : picture.lockingPrograms).add(name.toLowerCase());
+  const leave = (rows: readonly MysqlLeavingRow[] | undefined, what: Leaving): void => {
+    for (const { name, kind } of rows ?? [])
+      (kind === 'table' ? picture.leavingTables : picture.leavingPrograms).set(name.toLowerCase(), what);
+  };
+  leave(rows.lockers, 'session-lock');
+  leave(rows.setters, 'untracked-setting');
   for (const row of rows.sequences) picture.sequences.add(row.name.toLowerCase());
   let open: { schema: string; name: string; body: Context }[] = [];
   for (const row of rows.routines) {

@@ -5,6 +5,7 @@ import type { PinReason } from '../statement.js';
 import type { Context } from './context.js';
 import { functionEffect, isHarmless, opensBracket } from './functions.js';
 import { tokenKind } from './lexer.js';
+import type { Leaving } from './picture.js';
 import { spaceSensitive } from './spacing.js';
 import type { Tokens } from './tokens.js';
 import { nodeSchemas, tellsOfOneServer, variableRoute } from './variables.js';
@@ -25,6 +26,12 @@ export interface Findings {
 /** A list of columns in brackets is short; a longer look ahead would make nested calls quadratic. */
 const maxColumnListTokens = 512;
 
+/** What an operator is told. */
+export const LEAVINGS: Readonly<Record<Leaving, string>> = {
+  'session-lock': 'lock',
+  'untracked-setting': 'setting',
+};
+
 /** `program`: inside of a stored program INTO and := may mean its own variables. */
 export function scanExpressions(context: Context, from: number, to: number, program = false): Findings {
   const { tokens } = context;
@@ -37,13 +44,15 @@ export function scanExpressions(context: Context, from: number, to: number, prog
     pinReason: '',
   };
   const k = tokenKind;
-  const lockers = context.rules.catalog?.lockingPrograms;
+  const leaving = context.rules.catalog?.leavingPrograms;
   for (let i = from; i < to; i++) {
     switch (tokens.kind(i)) {
       case k.word:
       case k.quoted:
-        if (lockers !== undefined && lockers.size > 0 && lockers.has(tokens.name(i).toLowerCase()))
-          pin(found, 'session-lock', `${short(tokens.name(i))} may leave a lock`);
+        if (leaving !== undefined && leaving.size > 0) {
+          const what = leaving.get(tokens.name(i).toLowerCase());
+          if (what !== undefined) pin(found, what, `${short(tokens.name(i))} may leave a ${LEAVINGS[what]}`);
+        }
         scanName(context, i, to, found, program);
         break;
       case k.userVariable:

@@ -165,6 +165,9 @@ function judgePrepared(context: Context, span: Span): Draft {
     if (tokens.is(at + 1, 'from') && at + 3 === to && tokens.kind(at + 2) === tokenKind.string) {
       body = context.inner(tokens.unquoted(at + 2, !settings.noBackslashEscapes));
     } else if (tokens.kind(at + 2) === tokenKind.userVariable) draft.pin = 'user-variable';
+    // MariaDB does not report all that the EXECUTE sets.
+    if (settings.flavour === 'mariadb' && body !== null && body.session.length > 0)
+      draft.pinned('untracked-setting', 'what it sets is not tracked');
     draft.pinned('sql-prepare', 'a prepared statement lives in its connection');
     prepared = { kind: 'prepare', name, body };
   } else if (verb === 'execute') {

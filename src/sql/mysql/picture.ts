@@ -1,5 +1,8 @@
 // What is known of the database's stored functions, views and sequences, looked up by name; it knows no SQL.
 
+/** A lock; or a setting that MariaDB does not report, for good. */
+export type Leaving = 'session-lock' | 'untracked-setting';
+
 export interface MysqlCatalog {
   /** `schema` null: the name is not qualified, every function of that name counts. */
   readsOnly(schema: string | null, name: string): boolean;
@@ -7,9 +10,9 @@ export interface MysqlCatalog {
   /** Names of views (in any schema) that call a function which may write, or that cannot be looked into. */
   readonly impureViews: ReadonlySet<string>;
   readonly sequences: ReadonlySet<string>;
-  /** Names of programs that may leave a lock of the session, and of tables a write to which may. */
-  readonly lockingPrograms: ReadonlySet<string>;
-  readonly lockingTables: ReadonlySet<string>;
+  /** Names of programs that leave something in the session, and of tables a write to which does. */
+  readonly leavingPrograms: ReadonlyMap<string, Leaving>;
+  readonly leavingTables: ReadonlyMap<string, Leaving>;
   /** For the log: what was found. */
   readonly counts: { readonly functions: number; readonly readOnly: number; readonly views: number };
 }
@@ -21,8 +24,8 @@ export class CatalogPicture implements MysqlCatalog {
   readonly #byName = new Map<string, string[]>();
   readonly impureViews = new Set<string>();
   readonly sequences = new Set<string>();
-  readonly lockingPrograms = new Set<string>();
-  readonly lockingTables = new Set<string>();
+  readonly leavingPrograms = new Map<string, Leaving>();
+  readonly leavingTables = new Map<string, Leaving>();
   counts = { functions: 0, readOnly: 0, views: 0 };
 
   add(schema: string, name: string, reads: boolean): void {

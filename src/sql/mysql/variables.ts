@@ -50,11 +50,13 @@ export function bindsReplication(name: string): boolean {
   return replication.has(name) || name.startsWith('rand_seed') || name.startsWith('pseudo_');
 }
 
-/** They collect or expose something that is only in that connection. */
+/** They collect or expose something that is only in that connection; or follow its database until they are set. */
+const ownToConnection = new Set(
+  words('profiling profiling_history_size debug debug_sync character_set_database collation_database'),
+);
+
 export function bindsConnection(name: string): boolean {
-  return (
-    name === 'profiling' || name === 'profiling_history_size' || name === 'debug' || name === 'debug_sync'
-  );
+  return ownToConnection.has(name);
 }
 
 /** Characteristics that SET @@name gives to the next transaction, and SET name to the session (manual, SET TRANSACTION). */

@@ -2,8 +2,9 @@
 // is what matters here.
 
 import { type Context, Draft } from './context.js';
-import { scanExpressions } from './expressions.js';
+import { LEAVINGS, scanExpressions } from './expressions.js';
 import { tokenKind } from './lexer.js';
+import type { Leaving } from './picture.js';
 import type { Span } from './split.js';
 
 /** INSERT, UPDATE, DELETE, CALL and their kin: expressions in them can pin, and can need what the last write left. */
@@ -17,18 +18,23 @@ export function writeDraft(context: Context, span: Span, verb: string): Draft {
 function leavings(context: Context, span: Span, draft: Draft, program = false): void {
   const found = scanExpressions(context, span.from, span.to, program);
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
-  else if (locks(context, span)) draft.pinned('session-lock', 'a trigger may leave a lock');
+  else {
+    const left = leftByTriggers(context, span);
+    if (left !== null) draft.pinned(left, `a trigger may leave a ${LEAVINGS[left]}`);
+  }
   draft.afterWrite = found.afterWrite;
   // A table with a list of columns looks like a call.
   draft.runsPrograms = draft.verb === 'CALL' || found.programs === 'some';
 }
 
-function locks({ tokens, rules }: Context, { from, to }: Span): boolean {
-  const tables = rules.catalog?.lockingTables;
-  if (tables === undefined || tables.size === 0) return false;
-  for (let i = from; i < to; i++)
-    if (tokens.isName(i) && tables.has(tokens.name(i).toLowerCase())) return true;
-  return false;
+function leftByTriggers({ tokens, rules }: Context, { from, to }: Span): Leaving | null {
+  const tables = rules.catalog?.leavingTables;
+  if (tables === undefined || tables.size === 0) return null;
+  for (let i = from; i < to; i++) {
+    const left = tokens.isName(i) ? tables.get(tokens.name(i).toLowerCase()) : undefined;
+    if (left !== undefined) return left;
+  }
+  return null;
 }
 
 const schemaObjects = new Set([
