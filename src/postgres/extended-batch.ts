@@ -18,6 +18,7 @@ import {
 } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
+import { type Unsure, withBound, withoutDescribed } from './unsure-rows.js';
 import {
   type BindFields,
   buildClose,
@@ -33,6 +34,7 @@ import {
   renameBind,
   SYNC,
 } from './wire/frontend.js';
+import { parseAuto, step, type Written, writeAutoBind } from './written.js';
 
 /** Messages as they came, with what was read of them. The bytes stand alone: they may be sent more than once. */
 export type BatchMessage =
@@ -43,11 +45,6 @@ export type BatchMessage =
   /** CopyData, CopyDone, CopyFail: for a COPY FROM that the batch begins. */
   | { readonly kind: 'copy'; readonly isEnd: boolean; readonly bytes: Buffer }
   | { readonly kind: 'sync' | 'flush'; readonly bytes: Buffer };
-
-export interface Written {
-  readonly messages: Buffer[];
-  readonly steps: Step[];
-}
 
 /** A client's name that the proxy does not know must not name somebody else's statement. */
 function foreignName(name: string): string {
@@ -112,8 +109,7 @@ export class ExtendedBatch {
   bytes = 0;
   /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
   bindsWhatItRuns = false;
-  /** A statement that it binds without asking for its rows, which may have become others; null: there is none. */
-  unsure: PreparedText | null = null;
+  unsure: Unsure = null;
   #usesOthers = false;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
@@ -150,7 +146,8 @@ export class ExtendedBatch {
       this.#usesOthers ||= message.fields.portal !== '';
       this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
-      if (text?.isUnsure === true) this.unsure = text;
+      if (this.unsure !== null || text?.isUnsure === true)
+        this.unsure = withBound(this.unsure, text, message.fields, message.bytes);
       const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
@@ -164,7 +161,11 @@ export class ExtendedBatch {
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     } else if (message.kind === 'describe' || message.kind === 'close') this.#uses(message.fields.name);
-    if (message.kind === 'describe') this.unsure = null;
+    if (message.kind === 'describe' && this.unsure !== null) {
+      const { kind, name } = message.fields;
+      const text = kind === 'statement' ? this.lookUp(name) : null;
+      if (text !== undefined) this.unsure = withoutDescribed(this.unsure, text, name);
+    }
   }
 
   #uses(portal: string): void {
@@ -535,15 +536,6 @@ export class ExtendedBatch {
   }
 }
 
-function step(
-  kind: Step['kind'],
-  verb: Step['verb'],
-  text: PreparedText | null,
-  completed: (() => void) | null = null,
-): Step {
-  return { kind, verb, text, completed, alias: null, failed: null };
-}
-
 const EXECUTED = step('execute', 'forward', null);
 const PORTAL_DESCRIBED = step('describe-portal', 'forward', null);
 /** The client's unnamed statement is that one already. */
@@ -565,33 +557,4 @@ function closeUnnamed(server: PostgresServerConnection, out: Written): void {
   server.unnamed = null;
   out.messages.push(buildClose('statement', ''));
   out.steps.push(step('close', 'drop', null));
-}
-
-/** Parses it under its name, and closes what has to make room for it. */
-export function parseAuto(
-  auto: AutoPrepareSession,
-  held: HeldText,
-  out: Written,
-  verb: Step['verb'],
-  completed: (() => void) | null,
-  failed: (() => void) | null = null,
-): void {
-  for (const surplus of auto.closes) {
-    out.messages.push(buildClose('statement', surplus.serverName));
-    out.steps.push(step('close', 'drop', surplus));
-  }
-  out.messages.push(parseOf(held));
-  out.steps.push({ kind: 'parse', verb, text: held, completed, alias: held.alias, failed });
-}
-
-function writeAutoBind(
-  auto: AutoPrepareSession,
-  { bytes, fields }: BatchMessage & { kind: 'bind' },
-  held: HeldText,
-  out: Written,
-): void {
-  out.messages.push(renameBind(bytes, 0, bytes.length, fields, held.serverName));
-  auto.bound(out.steps.length);
-  const { alias } = held;
-  out.steps.push({ kind: 'bind', verb: 'forward', text: held, completed: null, alias, failed: null });
 }

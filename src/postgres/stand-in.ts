@@ -7,11 +7,11 @@ import type { PostgresClassifying } from '../sql/postgres/classifier.js';
 import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
-import { parseAuto, type Written } from './extended-batch.js';
 import { isPlannedStatement } from './planned.js';
 import type { RecurringText } from './recurring-texts.js';
 import type { Step } from './run.js';
 import { buildBind, buildDescribe, EXECUTE_UNNAMED, SYNC } from './wire/frontend.js';
+import { parseAuto, type Written } from './written.js';
 
 export interface StandIn {
   readonly text: RecurringText;
