@@ -60,6 +60,9 @@ const DESCRIBE_PORTAL = {
 const EXECUTE = { kind: 'execute', bytes: EXECUTE_UNNAMED } satisfies BatchMessage;
 export const SYNC_MESSAGE: BatchMessage = { kind: 'sync', bytes: SYNC };
 
+/** Nothing is held under the bare prefix: the server answers, and that is all. */
+const CLOSE_NONE = buildClose('statement', SERVER_NAME_PREFIX);
+
 /** What a message costs beside its own bytes: a flood of tiny ones is bounded by this. */
 const OBJECT_BYTES = 256;
 
@@ -274,6 +277,14 @@ export class ExtendedBatch {
           out.steps.push(this.#executeStep(server, message.bytes, deallocating));
           if (this.#deallocatedAt?.has(i) === true) names.takeAway(this.#deallocatedAt.get(i)!);
           auto?.executed();
+          break;
+        case 'flush':
+          // The server has nothing to say to what it was not asked, and the client waits for that.
+          if (out.steps.at(-1)?.verb === 'fake') {
+            out.messages.push(CLOSE_NONE);
+            out.steps.push(step('close', 'drop', null));
+          }
+          out.messages.push(message.bytes);
           break;
         default:
           out.messages.push(message.bytes);

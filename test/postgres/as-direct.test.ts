@@ -122,6 +122,23 @@ test('postgres: what drivers rely on', { skip }, async (t) => {
     await alike(say.query('ALTER TABLE w DROP COLUMN more'));
   });
 
+  await t.test('Parse alone, or Close, and Flush', async (t) => {
+    const { alike, alikeUpTo } = await pair(t, cluster, proxy);
+    for (const begin of ['SELECT 0', 'BEGIN'])
+      for (let i = 0; i < 3; i++) {
+        await alike(say.query(begin));
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT v FROM w WHERE id = $1'), say.flush());
+        await alikeUpTo('CommandComplete', say.bind('f', [1]), say.execute(), say.flush());
+        await alikeUpTo('CloseComplete', say.close('f'), say.flush());
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT 8'), say.close('f'), say.flush());
+        await alikeUpTo('CommandComplete', say.run('SELECT 9').subarray(0, -5), say.flush());
+        await alike(say.sync());
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT 8'), say.flush());
+        await alike(say.bind('f', []), say.execute(), say.close('f'), say.sync());
+        await alike(say.query('ROLLBACK'));
+      }
+  });
+
   await t.test('rows that have stayed as they were, behind a change of something else', async (t) => {
     const { alike } = await pair(t, cluster, proxy);
     const other = await pair(t, cluster, proxy);
