@@ -29,6 +29,7 @@ import {
 } from './prepared-statements.js';
 import type { Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
+import { type Unsure, withBound, withoutDescribed } from './unsure-rows.js';
 import {
   type BindFields,
   buildClose,
@@ -125,8 +126,7 @@ export class ExtendedBatch {
   bytes = 0;
   /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
   bindsWhatItRuns = false;
-  /** A statement that it binds without asking for its rows, which may have become others; null: there is none. */
-  unsure: PreparedText | null = null;
+  unsure: Unsure = null;
   #usesOthers = false;
   /** What the client's names will be if all goes well: within the batch a Bind finds what a Parse before it names. */
   readonly #names: NamesAhead;
@@ -166,7 +166,8 @@ export class ExtendedBatch {
       this.#usesOthers ||= message.fields.portal !== '';
       this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
-      if (text?.isUnsure === true) this.unsure = text;
+      if (this.unsure !== null || text?.isUnsure === true)
+        this.unsure = withBound(this.unsure, text, message.fields, message.bytes);
       const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
@@ -180,7 +181,11 @@ export class ExtendedBatch {
     } else if (message.kind === 'close' && message.fields.kind === 'statement') {
       this.#names.set(message.fields.name, null);
     } else if (message.kind === 'describe' || message.kind === 'close') this.#uses(message.fields.name);
-    if (message.kind === 'describe') this.unsure = null;
+    if (message.kind === 'describe' && this.unsure !== null) {
+      const { kind, name } = message.fields;
+      const text = kind === 'statement' ? this.lookUp(name) : null;
+      if (text !== undefined) this.unsure = withoutDescribed(this.unsure, text, name);
+    }
   }
 
   #uses(portal: string): void {
@@ -292,9 +297,12 @@ export class ExtendedBatch {
           if (this.#deallocatedAt?.has(i) === true) names.takeAway(this.#deallocatedAt.get(i)!);
           auto?.executed();
           break;
-        default:
+        case 'flush':
           // What the client waits for now is ours to say, and said when the server answers what comes behind it.
-          if (message.kind === 'flush' && out.steps.at(-1)?.verb === 'fake') askNothing(out);
+          if (out.steps.at(-1)?.verb === 'fake') askNothing(out);
+          out.messages.push(message.bytes);
+          break;
+        default:
           out.messages.push(message.bytes);
       }
     }

@@ -32,18 +32,24 @@ export function isPlain(unit: PostgresUnit): boolean {
 
 /**
  * Goes on to `start`; where a schema change may have changed the rows of what the unit binds and does not describe, once the server has said
- * that it did not.
+ * of each, from number `from` on, that it did not.
  */
 export function withKnownRows(
   unit: PostgresUnit,
   server: PostgresServerConnection,
-  { onReplica, autoPrepare }: RowsOptions,
+  options: RowsOptions,
   start: () => void,
   refused: (error: ServerError) => void,
+  from = 0,
 ): void {
-  const text = unit.kind === 'batch' ? unit.batch.unsure : null;
-  if (text === null || text.isUnsure !== true) {
+  const text = unit.kind === 'batch' ? unit.batch.unsure?.[from]?.text : undefined;
+  if (text === undefined) {
     start();
+    return;
+  }
+  const goOn = (): void => withKnownRows(unit, server, options, start, refused, from + 1);
+  if (text.isUnsure !== true) {
+    goOn();
     return;
   }
   describe(text, server, (now, error) => {
@@ -53,8 +59,8 @@ export function withKnownRows(
     else if (now !== text.rows) failTransaction(server, () => refused(CHANGED));
     else {
       // A replica may not have come to the change.
-      if (!onReplica || !autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
-      start();
+      if (!options.onReplica || !options.autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
+      goOn();
     }
   });
 }

@@ -45,6 +45,15 @@ const runs = (name: string, ...values: unknown[]): Buffer[] => [
   say.sync(),
 ];
 
+/** Its results in text, said of each column. */
+function bindByColumn(statement: string, value: string, columns: number): Buffer {
+  const one = say.bind(statement, [value]);
+  const bind = Buffer.concat([one.subarray(0, -4), Buffer.alloc(2 + 2 * columns)]);
+  bind.writeInt16BE(columns, one.length - 4);
+  bind.writeInt32BE(bind.length - 1, 1);
+  return bind;
+}
+
 test('postgres: what drivers rely on', { skip }, async (t) => {
   const cluster = await startCluster('postgres', { replicas: 1 });
   t.after(() => cluster.stop());
@@ -87,6 +96,48 @@ test('postgres: what drivers rely on', { skip }, async (t) => {
         await alike(say.close('s'), say.close('new'), say.sync());
       }
     });
+
+  await t.test('rows that have changed, of what is bound with a format for each column', async (t) => {
+    const { alike } = await pair(t, cluster, proxy);
+    const other = await pair(t, cluster, proxy);
+    await alike(...prepare('s', 'SELECT * FROM w WHERE id = $1'), say.sync());
+    await other.alike(say.query('ALTER TABLE w ADD COLUMN more int DEFAULT 7'));
+    // As pgx does: it has the formats from the description that it keeps, and asks for another one beside.
+    const lines = await alike(bindByColumn('s', '1', 2), say.describePortal(), say.execute(), say.sync());
+    assert.equal(lines[0], CHANGED);
+    await alike(say.query('ALTER TABLE w DROP COLUMN more'));
+  });
+
+  await t.test('rows that have changed, of one of several that a batch binds', async (t) => {
+    const { alike } = await pair(t, cluster, proxy);
+    const other = await pair(t, cluster, proxy);
+    await alike(...prepare('s', 'SELECT * FROM w WHERE id = $1'), say.sync());
+    await alike(...prepare('u', 'SELECT id FROM w WHERE id = $1'), say.sync());
+    await other.alike(say.query('ALTER TABLE w ADD COLUMN more int DEFAULT 7'));
+    const lines = await alike(
+      ...[say.bind('s', [1]), say.execute(), say.bind('u', [1]), say.execute()],
+      ...[say.bind('u', [1]), say.describePortal(), say.execute(), say.sync()],
+    );
+    assert.equal(lines[0], CHANGED);
+    await alike(say.query('ALTER TABLE w DROP COLUMN more'));
+  });
+
+  await t.test('Parse alone, or Close, and Flush', async (t) => {
+    const { alike, alikeUpTo } = await pair(t, cluster, proxy);
+    for (const begin of ['SELECT 0', 'BEGIN'])
+      for (let i = 0; i < 3; i++) {
+        await alike(say.query(begin));
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT v FROM w WHERE id = $1'), say.flush());
+        await alikeUpTo('CommandComplete', say.bind('f', [1]), say.execute(), say.flush());
+        await alikeUpTo('CloseComplete', say.close('f'), say.flush());
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT 8'), say.close('f'), say.flush());
+        await alikeUpTo('CommandComplete', say.run('SELECT 9').subarray(0, -5), say.flush());
+        await alike(say.sync());
+        await alikeUpTo('ParseComplete', say.parse('f', 'SELECT 8'), say.flush());
+        await alike(say.bind('f', []), say.execute(), say.close('f'), say.sync());
+        await alike(say.query('ROLLBACK'));
+      }
+  });
 
   await t.test('rows that have stayed as they were, behind a change of something else', async (t) => {
     const { alike } = await pair(t, cluster, proxy);

@@ -94,6 +94,18 @@ export function parseBind(buffer: Buffer, start: number, end: number): BindField
   };
 }
 
+/** How many formats it asks its results in: 0 and 1 go for all columns. 0 where that cannot be read: the server will say. */
+export function resultFormatCount(bind: Buffer, { statementEnd }: BindFields): number {
+  let at = statementEnd + 1;
+  if (at + 2 > bind.length) return 0;
+  at += 2 + 2 * bind.readUInt16BE(at);
+  if (at + 2 > bind.length) return 0;
+  let values = bind.readUInt16BE(at);
+  at += 2;
+  for (; values > 0 && at + 4 <= bind.length; values--) at += 4 + Math.max(0, bind.readInt32BE(at));
+  return at + 2 > bind.length ? 0 : bind.readUInt16BE(at);
+}
+
 export interface DescribeFields {
   readonly kind: DescribeKind;
   readonly name: string;
