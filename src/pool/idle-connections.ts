@@ -108,8 +108,12 @@ export class IdleConnections {
     return this.#idle.filter((idle) => idle.sinceMs <= sinceMs).map(({ server }) => server);
   }
 
-  takeAll(): ServerConnection[] {
-    return this.#idle.splice(0).map(({ server }) => server);
+  /** All, or those to one database. */
+  takeAll(database: string | null): ServerConnection[] {
+    const goes = ({ server }: Idle): boolean => database === null || server.key.database === database;
+    const taken = this.#idle.filter(goes);
+    for (const { server } of taken) this.remove(server);
+    return taken.map(({ server }) => server);
   }
 
   #takeAt(index: number): ServerConnection {

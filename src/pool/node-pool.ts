@@ -284,10 +284,10 @@ export class NodePool {
     this.closeIdle(reason);
   }
 
-  /** The node is gone: idle connections are of no use; leased ones notice by themselves. */
-  closeIdle(reason: string): void {
-    for (const server of this.#idle.takeAll()) server.close(reason);
-    for (const server of this.#shared.drainedSince(Number.POSITIVE_INFINITY)) server.close(reason);
+  /** The node is gone, or `database` is to be left: idle ones are of no use; leased ones notice by themselves. */
+  closeIdle(reason: string, database: string | null = null): void {
+    for (const server of this.#idle.takeAll(database)) server.close(reason);
+    for (const server of this.#shared.drainedSince(Number.POSITIVE_INFINITY, database)) server.close(reason);
   }
 
   /** The node has lost its role: whatever is under way there must not go on, and nobody waits for it any more. */

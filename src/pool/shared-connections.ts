@@ -231,11 +231,13 @@ export class SharedConnections {
     return null;
   }
 
-  /** Those on which nothing has been under way since then; they stay on the list. */
-  drainedSince(sinceMs: number): ServerConnection[] {
+  /** Those on which nothing has been under way since then, all or to one database; they stay on the list. */
+  drainedSince(sinceMs: number, database: string | null = null): ServerConnection[] {
     const drained: ServerConnection[] = [];
-    for (const { server, drainedAtMs } of this.#byServer.values())
-      if (server.depth === 0 && drainedAtMs <= sinceMs) drained.push(server);
+    for (const { server, drainedAtMs } of this.#byServer.values()) {
+      const fits = database === null || server.key.database === database;
+      if (fits && server.depth === 0 && drainedAtMs <= sinceMs) drained.push(server);
+    }
     return drained;
   }
 

@@ -31,6 +31,7 @@ import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { Deadlines } from './deadlines.js';
 import { HoldQueue } from './hold.js';
 import { KnownLogins } from './known-logins.js';
+import { leaveDatabase } from './leave-database.js';
 import { Policies } from './policies.js';
 import { ReadWaits } from './read-waits.js';
 import { RuleLog } from './rule-log.js';
@@ -56,6 +57,8 @@ export interface ClusterMonitorPort {
   openOnPrimary(): OpenControl | null;
   /** DDL has passed through this process: others that read the same catalog are told. */
   schemaChanged(): void;
+  /** Other processes of this proxy are to leave the database, too. */
+  leaveDatabase(database: string): void;
 }
 
 /** Where the cluster's limits hold over several processes: what this one may use of them. */
@@ -297,6 +300,17 @@ export class ClusterRuntime {
   schemaChanged(): void {
     this.#monitor.schemaChanged();
     this.forgetCatalog();
+  }
+
+  /** A statement of `session` is refused while anybody else is connected to this database. */
+  leaveDatabase(database: string, session: Session): void {
+    this.#monitor.leaveDatabase(database);
+    this.leaveDatabaseHere(database, session);
+  }
+
+  /** The same, of another process. */
+  leaveDatabaseHere(database: string, session: Session | null): void {
+    leaveDatabase(this.sessions, this.#pools, database, session);
   }
 
   /** The same, elsewhere. */

@@ -65,6 +65,7 @@ export class LocalMonitoring implements Monitoring {
       verifier: (user) => readVerifier(monitor, user),
       openOnPrimary: () => openOnPrimary(protocol, config, monitor.snapshot),
       schemaChanged: () => {},
+      leaveDatabase: () => {},
     };
   }
 

@@ -369,6 +369,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   #run(unit: Unit, server: ServerConnection, usualMs = -1): void {
     this.#transition('running');
     this.#attempts++;
+    if (unit.statement.empties !== undefined) this.#cluster.leaveDatabase(unit.statement.empties, this);
     const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
     rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#delay.waited);
     if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);

@@ -88,6 +88,8 @@ export interface StatementClass {
   readonly afterWrite?: boolean;
   /** It runs stored programs whose bodies may ask for LAST_INSERT_ID() as well. Absent: none that is known. */
   readonly runsPrograms?: boolean;
+  /** It is refused while anybody else is connected to this database (DROP DATABASE). Absent: there is none. */
+  readonly empties?: string;
 }
 
 /** The settings of a session that change how its text reads. */

@@ -238,6 +238,32 @@ export async function sessionTests(t: TestContext, stage: Stage): Promise<void> 
     );
   });
 
+  await t.test('a database can be dropped, copied and renamed once its clients have left', async (t) => {
+    const { user, password } = stage.cluster.superuser;
+    const roomy = await trustingFront(t, stage, { users: [{ name: user, password }] });
+    const enter = (database: string) => openWire(t, stage, roomy, { user, database });
+    const visited = async (database: string) => {
+      const wire = await enter(database);
+      await done(wire, 'ANALYZE pg_class');
+      await value(wire, 'SELECT count(*) FROM pg_class');
+      return wire;
+    };
+    const admin = await enter('postgres');
+    t.after(() => stage.cluster.primary.admin('DROP DATABASE IF EXISTS "Moved ""1""" WITH (FORCE)'));
+    await done(admin, 'CREATE DATABASE visited');
+    (await visited('visited')).socket.end();
+    await done(admin, 'CREATE DATABASE copied WITH TEMPLATE = visited');
+    (await visited('visited')).socket.end();
+    (await visited('copied')).socket.end();
+    await done(admin, 'DROP DATABASE visited');
+    await done(admin, 'ALTER DATABASE copied RENAME TO "Moved ""1"""');
+    const stays = await visited('Moved "1"');
+    const [refused] = await admin.talk(say.query('DROP DATABASE "Moved ""1"""'));
+    assert.match(refused!, /^ErrorResponse ERROR 55006 /, 'a client is there');
+    stays.socket.end();
+    await done(admin, 'DROP DATABASE IF EXISTS "Moved ""1"""');
+  });
+
   await t.test('standard_conforming_strings off: a backslash is read as the server reads it', async (t) => {
     const wire = await open(t, {
       options: '-c standard_conforming_strings=off -c escape_string_warning=off',

@@ -97,6 +97,8 @@ export type ToWorker =
   | { readonly type: 'share'; readonly share: Allowed }
   | { readonly type: 'share-poll'; readonly key: string }
   | { readonly type: 'schema-changed'; readonly cluster: string }
+  /** A statement is refused while anybody is connected to it. */
+  | { readonly type: 'leave-database'; readonly cluster: string; readonly database: string }
   | { readonly type: 'close' }
   | { readonly type: 'call'; readonly id: number; readonly call: WorkerCall }
   | Answer;
@@ -113,6 +115,8 @@ export type FromWorker =
       readonly message: string;
     }
   | { readonly type: 'schema-changed'; readonly cluster: string }
+  /** A statement is refused while anybody is connected to it. */
+  | { readonly type: 'leave-database'; readonly cluster: string; readonly database: string }
   | { readonly type: 'use'; readonly use: Use }
   | { readonly type: 'report'; readonly report: WorkerReport }
   | { readonly type: 'call'; readonly id: number; readonly call: SupervisorCall }

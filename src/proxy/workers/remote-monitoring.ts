@@ -66,6 +66,8 @@ export class RemoteMonitoring implements Monitoring {
         this.#link.ask({ kind: 'verifier', cluster: this.#cluster, user }) as Promise<VerifierAnswer>,
       openOnPrimary: () => openOnPrimary(this.#protocol, this.#config, this.#snapshot),
       schemaChanged: () => this.#link.send({ type: 'schema-changed', cluster: this.#cluster }),
+      leaveDatabase: (database) =>
+        this.#link.send({ type: 'leave-database', cluster: this.#cluster, database }),
     };
   }
 

@@ -244,6 +244,7 @@ export class Supervisor implements RunningProxy {
           ?.monitoring.port.reportFailure(message.node, new Error(message.message));
         break;
       case 'schema-changed':
+      case 'leave-database':
         this.#broadcast(message, worker);
         break;
       case 'report':

@@ -105,6 +105,9 @@ class Worker {
       case 'schema-changed':
         this.#dataPath.cluster(message.cluster)?.forgetCatalog();
         break;
+      case 'leave-database':
+        this.#dataPath.cluster(message.cluster)?.leaveDatabaseHere(message.database, null);
+        break;
       case 'call':
         void answerOf(message.id, this.#answer(message.call)).then(send);
         break;

@@ -118,11 +118,31 @@ export function verbClass(word: string, shape: string): StatementClass {
   const schema = ddl && !/^(?:create|alter|drop) (?:system|role|user|group|database|tablespace) /.test(shape);
   const pin =
     word === 'create' || word === 'alter' || word === 'drop' ? pinOfDefinition(shape) : pinInShape(shape);
+  const database = / database /.test(shape) ? emptiedDatabase(shape) : null;
   return statementClass('primary', verb, {
     reasons: [reason],
     pin,
     ddl: schema || /^create user mapping /.test(shape),
+    ...(database === null ? {} : { empties: database }),
   });
+}
+
+const name = '("(?:[^"]|"")+"|[^\\s"=;]+)';
+const emptied = new RegExp(
+  `^(?:drop database (?:if exists )?${name}|alter database ${name} (?:rename|set tablespace) )`,
+);
+const template = new RegExp(`^create database .* template (?:= )?${name}`);
+
+/** The database that PostgreSQL wants nobody else to be connected to: it goes, moves, or is copied. */
+function emptiedDatabase(shape: string): string | null {
+  if (shape.startsWith('create database ')) return unquoted(template.exec(shape)?.[1] ?? 'template1');
+  const found = emptied.exec(shape);
+  return found === null ? null : unquoted(found[1] ?? found[2]!);
+}
+
+/** Shapes have folded what is not quoted. */
+function unquoted(text: string): string {
+  return text.startsWith('"') ? text.slice(1, -1).replaceAll('""', '"') : text;
 }
 
 /** A definition names functions without calling them, but CREATE TABLE ... AS calls them. */
