@@ -170,6 +170,7 @@ export class MysqlRuntime implements ProtocolRuntime {
   }
 
   readonly beginCommits = true;
+  readonly connectionsHoldDatabases = false;
 
   inspect(sql: Buffer, context: InspectionContext): Inspection {
     return inspectForNobody(this, sql, context, this.#catalog !== null);

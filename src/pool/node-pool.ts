@@ -5,6 +5,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { connectFailure, ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import { Attempts } from './attempts.js';
 import { IdleConnections } from './idle-connections.js';
 import { keyTextOf } from './key-text.js';
 import { SharedConnections } from './shared-connections.js';
@@ -16,6 +17,8 @@ export type { PoolLimits, PoolWaiter } from './waiter.js';
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
+/** With the sweep less than the 5 s for which PostgreSQL waits for others to leave a database that is to be dropped. */
+const ABANDONED_MS = 2000;
 /** Where connections cannot be opened, or come and go at once, no more often than so. */
 const SPARE_EVERY_MS = 20;
 
@@ -30,8 +33,7 @@ export class NodePool {
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
   readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
   #waits: Wait[] = [];
-  #connecting = 0;
-  readonly #attempts = new Map<string, number>();
+  readonly #attempts = new Attempts();
   #opening = false;
   #mustOpen = false;
   #spareAfterMs = 0;
@@ -54,6 +56,8 @@ export class NodePool {
   onShort: ((user: string | null) => void) | null = null;
   /** There are fewer server connections than before. */
   onFewer: (() => void) | null = null;
+  /** The texts of the keys that clients have, where an idle connection of another one would be in somebody's way. */
+  usedKeys: (() => ReadonlySet<string>) | null = null;
   readonly #users = new UserCounts();
 
   constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
@@ -96,7 +100,7 @@ export class NodePool {
   }
 
   get connecting(): number {
-    return this.#connecting;
+    return this.#attempts.total;
   }
 
   /** Units under way or waiting: what balancing by least connections compares. */
@@ -138,7 +142,7 @@ export class NodePool {
 
   /** How many it would use now if it could. */
   wanted(user: string | null): number {
-    if (user === null) return this.#leased.size + this.#shared.inUse + this.#connecting + this.#waits.length;
+    if (user === null) return this.#leased.size + this.#shared.inUse + this.#attempts.total + this.#waits.length;
     const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
     const idle = unused.filter(({ key }) => key.user === user).length;
     const waits = this.#waits.filter(({ key }) => key.user === user).length;
@@ -205,8 +209,9 @@ export class NodePool {
 
   /** For those whose queues are long; nobody waits for it, so nobody is told if it cannot be opened. */
   #openSpare(login: Login): void {
-    if (this.#attemptsOf(login.keyText) > 0 || this.#isUserFull(login.key.user)) return;
-    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(login.keyText)) return;
+    const { keyText, key } = login;
+    if (this.#attempts.of(keyText) > 0 || this.#isUserFull(key.user) || this.#mustWaitForOwn(keyText)) return;
+    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(keyText)) return;
     const now = monotonicMs();
     if (now < this.#spareAfterMs) return;
     this.#spareAfterMs = now + SPARE_EVERY_MS;
@@ -326,7 +331,7 @@ export class NodePool {
   }
 
   #total(): number {
-    return this.#idle.size + this.#leased.size + this.#shared.size + this.#connecting;
+    return this.#idle.size + this.#leased.size + this.#shared.size + this.#attempts.total;
   }
 
   #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
@@ -365,7 +370,7 @@ export class NodePool {
       const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
       const headIsStarved =
         head.keyText !== keyText &&
-        this.#attemptsOf(head.keyText) === 0 &&
+        this.#attempts.of(head.keyText) === 0 &&
         !this.#isUserFull(head.key.user) &&
         monotonicMs() - head.sinceMs > OVERTAKE_MS;
       // The connection in hand stands on no list.
@@ -445,7 +450,7 @@ export class NodePool {
       const { keyText, key } = wait;
       const waits = (waitsByKey.get(keyText) ?? 0) + 1;
       waitsByKey.set(keyText, waits);
-      if (this.#attemptsOf(keyText) >= waits) continue;
+      if (this.#attempts.of(keyText) >= waits || this.#mustWaitForOwn(keyText)) continue;
       if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
         this.#closeShared(key.user, this.#wantedOfShared(key.user));
         this.onShort?.(key.user);
@@ -473,15 +478,10 @@ export class NodePool {
     for (const { waiter, key, keyText, stateDigest } of this.#waits) {
       if (user !== null && key.user !== user) continue;
       if (waiter.sharedMs < 0) alone++;
-      else if (this.#attemptsOf(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
+      else if (this.#attempts.of(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
         states.add(`${keyText} ${stateDigest}`);
     }
     return alone + states.size;
-  }
-
-  /** Connections being opened for this user and database; whoever waits longest gets the first. */
-  #attemptsOf(keyText: string): number {
-    return this.#attempts.get(keyText) ?? 0;
   }
 
   #isUserFull(user: string): boolean {
@@ -511,8 +511,7 @@ export class NodePool {
   }
 
   #open(wait: Login): void {
-    this.#connecting++;
-    this.#attempts.set(wait.keyText, this.#attemptsOf(wait.keyText) + 1);
+    this.#attempts.began(wait.keyText);
     this.#users.change(wait.key.user, 1);
     this.#connect({
       node: this.node,
@@ -523,7 +522,7 @@ export class NodePool {
       timeoutMs: this.#limits.connectTimeoutMs,
     }).then(
       (server) => {
-        this.#attemptEnded(wait.keyText);
+        this.#attempts.ended(wait.keyText);
         this.counts.opened++;
         server.onClosed = (reason) => this.#onServerClosed(server, reason);
         if (this.#closed || server.closed) server.close('the pool is closed');
@@ -532,7 +531,7 @@ export class NodePool {
         this.#openForWaits();
       },
       (cause: unknown) => {
-        this.#attemptEnded(wait.keyText);
+        this.#attempts.ended(wait.keyText);
         this.counts.openFailures++;
         this.#users.change(wait.key.user, -1);
         this.onFewer?.();
@@ -542,17 +541,15 @@ export class NodePool {
     );
   }
 
-  #attemptEnded(keyText: string): void {
-    this.#connecting--;
-    const left = this.#attemptsOf(keyText) - 1;
-    if (left > 0) this.#attempts.set(keyText, left);
-    else this.#attempts.delete(keyText);
-  }
+  #mustWaitForOwn = (keyText: string): boolean =>
+    this.#attempts.mustWait(keyText, [this.#leased.keys(), this.#shared.servers()]);
 
   /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
   #attemptFailed(attempt: Login, error: ProxyError): void {
+    if (error.isRefusedLogin) this.#attempts.refused(attempt.keyText);
     const wait = this.#waits.find((each) => each === attempt);
-    if (wait === undefined) return;
+    if (wait === undefined || (this.#mustWaitForOwn(wait.keyText) && !this.#idle.hasFor(wait.keyText)))
+      return;
     this.#waits.splice(this.#waits.indexOf(wait), 1);
     // One that somebody might have asked back is better than none.
     const server = this.#idle.takeOldest(wait.keyText);
@@ -578,15 +575,18 @@ export class NodePool {
     this.#openForWaits();
   }
 
+  #unusedSince(sinceMs: number): ServerConnection[] {
+    return [...this.#idle.unusedSince(sinceMs), ...this.#shared.drainedSince(sinceMs)];
+  }
+
   #onSweep(): void {
     const now = monotonicMs();
     this.#shared.closeOlderThan(now - this.#limits.maxLifetimeMs);
-    const unusedSinceMs = now - this.#limits.idleTimeoutMs;
-    for (const server of [
-      ...this.#idle.unusedSince(unusedSinceMs),
-      ...this.#shared.drainedSince(unusedSinceMs),
-    ])
+    for (const server of this.#unusedSince(now - this.#limits.idleTimeoutMs))
       server.close('idle for too long');
+    const used = this.usedKeys?.();
+    for (const server of used === undefined ? [] : this.#unusedSince(now - ABANDONED_MS))
+      if (!used!.has(keyTextOf(server.key))) server.close('no client uses its database');
     const late = this.#waits.filter((wait) => now - wait.sinceMs > this.#limits.waitTimeoutMs);
     if (late.length === 0) return;
     this.#waits = this.#waits.filter((wait) => !late.includes(wait));

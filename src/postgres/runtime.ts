@@ -153,6 +153,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   }
 
   readonly beginCommits = false;
+  readonly connectionsHoldDatabases = true;
 
   /** A database that no client has used is not made known by this: nothing is concluded from its catalog then. */
   inspect(sql: Buffer, context: InspectionContext): Inspection {

@@ -64,6 +64,8 @@ export interface ProtocolRuntime {
   readonly autoPrepareStats: AutoPrepareStats | null;
   /** BEGIN inside of a transaction commits that one and begins another; else it changes nothing. */
   readonly beginCommits: boolean;
+  /** A database cannot be dropped or renamed while somebody is connected to it. */
+  readonly connectionsHoldDatabases: boolean;
   readonly classificationStats: Readonly<ClassificationStats>;
 }
 
