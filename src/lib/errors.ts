@@ -68,6 +68,8 @@ export const ERRORS = {
   'connect-failed': row('cannot connect to node {node}: {detail}', '08001', 2003, { retryable: true }),
   'node-full': row('node {node} takes no more connections: {detail}', '53300', 1040, { retryable: true }),
   'server-login-failed': row('node {node} refused the login of user "{user}": {detail}', '28000', 1045, {}),
+  /** In its words, and with its codes. */
+  'login-refused': row('{detail}', '28000', 1045),
   'no-primary': row('no primary is available{detail}', '57P03', 1290, { retryable: true }),
   'no-node': row('no node of cluster {cluster} can serve this statement: {detail}', '57P03', 2003, {
     retryable: true,
@@ -135,6 +137,13 @@ export const ERRORS = {
 
 export type ErrorCode = keyof typeof ERRORS;
 
+const REFUSED_LOGINS: ReadonlySet<ErrorCode> = new Set([
+  'server-login-failed',
+  'login-refused',
+  'unknown-database',
+  'database-denied',
+]);
+
 /** An error of the proxy's own, ready for either protocol. */
 export class ProxyError extends Error {
   readonly code: ErrorCode;
@@ -149,12 +158,17 @@ export class ProxyError extends Error {
 
   /** Five characters, for ErrorResponse field C and the MySQL ERR packet. */
   get sqlState(): string {
-    return ERRORS[this.code].sqlState;
+    return String(this.details.sqlState ?? ERRORS[this.code].sqlState);
   }
 
   /** For the MySQL ERR packet. */
   get errno(): number {
-    return ERRORS[this.code].errno;
+    return Number(this.details.errno ?? ERRORS[this.code].errno);
+  }
+
+  /** A node does not let this user in, or not into this database; as it said. Others may, and who is in may stay. */
+  get isRefusedLogin(): boolean {
+    return REFUSED_LOGINS.has(this.code);
   }
 
   get isRetryable(): boolean {

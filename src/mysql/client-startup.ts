@@ -157,7 +157,7 @@ export class ClientStartup {
   fail(error: ProxyError): void {
     if (this.#phase === 'done') return;
     if (error.code === 'authentication-failed') {
-      this.#host.loginFailed(this.#login.user ?? '');
+      this.#host.loginFailed();
       this.#runtime.log.info({ user: this.#login.user, reason: error.message }, 'a login failed');
     }
     this.#end(buildLoginError(error, this.#login.errorSequence, this.#socket.remoteAddress), error.message);
@@ -178,7 +178,8 @@ function statusAtLogin(loginValues: ReadonlyMap<string, string>, mariadb: boolea
   const modes = (loginValues.get('sql_mode') ?? '').split(',');
   const backslash = modes.includes('NO_BACKSLASH_ESCAPES') ? STATUS.NO_BACKSLASH_ESCAPES : 0;
   const quotes = mariadb && modes.includes('ANSI_QUOTES') ? STATUS.ANSI_QUOTES : 0;
-  return STATUS.AUTOCOMMIT | backslash | quotes;
+  const autocommit = loginValues.get('autocommit') === 'OFF' ? 0 : STATUS.AUTOCOMMIT;
+  return autocommit | backslash | quotes;
 }
 
 /** A server tells the database of the login as a change of session state. */

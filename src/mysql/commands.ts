@@ -366,14 +366,26 @@ function intern(client: CommandContext, sql: Buffer): PreparedText {
     base: null,
   });
   if (sql.length > MAX_INTERNED_BYTES) return create();
-  const { user, loginDatabase, capabilities, collation } = client.session;
+  const { user, loginDatabase, capabilities, collation, loginValues } = client.session;
   const variant = variantText({ keyed: keyedCapabilities(capabilities), collation });
   return client.runtime.texts.intern(
-    `${user}\0${loginDatabase}\0${variant}`,
+    `${user}\0${loginDatabase}\0${variant}\0${loginText(loginValues)}`,
     sql,
     client.session.state.forPreparing,
     create,
   );
+}
+
+const loginTexts = new WeakMap<ReadonlyMap<string, string>, string>();
+
+/** A text reads by the sql_mode of its session, which is that of the login where no SET says otherwise. */
+function loginText(loginValues: ReadonlyMap<string, string>): string {
+  let text = loginTexts.get(loginValues);
+  if (text === undefined) {
+    text = [...loginValues.values()].join('\0');
+    loginTexts.set(loginValues, text);
+  }
+  return text;
 }
 
 /** Null: there is none of this id, and the client has been told so. */

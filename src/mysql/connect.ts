@@ -8,7 +8,7 @@ import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
 import { MysqlServerConnection } from './server-connection.js';
 import { TRACKING_GTIDS } from './state-changes.js';
-import { LOGIN_ROLE, OF_NAMES, ofServer, readsTheSame } from './tracked-state.js';
+import { LOGIN_ROLE, literal, OF_NAMES, ofServer, readsTheSame } from './tracked-state.js';
 import { parseVariant } from './variant.js';
 import { PacketReader } from './wire/bytes.js';
 import { buildQuery } from './wire/command.js';
@@ -33,6 +33,7 @@ const LOGIN_VARIABLES = [
   'character_set_results',
   'collation_connection',
   'time_zone',
+  'autocommit',
 ] as const;
 
 export async function connectMysql(request: ConnectRequest): Promise<MysqlServerConnection> {
@@ -143,6 +144,7 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
     trackingByVersion.set(greeting.serverVersion, sql);
   }
   connection.trackingSql = sql;
+  const begunWith = await beginWith(connection);
   const tracking = query(connection, sql);
   const variables = LOGIN_VARIABLES.map((name) => `@@${name}`);
   // MySQL leads back to it by SET ROLE DEFAULT; and there COM_RESET_CONNECTION leads to the server's own character sets.
@@ -153,6 +155,8 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
   const [, { rows }] = await Promise.all([tracking, values]);
   const row = textRow(rows[0] ?? Buffer.alloc(0));
   const loginValues = new Map<string, string>(LOGIN_VARIABLES.map((name, i) => [name, row[i] ?? '']));
+  // As it is reported when it changes.
+  loginValues.set('autocommit', loginValues.get('autocommit') === '0' ? 'OFF' : 'ON');
   const role = row[LOGIN_VARIABLES.length];
   if (isMariadb(greeting.serverVersion)) {
     if (role !== undefined && readsTheSame(role)) loginValues.set(LOGIN_ROLE, role);
@@ -160,6 +164,31 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
     for (const [i, name] of OF_NAMES.entries())
       loginValues.set(ofServer(name), row[LOGIN_VARIABLES.length + i]!);
   connection.loginValues = loginValues;
+  connection.wayBack = begunWith.size === 0 ? loginValues : new Map([...begunWith, ...loginValues]);
+}
+
+/**
+ * Sessions of this key began with these variables. Another node may give others, and so may the same one, where somebody has set global
+ * ones since. What this user may not set stays as it is.
+ */
+async function beginWith(connection: MysqlServerConnection): Promise<ReadonlyMap<string, string>> {
+  const variables = connection.key.standing?.variables ?? [];
+  const changed = new Map<string, string>();
+  if (variables.length === 0) return changed;
+  const { rows } = await query(connection, 'SHOW SESSION VARIABLES');
+  const here = new Map(rows.map((row) => textRow(row) as [string, string]));
+  const differ = variables
+    .map(([name, value]) => [name, name === 'sql_mode' ? withIgnoreSpace(value, here) : value] as const)
+    .filter(([name, value]) => (here.get(name) ?? value) !== value);
+  await Promise.all(
+    differ.map(([name, value]) =>
+      query(connection, `SET SESSION ${name} = ${literal(name, value)}`).then(
+        () => void changed.set(name, value),
+        () => {},
+      ),
+    ),
+  );
+  return changed;
 }
 
 /**
@@ -188,6 +217,17 @@ function query(connection: MysqlServerConnection, sql: string): Promise<OwnResul
       true,
     );
   });
+}
+
+/** A client may have asked for this mode by a capability, behind which the others come. */
+function withIgnoreSpace(modes: string, here: ReadonlyMap<string, string>): string {
+  const isMode = (mode: string): boolean => mode === 'IGNORE_SPACE';
+  const own = (here.get('sql_mode') ?? '').split(',');
+  const given = modes === '' ? [] : modes.split(',');
+  const wanted = own.some(isMode) && !given.some(isMode) ? [...given, 'IGNORE_SPACE'] : given;
+  // What is the same in another order needs no SET.
+  const isSame = wanted.length === own.length && wanted.every((mode) => own.includes(mode));
+  return isSame ? own.join(',') : wanted.join(',');
 }
 
 /** A row of the text protocol; NULL is "". */

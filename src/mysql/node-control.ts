@@ -14,6 +14,7 @@ import type {
   StoredVerifier,
 } from '../protocol/node-control.js';
 import type { Position } from '../protocol/position.js';
+import type { Standing } from '../protocol/server-connection.js';
 import {
   type ControlConnection,
   controlConnections,
@@ -24,6 +25,7 @@ import {
 import { mysqlPositions } from './position.js';
 import { Promotion } from './promotion.js';
 import { type ReplicationStatus, readStatus, SHOW_STATUS } from './replication-status.js';
+import { readStanding, readVariables } from './standing.js';
 import { pickAccount, VERIFIER } from './verifier.js';
 
 /**
@@ -57,6 +59,8 @@ export class MysqlNodeControl implements NodeControl {
   readonly #probes: SpareConnections<ControlConnection>;
   readonly #calls: SpareConnections<ControlConnection>;
   readonly #promotion: Promotion;
+  /** Reading them takes the server some milliseconds. */
+  #variables: { readonly atMs: number; readonly read: Standing['variables'] } | null = null;
 
   constructor(address: NodeAddress, options: NodeControlOptions) {
     this.address = address;
@@ -93,6 +97,22 @@ export class MysqlNodeControl implements NodeControl {
       async (connection) => {
         const flavor = await flavorOf(connection);
         return pickAccount(flavor, await connection.query(VERIFIER[flavor], [user]));
+      },
+      true,
+    );
+  }
+
+  standing(user: string, database: string, maxAgeMs: number, timeoutMs: number): Promise<Standing> {
+    return this.#call(
+      timeoutMs,
+      async (connection) => {
+        const flavor = await flavorOf(connection);
+        const ask = (sql: string, values?: readonly unknown[]): Promise<Row[]> =>
+          connection.query(sql, values);
+        const atMs = performance.now();
+        if (this.#variables === null || atMs - this.#variables.atMs > maxAgeMs)
+          this.#variables = { atMs, read: await readVariables(flavor, ask) };
+        return readStanding(flavor, ask, user, database, this.#variables.read);
       },
       true,
     );

@@ -50,8 +50,9 @@ export class MysqlServerConnection implements ServerConnection {
   readonly prepared = new PreparedOnServer();
   onClosed: ((reason: string) => void) | null = null;
   onDrained: (() => void) | null = null;
-  /** Variables after the login, as far as they were asked for. */
+  /** Variables after the login, as far as they were asked for; `wayBack`: and others that were set then. */
   loginValues: ReadonlyMap<string, string> = new Map();
+  wayBack: ReadonlyMap<string, string> = this.loginValues;
   /** The SET that makes the server report what we track; run again when somebody has changed it. */
   trackingSql = '';
   trackingLost = false;
@@ -178,7 +179,7 @@ export class MysqlServerConnection implements ServerConnection {
    */
   bringTo(state: TrackedState, done: (error: MysqlServerError | null) => void, leavesLast = false): boolean {
     if (this.lingering && !leavesLast) endTransaction(this);
-    const commands = state.commandsFrom(this.#state, this.loginValues, this.key.database);
+    const commands = state.commandsFrom(this.#state, this.wayBack, this.key.database);
     if (this.trackingLost) commands.unshift(trackingCommand(this.trackingSql, this.transaction));
     if (commands.length === 0) {
       this.#state = state;

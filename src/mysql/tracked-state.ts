@@ -183,7 +183,7 @@ export function ofServer(name: string): string {
   return `:global-${name}`;
 }
 
-function isOfNames(name: string): boolean {
+export function isOfNames(name: string): boolean {
   return OF_NAMES.some((each) => each === name);
 }
 
@@ -214,7 +214,7 @@ function byDependence(a: string, b: string): number {
 }
 
 /** As the server wrote it: numbers bare, anything else quoted; right with and without NO_BACKSLASH_ESCAPES. */
-function literal(name: string, value: string): string {
+export function literal(name: string, value: string): string {
   if (value === '') return name === 'character_set_results' ? 'NULL' : "''";
   if (/^-?\d+(\.\d+)?$/.test(value)) return value;
   // A hexadecimal literal reads the same whatever sql_mode and character set the session has.

@@ -8,7 +8,7 @@ const keyTextCache = new WeakMap<PoolKey, string>();
 export function keyTextOf(key: PoolKey): string {
   let text = keyTextCache.get(key);
   if (text === undefined) {
-    text = JSON.stringify([key.user, key.database, key.variant]);
+    text = JSON.stringify([key.user, key.database, key.variant, key.standing?.text ?? '']);
     keyTextCache.set(key, text);
   }
   return text;

@@ -5,6 +5,7 @@ import { monotonicMs } from '../lib/clock.js';
 import { connectFailure, ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
+import { Attempts } from './attempts.js';
 import { IdleConnections } from './idle-connections.js';
 import { keyTextOf } from './key-text.js';
 import { SharedConnections } from './shared-connections.js';
@@ -30,8 +31,7 @@ export class NodePool {
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
   readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
   #waits: Wait[] = [];
-  #connecting = 0;
-  readonly #attempts = new Map<string, number>();
+  readonly #attempts = new Attempts();
   #opening = false;
   #mustOpen = false;
   #spareAfterMs = 0;
@@ -89,7 +89,7 @@ export class NodePool {
   }
 
   get connecting(): number {
-    return this.#connecting;
+    return this.#attempts.total;
   }
 
   /** Units under way or waiting: what balancing by least connections compares. */
@@ -131,7 +131,7 @@ export class NodePool {
 
   /** How many it would use now if it could. */
   wanted(user: string | null): number {
-    if (user === null) return this.#leased.size + this.#shared.inUse + this.#connecting + this.#waits.length;
+    if (user === null) return this.#leased.size + this.#shared.inUse + this.#attempts.total + this.#waits.length;
     const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
     const idle = unused.filter(({ key }) => key.user === user).length;
     const waits = this.#waits.filter(({ key }) => key.user === user).length;
@@ -191,8 +191,9 @@ export class NodePool {
 
   /** For those whose queues are long; nobody waits for it, so nobody is told if it cannot be opened. */
   #openSpare(login: Login): void {
-    if (this.#attemptsOf(login.keyText) > 0 || this.#isUserFull(login.key.user)) return;
-    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(login.keyText)) return;
+    const { keyText, key } = login;
+    if (this.#attempts.of(keyText) > 0 || this.#isUserFull(key.user) || this.#mustWaitForOwn(keyText)) return;
+    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(keyText)) return;
     const now = monotonicMs();
     if (now < this.#spareAfterMs) return;
     this.#spareAfterMs = now + SPARE_EVERY_MS;
@@ -312,7 +313,7 @@ export class NodePool {
   }
 
   #total(): number {
-    return this.#idle.size + this.#leased.size + this.#shared.size + this.#connecting;
+    return this.#idle.size + this.#leased.size + this.#shared.size + this.#attempts.total;
   }
 
   #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
@@ -351,7 +352,7 @@ export class NodePool {
       const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
       const headIsStarved =
         head.keyText !== keyText &&
-        this.#attemptsOf(head.keyText) === 0 &&
+        this.#attempts.of(head.keyText) === 0 &&
         !this.#isUserFull(head.key.user) &&
         monotonicMs() - head.sinceMs > OVERTAKE_MS;
       // The connection in hand stands on no list.
@@ -431,7 +432,7 @@ export class NodePool {
       const { keyText, key } = wait;
       const waits = (waitsByKey.get(keyText) ?? 0) + 1;
       waitsByKey.set(keyText, waits);
-      if (this.#attemptsOf(keyText) >= waits) continue;
+      if (this.#attempts.of(keyText) >= waits || this.#mustWaitForOwn(keyText)) continue;
       const isFull = this.#total() >= this.#limits.maxServerConnections || this.#isUserFull(key.user);
       // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
       if (isFull && this.#grantOldest(wait)) continue;
@@ -462,15 +463,10 @@ export class NodePool {
     for (const { waiter, key, keyText, stateDigest } of this.#waits) {
       if (user !== null && key.user !== user) continue;
       if (waiter.sharedMs < 0) alone++;
-      else if (this.#attemptsOf(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
+      else if (this.#attempts.of(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
         states.add(`${keyText} ${stateDigest}`);
     }
     return alone + states.size;
-  }
-
-  /** Connections being opened for this user and database; whoever waits longest gets the first. */
-  #attemptsOf(keyText: string): number {
-    return this.#attempts.get(keyText) ?? 0;
   }
 
   #isUserFull(user: string): boolean {
@@ -500,8 +496,7 @@ export class NodePool {
   }
 
   #open(wait: Login): void {
-    this.#connecting++;
-    this.#attempts.set(wait.keyText, this.#attemptsOf(wait.keyText) + 1);
+    this.#attempts.began(wait.keyText);
     this.#users.change(wait.key.user, 1);
     this.#connect({
       node: this.node,
@@ -512,7 +507,7 @@ export class NodePool {
       timeoutMs: this.#limits.connectTimeoutMs,
     }).then(
       (server) => {
-        this.#attemptEnded(wait.keyText);
+        this.#attempts.ended(wait.keyText);
         this.counts.opened++;
         server.onClosed = (reason) => this.#onServerClosed(server, reason);
         if (this.#closed || server.closed) server.close('the pool is closed');
@@ -521,7 +516,7 @@ export class NodePool {
         this.#openForWaits();
       },
       (cause: unknown) => {
-        this.#attemptEnded(wait.keyText);
+        this.#attempts.ended(wait.keyText);
         this.counts.openFailures++;
         this.#users.change(wait.key.user, -1);
         this.onFewer?.();
@@ -531,18 +526,15 @@ export class NodePool {
     );
   }
 
-  #attemptEnded(keyText: string): void {
-    this.#connecting--;
-    const left = this.#attemptsOf(keyText) - 1;
-    if (left > 0) this.#attempts.set(keyText, left);
-    else this.#attempts.delete(keyText);
-  }
+  #mustWaitForOwn = (keyText: string): boolean =>
+    this.#attempts.mustWait(keyText, [this.#leased.keys(), this.#shared.servers()]);
 
   /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
   #attemptFailed(attempt: Login, error: ProxyError): void {
+    if (error.isRefusedLogin) this.#attempts.refused(attempt.keyText);
     const wait = this.#waits.find((each) => each === attempt);
     // One that somebody might have asked back is better than none.
-    if (wait === undefined || this.#grantOldest(wait)) return;
+    if (wait === undefined || this.#grantOldest(wait) || this.#mustWaitForOwn(wait.keyText)) return;
     this.#waits.splice(this.#waits.indexOf(wait), 1);
     wait.waiter.refused(error);
   }

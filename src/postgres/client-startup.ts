@@ -197,7 +197,7 @@ export class ClientStartup {
 
   #onStep(step: ClientLoginStep): void {
     if (step.kind === 'failed') {
-      this.#host.loginFailed(this.#message!.user);
+      this.#host.loginFailed();
       this.#runtime.log.info({ user: this.#message!.user, reason: step.reason }, 'a login failed');
       this.#fail(step.error);
       return;

@@ -14,10 +14,12 @@ import {
   type StoredVerifier,
 } from '../protocol/node-control.js';
 import type { Position } from '../protocol/position.js';
+import type { Standing } from '../protocol/server-connection.js';
 import { upstreamOf } from './conninfo.js';
 import { type ControlConnection, controlConnections, toProbeFailure } from './control-connection.js';
 import { type PostgresPosition, postgresPosition } from './position.js';
 import { Promotion, type Query } from './promotion.js';
+import { STANDING, standingOf } from './standing.js';
 
 /** The timeline of a primary is in the name of the file that it writes; the control file trails it by a checkpoint. */
 const PRIMARY_TIMELINE = `('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int`;
@@ -149,6 +151,19 @@ export class PostgresNodeControl implements NodeControl {
     if (secret.startsWith('SCRAM-SHA-256$')) return { method: 'scram-sha-256', secret };
     if (/^md5[0-9a-f]{32}$/.test(secret)) return { method: 'md5', secret };
     return secret === '' ? { method: 'none', secret } : { method: 'password', secret };
+  }
+
+  async standing(user: string, database: string, _maxAgeMs: number, timeoutMs: number): Promise<Standing> {
+    const query = { name: 'scheelite_standing', text: STANDING, values: [user, database] };
+    try {
+      return await this.#calls.run(
+        timeoutMs,
+        async ({ client }) => standingOf((await client.query<Record<string, unknown>>(query)).rows),
+        { again: true },
+      );
+    } catch (error) {
+      throw toProbeFailure(error);
+    }
   }
 
   async query(sql: string, timeoutMs: number): Promise<Record<string, unknown>[]> {

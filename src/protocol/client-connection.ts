@@ -94,8 +94,8 @@ export interface SessionHost {
    * which it gives back by `release`. An error is the client's final reply.
    */
   login(request: LoginRequest, callback: LoginCallback): void;
-  /** Somebody could not prove to be this user; what is known of the user may be outdated. */
-  loginFailed(user: string): void;
+  /** Somebody could not prove to be who he said. */
+  loginFailed(): void;
   /** A complete unit; the next one is submitted only after `next()`. */
   submit(unit: Unit): void;
   /** Something that only the protocol sees keeps the server connection with this client. */

@@ -2,6 +2,7 @@
 // Types only; it knows nothing of clients.
 
 import type { Position } from './position.js';
+import type { Standing } from './server-connection.js';
 
 export interface NodeAddress {
   readonly host: string;
@@ -87,6 +88,11 @@ export interface NodeControl {
   position(timeoutMs: number): Promise<Position>;
   /** Null when there is no such user; for authentication without a user list. */
   verifier(user: string, timeoutMs: number): Promise<StoredVerifier | null>;
+  /**
+   * What a login would be given now. It is asked for at each login, so it must be cheap: what is the same for all logins may be as
+   * old as `maxAgeMs`.
+   */
+  standing(user: string, database: string, maxAgeMs: number, timeoutMs: number): Promise<Standing>;
   /** Rows of the named queries, for the catalog. */
   query(sql: string, timeoutMs: number): Promise<Record<string, unknown>[]>;
 

@@ -9,6 +9,19 @@ export interface PoolKey {
   readonly database: string;
   /** Protocol capabilities that change the answers; "" where there are none. */
   readonly variant: string;
+  /** Absent: not known. */
+  readonly standing?: Standing;
+}
+
+/**
+ * What a server gives to a login of this user and database beside what it asks for: who that is, whether it may, and with which
+ * settings it begins. A session that began with one may not be given a server connection that began with another.
+ */
+export interface Standing {
+  /** Two are the same if and only if this is. */
+  readonly text: string;
+  /** Session variables with which a login begins, where they can be set on a server connection that began with others. */
+  readonly variables: readonly (readonly [name: string, value: string])[];
 }
 
 export interface ServerConnection {

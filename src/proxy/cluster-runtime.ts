@@ -9,12 +9,12 @@ import type { SharedPosition, WatermarkStore } from '../consistency/watermark-st
 import { monotonicMs } from '../lib/clock.js';
 import { describeError, type ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
-import type { LoginCallback } from '../protocol/client-connection.js';
+import type { LoginCallback, LoginRequest } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { StoredVerifier } from '../protocol/node-control.js';
 import type { Position, PositionFunctions } from '../protocol/position.js';
 import type { ProtocolRuntime } from '../protocol/protocol.js';
-import type { PoolKey } from '../protocol/server-connection.js';
+import type { Connect, PoolKey, Standing } from '../protocol/server-connection.js';
 import type { Balancer } from '../routing/balance.js';
 import { type ConsistencyLevel, type Decision, decide, type SessionView } from '../routing/decide.js';
 import { GateOdds } from '../routing/gate-odds.js';
@@ -30,12 +30,13 @@ import { boundedPatternTest } from './bounded-pattern.js';
 import { CatalogRefresh, type OpenControl } from './catalog-refresh.js';
 import { Deadlines } from './deadlines.js';
 import { HoldQueue } from './hold.js';
-import { KnownLogins } from './known-logins.js';
+import { KnownLogins, type Login } from './known-logins.js';
 import { leaveDatabase } from './leave-database.js';
 import { Policies } from './policies.js';
 import { ReadWaits } from './read-waits.js';
 import { RuleLog } from './rule-log.js';
 import type { Session } from './session.js';
+import { Standings } from './standings.js';
 import { Users } from './users.js';
 import { limitsByUser } from './workers/limits.js';
 
@@ -53,6 +54,8 @@ export interface ClusterMonitorPort {
   requestPosition(afterMs: number, came: (position: Position | null) => void): void;
   /** A user's stored password, from the primary or, while there is none, from a node that has its users by replication. */
   verifier(user: string): Promise<StoredVerifier | null>;
+  /** What a login of this user would be given there. */
+  standing(user: string, database: string, maxAgeMs: number): Promise<Standing>;
   /** Opens control connections to single databases of the primary; null while there is none. */
   openOnPrimary(): OpenControl | null;
   /** DDL has passed through this process: others that read the same catalog are told. */
@@ -105,6 +108,7 @@ export class ClusterRuntime {
   readonly statements = new Statements();
   readonly users: Users;
   readonly logins = new KnownLogins();
+  readonly #standings: Standings;
   readonly keyed: KeyedWatermarks;
   /** Null: nobody else serves the same keys. */
   readonly store: WatermarkStore | null;
@@ -147,6 +151,7 @@ export class ClusterRuntime {
     this.#allowance = parts.allowance ?? null;
     this.#snapshot = parts.monitor.snapshot;
     this.users = new Users(parts.config.users, (user) => parts.monitor.verifier(user));
+    this.#standings = new Standings((...asked) => parts.monitor.standing(...asked));
     this.#applied = new Applied(parts.positions);
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
     this.#limits = poolLimits(parts.config);
@@ -216,6 +221,13 @@ export class ClusterRuntime {
   /** How long a read was at the head at this node; `usualMs`: what its kind takes, null: not known. */
   noteService(node: string, serviceMs: number, usualMs: number | null): void {
     this.#balancing.note(node, serviceMs, usualMs);
+  }
+
+  /** With what its server gives to it now. Never rejects. */
+  async loginOf({ key, credential }: LoginRequest): Promise<Login> {
+    this.logins.proved(key.user, credential);
+    const standing = await this.#standings.of(key.user, key.database);
+    return this.logins.intern(standing === undefined ? key : { ...key, standing }, credential);
   }
 
   borrow(key: PoolKey, credential: Credential, callback: LoginCallback): void {
@@ -315,6 +327,7 @@ export class ClusterRuntime {
 
   /** The same, elsewhere. */
   forgetCatalog(): void {
+    this.#standings.changed();
     this.protocol.forgetCatalog();
     this.#catalog.soon();
   }
@@ -351,6 +364,13 @@ export class ClusterRuntime {
     for (const pool of this.#pools.values()) pool.close(error);
   }
 
+  /** A user's password may have changed since the login of who needs a server connection. */
+  readonly #connect: Connect = (request) =>
+    this.protocol.connect({
+      ...request,
+      credential: this.logins.latestOf(request.key.user) ?? request.credential,
+    });
+
   #createPolicies(): Policies {
     const test = boundedPatternTest((rule, givenUp) =>
       this.log.warn(
@@ -371,7 +391,7 @@ export class ClusterRuntime {
         continue;
       }
       known?.retire('its address has changed');
-      const pool = new NodePool(node, this.#limitsOf(node.name), this.protocol.connect);
+      const pool = new NodePool(node, this.#limitsOf(node.name), this.#connect);
       this.#pools.set(node.name, pool);
       this.#allowance?.adopt(node.name, pool);
     }

@@ -1,6 +1,7 @@
 // The logins of a cluster's clients, one object for all clients of the same user, database and credential.
 // It checks nothing: a login comes here when its client has been proven.
 
+import { keyTextOf } from '../pool/key-text.js';
 import type { Credential } from '../protocol/credential.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 
@@ -13,11 +14,26 @@ export interface Login {
 const MAX_KNOWN = 1000;
 
 export class KnownLogins {
-  /** By user, database and variant: the last one. */
+  /** By key: the last one. */
   readonly #known = new Map<string, Login>();
 
+  readonly #latest = new Map<string, Credential>();
+
+  /** Undefined: of none that is known. */
+  latestOf(user: string): Credential | undefined {
+    return this.#latest.get(user);
+  }
+
+  /** This user has just logged in with it. */
+  proved(user: string, credential: Credential): void {
+    // A listener that asks for no password has none to give.
+    if (credential.kind === 'none') return;
+    if (this.#latest.size >= MAX_KNOWN) this.#latest.clear();
+    this.#latest.set(user, credential);
+  }
+
   intern(key: PoolKey, credential: Credential): Login {
-    const text = JSON.stringify([key.user, key.database, key.variant]);
+    const text = keyTextOf(key);
     const known = this.#known.get(text);
     if (known !== undefined && isSame(known.credential, credential)) return known;
     if (this.#known.size >= MAX_KNOWN) this.#known.clear();

@@ -6,7 +6,7 @@ import { ClusterMonitor } from '../cluster/monitor.js';
 import type { ClusterSnapshot } from '../cluster/snapshot.js';
 import type { ClusterConfig } from '../config/schema.js';
 import { systemClock } from '../lib/clock.js';
-import type { NodeAddress, NodeControl, StoredVerifier } from '../protocol/node-control.js';
+import type { NodeAddress, NodeControl } from '../protocol/node-control.js';
 import type { Protocol } from '../protocol/protocol.js';
 import { type ClusterCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
@@ -14,7 +14,7 @@ import type { OpenControl } from './catalog-refresh.js';
 import type { ClusterMonitorPort } from './cluster-runtime.js';
 
 const APPLICATION_NAME = 'scheelite';
-const VERIFIER_TIMEOUT_MS = 5000;
+const USERS_TIMEOUT_MS = 5000;
 
 /** What a data path needs of the monitoring of its cluster, wherever the monitor runs. */
 export interface Monitoring {
@@ -62,7 +62,9 @@ export class LocalMonitoring implements Monitoring {
       onSnapshot: (listener) => void monitor.onSnapshot(listener),
       reportFailure: (node, error) => monitor.reportFailure(node, error),
       requestPosition: (afterMs, came) => monitor.resolver.request(afterMs, came),
-      verifier: (user) => readVerifier(monitor, user),
+      verifier: (user) => ofUsers(monitor, (control) => control.verifier(user, USERS_TIMEOUT_MS)),
+      standing: (user, database, maxAgeMs) =>
+        ofUsers(monitor, (control) => control.standing(user, database, maxAgeMs, USERS_TIMEOUT_MS)),
       openOnPrimary: () => openOnPrimary(protocol, config, monitor.snapshot),
       schemaChanged: () => {},
       leaveDatabase: () => {},
@@ -91,7 +93,8 @@ export function openOnPrimary(
   return node === undefined ? null : (database) => openControl(protocol, config, node, database);
 }
 
-async function readVerifier(monitor: ClusterMonitor, user: string): Promise<StoredVerifier | null> {
+/** Asks the primary first, then who has its users by replication. */
+async function ofUsers<T>(monitor: ClusterMonitor, ask: (control: NodeControl) => Promise<T>): Promise<T> {
   const { primary, nodes, explanation } = monitor.snapshot;
   let failure = new Error(`there is no node to ask: ${explanation}`);
   const asked = nodes.filter((node) => node.health === 'up' && !node.fenced);
@@ -99,7 +102,7 @@ async function readVerifier(monitor: ClusterMonitor, user: string): Promise<Stor
   for (const { name } of asked) {
     try {
       const control = monitor.control(name);
-      if (control !== null) return await control.verifier(user, VERIFIER_TIMEOUT_MS);
+      if (control !== null) return await ask(control);
     } catch (cause) {
       failure = cause instanceof Error ? cause : new Error(String(cause));
     }

@@ -292,5 +292,5 @@ export function isAboutNode({ code }: ProxyError): boolean {
 
 /** A replica may not have an account yet, or its new password. */
 export function mayConnectElsewhere(error: ProxyError): boolean {
-  return isAboutNode(error) || error.code === 'server-login-failed';
+  return isAboutNode(error) || error.isRefusedLogin;
 }

@@ -30,6 +30,7 @@ import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
+import type { Login } from './known-logins.js';
 import { LastStatement } from './last-statement.js';
 import type { ExplainedPolicy } from './policies.js';
 import type { SessionFacts } from './session-facts.js';
@@ -47,7 +48,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
   readonly #sight: SessionSight;
   readonly #policies: SessionPolicy;
   #phase: Phase = 'login';
-  #key: PoolKey | null = null;
+  /** Null before it has logged in. */
+  key: PoolKey | null = null;
   #credential: Credential = rules.NO_CREDENTIAL;
 
   readonly #tenure: Tenure;
@@ -102,11 +104,11 @@ export class Session implements SessionHost, PoolWaiter, Held {
 
   /** Null before it has logged in. */
   get facts(): SessionFacts | null {
-    if (this.#key === null || this.#phase === 'closed') return null;
+    if (this.key === null || this.#phase === 'closed') return null;
     const { server, isShared } = this.#tenure;
     const isHeld = server !== null && (this.#transaction !== 'idle' || this.#pins.size > 0);
     return {
-      key: this.#key,
+      key: this.key,
       application: this.#policies.facts.application,
       listener: this.#listener,
       client: this.#client,
@@ -151,27 +153,26 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#cluster.users.lookUp(user);
   }
 
-  loginFailed(user: string): void {
+  loginFailed(): void {
     this.#listener.counters.loginFailures++;
-    this.#cluster.users.forget(user);
   }
 
   login(request: LoginRequest, callback: LoginCallback): void {
-    // MySQL: COM_CHANGE_USER logs the same client in again.
-    if (this.#key === null) this.#cluster.counters.clients++;
-    const login = this.#cluster.logins.intern(request.key, request.credential);
-    this.#key = login.key;
-    this.#credential = login.credential;
-    this.#policies.loggedIn(login.key, request.applicationName);
-    this.#sight.loggedIn(this.#listener.scope, { ...login.key, attributes: request.attributes });
-    this.#cluster.borrow(login.key, login.credential, (loan, error) => {
-      if (this.#phase === 'closed') {
-        loan?.release();
-        return;
-      }
-      if (loan !== null) this.#transition('idle');
-      callback(loan, error);
-    });
+    const loggedIn = ({ key, credential }: Login): void => {
+      if (this.#phase === 'closed') return;
+      // MySQL: COM_CHANGE_USER logs the same client in again.
+      if (this.key === null) this.#cluster.counters.clients++;
+      this.key = key;
+      this.#credential = credential;
+      this.#policies.loggedIn(key, request.applicationName);
+      this.#sight.loggedIn(this.#listener.scope, { ...key, attributes: request.attributes });
+      this.#cluster.borrow(key, credential, (loan, error) => {
+        if (this.#phase === 'closed') return loan?.release();
+        if (loan !== null) this.#transition('idle');
+        callback(loan, error);
+      });
+    };
+    void this.#cluster.loginOf(request).then(loggedIn);
   }
 
   // --- a unit's life ----------------------------------------------------------------------------------------
@@ -258,13 +259,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return;
     }
     const shared = shares
-      ? pool.share(this.#key!, this.#credential, this.#client.stateDigest, sharedMs)
+      ? pool.share(this.key!, this.#credential, this.#client.stateDigest, sharedMs)
       : null;
     if (shared !== null) {
       this.#runShared(unit, shared, sharedMs);
       return;
     }
-    const server = pool.acquire(this.#key!, this.#credential, this.#client.stateDigest, this);
+    const server = pool.acquire(this.key!, this.#credential, this.#client.stateDigest, this);
     if (server === null) {
       this.#waitingFor = decision.node;
       this.#transition('waiting');
@@ -453,7 +454,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
       !rules.outlivesErrors(pin);
     if (pin !== null && !leftNothing) this.pin(pin);
     this.#sight.used(unit, outcome, this.#onReplica ? server.node : null, wasInTransaction);
-    if (unit.statement.ddl && pin !== 'temporary-table') this.#sawDdl = true;
+    if ((unit.statement.ddl || unit.statement.changesLogins === true) && pin !== 'temporary-table')
+      this.#sawDdl = true;
     if (this.#sawDdl && transaction === 'idle') {
       this.#sawDdl = false;
       this.#cluster.schemaChanged();
@@ -599,7 +601,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   movedTo(database: string): void {
-    this.#key = this.#cluster.logins.intern({ ...this.#key!, database }, this.#credential).key;
+    this.key = this.#cluster.logins.intern({ ...this.key!, database }, this.#credential).key;
   }
 
   get level(): SessionLevel {
@@ -661,7 +663,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#policies.ended();
     this.#transition('closed');
     this.#cluster.sessions.delete(this);
-    if (this.#key !== null) this.#cluster.counters.clients--;
+    if (this.key !== null) this.#cluster.counters.clients--;
     const server = this.#tenure.server;
     this.#sight.close(phase === 'running' ? server : null, this.#onReplica);
     if (server === null) return;

@@ -74,6 +74,8 @@ export interface StatementClass {
   readonly prepared: PreparedEffect | null;
   /** It changes the schema: the catalog is refreshed once it is through. */
   readonly ddl: boolean;
+  /** Sessions that begin from now on may begin with other settings. Absent: no, or it is found by asking at each login. */
+  readonly changesLogins?: boolean;
   /** Statements in it; 0 is an empty query; more than 1 is never split. */
   readonly statements: number;
   /**

@@ -189,7 +189,7 @@ export class ServerLogin {
 
   #refused(payload: Buffer): never {
     const { node, user, database } = this.#options;
-    const { errno, message } = parseErr(payload);
+    const { errno, sqlState, message } = parseErr(payload);
     const wasGreeted = this.#state !== 'greeting';
     this.#transition('failed');
     if (isFull(errno)) throw new ProxyError('node-full', { node, detail: `${errno}: ${message}` });
@@ -199,7 +199,7 @@ export class ServerLogin {
     if (errno === ER_BAD_DB) throw new ProxyError('unknown-database', { database: database ?? '' });
     if (errno === ER_SERVER_SHUTDOWN)
       throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
-    throw new ProxyError('server-login-failed', { node, user, detail: `${errno}: ${message}` });
+    throw new ProxyError('login-refused', { node, user, detail: message, errno, sqlState });
   }
 }
 

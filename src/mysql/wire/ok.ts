@@ -1,7 +1,7 @@
 // OK, EOF and ERR packets, built and parsed, with and without session tracking; it keeps no state between packets.
 // https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_response_packets.html
 
-import { ERRORS, type ProxyError } from '../../lib/errors.js';
+import type { ProxyError } from '../../lib/errors.js';
 import { PacketReader, PacketWriter } from './bytes.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './capabilities.js';
 import { payloadOf } from './framer.js';
@@ -178,8 +178,9 @@ const SQL_STATE_BY_ERRNO: Readonly<Record<number, string>> = {
 };
 
 export function errFromProxyError(error: ProxyError): ErrPacket {
-  const { errno } = ERRORS[error.code];
-  return { errno, sqlState: SQL_STATE_BY_ERRNO[errno] ?? error.sqlState, message: error.message };
+  const { errno, details, message } = error;
+  const sqlState = String(details.sqlState ?? SQL_STATE_BY_ERRNO[errno] ?? error.sqlState);
+  return { errno, sqlState, message };
 }
 
 export function buildProxyError(error: ProxyError, sequence: number): Buffer {

@@ -227,11 +227,12 @@ export class ServerLogin {
     const detail = `${fields.message} (SQLSTATE ${fields.code})`;
     if (fields.code === '3D000')
       return this.#failed(new ProxyError('unknown-database', { database }), fields);
-    // 28: the user was refused. 42501: no CONNECT privilege. All else is about the node: full, starting, shutting down.
-    const aboutUser = fields.code.startsWith('28') || fields.code === '42501';
+    if (isAboutLogin(fields)) {
+      const said = { node, user, detail: fields.message, sqlState: fields.code };
+      return this.#failed(new ProxyError('login-refused', said), fields);
+    }
     // too_many_connections: the node is well, and will be asked again later.
-    const aboutNode = fields.code === '53300' ? 'node-full' : 'connect-failed';
-    const code = aboutUser ? 'server-login-failed' : aboutNode;
+    const code = fields.code === '53300' ? 'node-full' : 'connect-failed';
     return this.#failed(new ProxyError(code, { node, user, detail }), fields);
   }
 
@@ -263,6 +264,16 @@ export class ServerLogin {
     assert(NEXT[this.#state].includes(next), `server login: ${this.#state} to ${next}`);
     this.#state = next;
   }
+}
+
+/**
+ * 28: the user was refused. 42501: no CONNECT privilege. 55000: the database takes no connections. 53300: the limit of a role or a
+ * database has been reached. All else is about the node: full, starting, shutting down.
+ */
+function isAboutLogin({ code, all }: ServerErrorFields): boolean {
+  const routine = all.get('R');
+  if (code === '53300') return routine === 'InitializeSessionUserId' || routine === 'CheckMyDatabase';
+  return code.startsWith('28') || code === '42501' || (code === '55000' && routine === 'CheckMyDatabase');
 }
 
 const KNOWN: Readonly<Record<Credential['kind'], string>> = {

@@ -70,6 +70,13 @@ export type SupervisorCall =
     }
   | { readonly kind: 'verifier'; readonly cluster: string; readonly user: string }
   | {
+      readonly kind: 'standing';
+      readonly cluster: string;
+      readonly user: string;
+      readonly database: string;
+      readonly maxAgeMs: number;
+    }
+  | {
       readonly kind: 'peer';
       readonly cluster: string;
       readonly index: number;

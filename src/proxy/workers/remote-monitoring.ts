@@ -7,6 +7,7 @@ import { type ClusterSnapshot, type NodeSnapshot, primaryOf } from '../../cluste
 import type { ClusterConfig } from '../../config/schema.js';
 import { MACHINE_MARGIN_MS, MACHINE_OFFSET_MS, monotonicMs, systemClock } from '../../lib/clock.js';
 import type { Protocol } from '../../protocol/protocol.js';
+import type { Standing } from '../../protocol/server-connection.js';
 import type { ClusterMonitorPort } from '../cluster-runtime.js';
 import { type Monitoring, openOnPrimary } from '../monitoring.js';
 import type { FromWorker, SupervisorCall, VerifierAnswer } from './messages.js';
@@ -64,6 +65,10 @@ export class RemoteMonitoring implements Monitoring {
       requestPosition: (afterMs, came) => this.#resolver.request(afterMs, came),
       verifier: (user) =>
         this.#link.ask({ kind: 'verifier', cluster: this.#cluster, user }) as Promise<VerifierAnswer>,
+      standing: (user, database, maxAgeMs) => {
+        const call = { kind: 'standing', cluster: this.#cluster, user, database, maxAgeMs } as const;
+        return this.#link.ask(call) as Promise<Standing>;
+      },
       openOnPrimary: () => openOnPrimary(this.#protocol, this.#config, this.#snapshot),
       schemaChanged: () => this.#link.send({ type: 'schema-changed', cluster: this.#cluster }),
       leaveDatabase: (database) =>

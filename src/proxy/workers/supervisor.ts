@@ -282,6 +282,8 @@ export class Supervisor implements RunningProxy {
         return null;
       case 'verifier':
         return watched.monitoring.port.verifier(call.user);
+      case 'standing':
+        return watched.monitoring.port.standing(call.user, call.database, call.maxAgeMs);
       case 'position':
         return new Promise((resolve, reject) => {
           watched.monitoring.monitor.resolver.request(call.afterMs - MACHINE_OFFSET_MS, (position) => {

@@ -195,6 +195,9 @@ function judgeAll(
   if (classes.length > 1 && classes.some((member) => member.afterWrite === true)) {
     statement = { ...statement, afterWrite: true };
   }
+  if (classes.length > 1 && classes.some((member) => member.changesLogins === true)) {
+    statement = { ...statement, changesLogins: true };
+  }
   if (classes.length > 1 && classes.some((member) => member.runsPrograms === true)) {
     statement = { ...statement, runsPrograms: true };
   }

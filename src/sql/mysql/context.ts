@@ -48,6 +48,7 @@ export class Draft {
   verb: string;
   afterWrite = false;
   runsPrograms = false;
+  changesLogins = false;
   /** Literals decide here: the class holds for this text only, not for its shape. */
   byLiterals = false;
 
@@ -82,9 +83,14 @@ export class Draft {
       statements: 1,
       verb: this.verb,
     };
-    if (!this.afterWrite && !this.runsPrograms) return statement;
-    const { afterWrite, runsPrograms } = this;
-    return { ...statement, ...(afterWrite ? { afterWrite } : {}), ...(runsPrograms ? { runsPrograms } : {}) };
+    const { afterWrite, runsPrograms, changesLogins } = this;
+    if (!afterWrite && !runsPrograms && !changesLogins) return statement;
+    return {
+      ...statement,
+      ...(afterWrite ? { afterWrite } : {}),
+      ...(runsPrograms ? { runsPrograms } : {}),
+      ...(changesLogins ? { changesLogins } : {}),
+    };
   }
 }
 

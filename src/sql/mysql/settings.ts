@@ -147,6 +147,7 @@ function setItem(draft: Draft, context: Context, from: number, to: number, inher
   const last = atAt ? inherited : scope;
   if (serverScopes.has(scope)) {
     draft.primary(`SET ${scope.toUpperCase()} changes the server`);
+    draft.changesLogins = true;
     settleValue(draft, context, i + 1, to);
     return last;
   }
@@ -302,6 +303,7 @@ function setTransaction(draft: Draft, context: Context, scope: string, from: num
   }
   if (scope === 'global') {
     draft.primary('SET GLOBAL changes the server');
+    draft.changesLogins = true;
     return;
   }
   if (scope === '') {

@@ -140,7 +140,7 @@ describe('who may not', () => {
       assert.ok(result.accepting.kind === 'failed');
       assert.match(result.accepting.reason, reason);
       assert.ok(result.connecting.kind === 'failed');
-      assert.equal(result.connecting.error.code, 'server-login-failed');
+      assert.equal(result.connecting.error.code, 'login-refused');
       assert.equal(result.connecting.serverError?.code, '28P01');
     });
   }
@@ -252,9 +252,9 @@ describe('a node', () => {
 
   it('that refuses: the error that fits, with what it said', () => {
     const cases: [code: string, message: string, expected: string][] = [
-      ['28P01', 'password authentication failed', 'server-login-failed'],
-      ['28000', 'no pg_hba.conf entry', 'server-login-failed'],
-      ['42501', 'permission denied for database', 'server-login-failed'],
+      ['28P01', 'password authentication failed', 'login-refused'],
+      ['28000', 'no pg_hba.conf entry', 'login-refused'],
+      ['42501', 'permission denied for database', 'login-refused'],
       ['3D000', 'database "ledger" does not exist', 'unknown-database'],
       ['53300', 'sorry, too many clients already', 'node-full'],
       ['57P03', 'the database system is starting up', 'connect-failed'],
