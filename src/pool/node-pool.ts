@@ -131,7 +131,8 @@ export class NodePool {
 
   /** How many it would use now if it could. */
   wanted(user: string | null): number {
-    if (user === null) return this.#leased.size + this.#shared.inUse + this.#attempts.total + this.#waits.length;
+    if (user === null)
+      return this.#leased.size + this.#shared.inUse + this.#attempts.total + this.#waits.length;
     const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
     const idle = unused.filter(({ key }) => key.user === user).length;
     const waits = this.#waits.filter(({ key }) => key.user === user).length;
