@@ -117,6 +117,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#database = this.#runtime.classifierOf(login.database);
     this.#out.told = login.parameters;
     this.#cancelKey = this.#runtime.cancelKeys.register(this, login.cancelKeyBytes);
+    this.#out.processId = this.#cancelKey.processId;
     this.#framer.expectMessages();
     this.#framer.setLimits(frontendLimits(this.#settings.maxUnitBytes));
     greet(this.#socket, login.parameters, this.#cancelKey);

@@ -9,6 +9,7 @@ import { parameterStatus } from './wire/backend-messages.js';
 
 export class ClientOutput extends ReplyWriter implements ReplySink {
   readonly events: ReplyEvents;
+  processId = 0;
   /** Whichever server connection it came from. */
   told = Parameters.none;
   /** What a server connection had when `told` was last compared with it; null: `told` has changed since. */

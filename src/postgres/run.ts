@@ -42,6 +42,8 @@ export interface ReplyEvents {
 /** Where replies go. */
 export interface ReplySink {
   readonly events: ReplyEvents;
+  /** As the client was told of itself; 0: nobody was. */
+  readonly processId: number;
   /** False: the client does not keep up; reading from the server pauses until `resumeReading`. */
   write(bytes: Buffer): boolean;
   /** The same, for several slices at once. */

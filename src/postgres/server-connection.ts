@@ -17,6 +17,7 @@ import { forgetUnprepared } from './forget-unprepared.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { ISOLATION_QUERY } from './isolation-check.js';
 import { tellLost } from './lost-expectations.js';
+import { nameNotifier } from './own-notifications.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { refusedParse } from './refused-parse.js';
@@ -309,6 +310,7 @@ export class PostgresServerConnection implements ServerConnection {
         if (head?.run != null && hearNotice(head.run, head.step)) this.#forward(head, buffer, start, end);
         return;
       case BACKEND.notificationResponse:
+        nameNotifier(buffer, start, this.#backendKey, head?.run ?? this.#lastRun);
         if (head?.run != null) this.#forward(head, buffer, start, end);
         else this.#lastRun?.sink.write(Buffer.from(buffer.subarray(start, end)));
         return;

@@ -92,6 +92,7 @@ function dropped(kind: Step['kind'], text: PreparedText): Step {
 
 const NOBODY: ReplySink = {
   events: { messageCut() {}, copyInStarted() {}, deallocated() {} },
+  processId: 0,
   write: () => true,
   writeAll: () => true,
   isWritten: true,

@@ -148,8 +148,12 @@ async function nodePostgres(t: TestContext, stage: Stage, front: Front): Promise
     t.after(() => client.end());
     const notices: string[] = [];
     const notifications: (string | undefined)[] = [];
+    const own: boolean[] = [];
     client.on('notice', (notice) => notices.push(notice.message ?? ''));
-    client.on('notification', ({ payload }) => notifications.push(payload));
+    client.on('notification', ({ payload, processId }) => {
+      notifications.push(payload);
+      own.push(processId === (client as unknown as { processID: number }).processID);
+    });
     await client.query("DO $$ BEGIN RAISE WARNING 'look'; END $$");
     assert.deepEqual(notices, ['look']);
     await client.query('LISTEN channel');
@@ -159,6 +163,9 @@ async function nodePostgres(t: TestContext, stage: Stage, front: Front): Promise
     await other.query("SELECT pg_notify('channel', 'while idle')");
     // No unit runs: it comes by itself.
     await until('the notification', () => notifications.includes('while idle'));
+    await client.query("NOTIFY channel, 'by itself'");
+    await until('its own', () => notifications.includes('by itself'));
+    assert.deepEqual(own, [false, true]);
     await client.query('UNLISTEN *');
     const results = (await client.query('SELECT 1 AS a; SELECT 2 AS b')) as unknown as pg.QueryResult[];
     assert.deepEqual(

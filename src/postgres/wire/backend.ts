@@ -34,6 +34,8 @@ export const BACKEND = {
 } as const;
 
 const HEADER_BYTES = 5;
+/** In NotificationResponse. */
+export const PROCESS_ID_AT = HEADER_BYTES;
 
 export type TransactionStatus = 'idle' | 'transaction' | 'failed';
 
