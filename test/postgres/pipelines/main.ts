@@ -38,8 +38,11 @@ try {
   process.stdout.write(
     `seed ${seed}: ${played.histories} histories, ${played.messages} messages, ${played.differences.length} differences${played.died ? ', the server crashed' : ''}\n`,
   );
-  for (const [node, { retries }] of stand.proxy.proxy.counters().clusters.get('main')!.nodes)
+  for (const [node, counted] of stand.proxy.proxy.counters().clusters.get('main')!.nodes) {
+    const { sharedUnits, groupedUnits, retries } = counted;
+    process.stdout.write(`${node}: ${sharedUnits} shared, ${groupedUnits} of them grouped\n`);
     process.stdout.write(`run again on ${node}: ${JSON.stringify(retries)}\n`);
+  }
   await stand.proxy.stop();
 } finally {
   await cluster.stop();
