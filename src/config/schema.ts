@@ -130,9 +130,7 @@ export const poolSchema = z.strictObject({
     .describe('How long a unit waits for a server connection, in milliseconds. Default: 10000.'),
   idleTimeoutMs: duration(1_000)
     .default(600_000)
-    .describe(
-      'A server connection idle for longer is closed, in milliseconds; one to a PostgreSQL database that no client uses, after 2 s. Default: 600000.',
-    ),
+    .describe('A server connection idle for longer is closed, in milliseconds. Default: 600000.'),
   maxLifetimeMs: duration(1_000)
     .default(3_600_000)
     .describe(
