@@ -17,8 +17,7 @@ export type { PoolLimits, PoolWaiter } from './waiter.js';
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
-/** With the sweep less than the 5 s for which PostgreSQL waits for others to leave a database that is to be dropped. */
-const ABANDONED_MS = 2000;
+const ABANDONED_MS = 2000; // And a sweep: PostgreSQL waits 5 s for others to leave a database that is to be dropped.
 /** Where connections cannot be opened, or come and go at once, no more often than so. */
 const SPARE_EVERY_MS = 20;
 
