@@ -286,6 +286,16 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
         assert.deepEqual(pins(), pinsBefore);
       });
 
+      it('SET @@name without SESSION, which servers do not report, stays with its client', async () => {
+        const [c, other] = [await f.connect(), await f.connect()];
+        await c.query('SET @@lock_wait_timeout = 77');
+        assert.equal(await one(other, 'SELECT @@lock_wait_timeout <> 77'), 1);
+        assert.equal(await one(c, 'SELECT @@lock_wait_timeout'), 77);
+        await c.end();
+        for (let i = 0; i < 5; i++)
+          assert.equal(await one(other, 'SELECT @@lock_wait_timeout <> 77 FOR UPDATE'), 1);
+      });
+
       it('a setting that the server refuses changes nothing', async () => {
         const c = await f.connect();
         assert.equal(await errnoOf(c.query("SET sql_mode = 'NO_SUCH_MODE'")), 1231);

@@ -178,6 +178,12 @@ function setItem(draft: Draft, context: Context, from: number, to: number, inher
     draft.pinned(untracked, `${short(name)} is kept by its connection`);
     return last;
   }
+  if (atAt && !explicit && !name.startsWith('session_track_')) {
+    // Servers report what is set for the session (OPT_SESSION in sys_var); this is neither that nor global to them.
+    draft.pinned(untracked, `of SET @@${short(name)} without SESSION the server tells nothing`);
+    settleValue(draft, context, i + 2, to);
+    return last;
+  }
   const tracked =
     modes === 'isolation' ? 'transaction_isolation' : modes === 'readOnly' ? 'transaction_read_only' : name;
   if (tooLong(draft, context, from, to)) return last;
