@@ -50,7 +50,7 @@ export class MysqlServerConnection implements ServerConnection {
   readonly prepared = new PreparedOnServer();
   onClosed: ((reason: string) => void) | null = null;
   onDrained: (() => void) | null = null;
-  /** Variables after the login, as far as they were asked for; `wayBack`: and others that were set then. */
+  /** Variables after the login that were asked for; `wayBack`: and others that were set then. */
   loginValues: ReadonlyMap<string, string> = new Map();
   wayBack: ReadonlyMap<string, string> = this.loginValues;
   /** The SET that makes the server report what we track; run again when somebody has changed it. */
@@ -422,8 +422,6 @@ export class MysqlServerConnection implements ServerConnection {
           const statementId = visible?.prepared(event.prepared) ?? held.id;
           forward = buildPrepareOk({ ...event.prepared, statementId }, this.capabilities, frame[3]!);
         }
-        break;
-      default:
         break;
     }
     if (visible === null || forward === null) {

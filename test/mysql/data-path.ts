@@ -5,10 +5,6 @@ import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
-import { PacketWriter } from '../../src/mysql/wire/bytes.js';
-import { CAPABILITY } from '../../src/mysql/wire/capabilities.js';
-import { buildCommand, COM } from '../../src/mysql/wire/command.js';
-import { payloadOf } from '../../src/mysql/wire/framer.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
 
@@ -28,9 +24,6 @@ async function one(connection: Connection, sql: string, values: unknown[] = []):
   const [rows] = await connection.query<Rows>(sql, values);
   return Object.values(rows[0] ?? {})[0];
 }
-
-const LOADS =
-  "SELECT id AS id FROM information_schema.processlist WHERE info LIKE 'LOAD DATA LOCAL%' AND command <> 'Killed'";
 
 export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
   describe(`the data path of ${kind}`, () => {
@@ -170,62 +163,6 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
         } as never);
         assert.equal(await one(c, "SELECT COUNT(*) FROM t WHERE v LIKE 'infile-%'"), 50_000);
         await c.query("DELETE FROM t WHERE v LIKE 'infile-%'");
-      });
-
-      it('a server connection that ends in the middle of such a file is told of behind the file', async () => {
-        const raw = await f.raw(CAPABILITY.LOCAL_FILES);
-        const c = await f.connect();
-        await c.query('BEGIN');
-        await c.query("INSERT INTO t VALUES (900000, 'of another')");
-        const piece = (sequence: number, text: string): Buffer =>
-          new PacketWriter(text.length).bytes(Buffer.from(text)).packet(sequence & 0xff);
-        // With 40 of them more than is taken while it waits for the row of the other.
-        for (const pieces of [1, 40]) {
-          raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE t (id, v)"));
-          let sequence = (await raw.packet())[3]! + 1;
-          raw.send(piece(sequence++, '900000\tx\n'));
-          for (let i = 0; i < pieces; i++) raw.send(piece(sequence++, '900001\tx\n'.repeat(100_000)));
-          let id = '';
-          await until('it to be there', async () => {
-            const [load] = await f.cluster.primary.admin(LOADS);
-            id = String(load?.id ?? '');
-            return id !== '';
-          });
-          await f.cluster.primary.admin(`KILL ${id}`);
-          await until('it to end', async () => (await f.cluster.primary.admin(LOADS)).length === 0);
-          raw.send(piece(sequence++, ''));
-          const { results } = await raw.results(sequence & 0xff);
-          assert.deepEqual(results, ['ERR 2013']);
-          assert.deepEqual((await raw.query('SELECT 7')).results, [['7']]);
-        }
-        await c.query('ROLLBACK');
-      });
-
-      it('the file of a client that has gone before it was asked for is waited for by nobody', async () => {
-        const raw = await f.raw(CAPABILITY.LOCAL_FILES);
-        const c = await f.connect();
-        await c.query('LOCK TABLES t WRITE');
-        raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE t (v)"));
-        const running = async (): Promise<number> => (await f.cluster.primary.admin(LOADS)).length;
-        await until('it to wait for the table', async () => (await running()) === 1);
-        raw.destroy();
-        // The proxy reads that before it writes this.
-        await one(c, 'SELECT 1');
-        await c.query('UNLOCK TABLES');
-        await until('it to end', async () => (await running()) === 0);
-      });
-
-      it('a prepared statement may ask for a file', { skip: kind === 'mysql' }, async () => {
-        const raw = await f.raw(CAPABILITY.LOCAL_FILES);
-        const load = "LOAD DATA LOCAL INFILE 'any' INTO TABLE t (v)";
-        raw.send(buildCommand(COM.STMT_PREPARE, Buffer.from(load)));
-        const statement = payloadOf(await raw.packet()).readUInt32LE(1);
-        raw.send(new PacketWriter().u8(COM.STMT_EXECUTE).u32(statement).u8(0).u32(1).packet(0));
-        const sequence = (await raw.packet())[3]! + 1;
-        raw.send(new PacketWriter().bytes(Buffer.from('infile-p\n')).packet(sequence));
-        raw.send(new PacketWriter().packet(sequence + 1));
-        assert.deepEqual((await raw.results(sequence + 2)).results, ['OK']);
-        assert.deepEqual((await raw.query("DELETE FROM t WHERE v = 'infile-p'")).results, ['OK']);
       });
     });
 

@@ -17,10 +17,14 @@ import { payloadOf } from '../../src/mysql/wire/framer.js';
 import { parseErr, parseOk, STATUS } from '../../src/mysql/wire/ok.js';
 import { parsePrepareOk } from '../../src/mysql/wire/result-set.js';
 import { parseSessionChanges } from '../../src/mysql/wire/session-track.js';
+import { until } from '../servers/poll.js';
 import { type Fixture, type RawClient, startFixture } from './harness.js';
 
 const EOFS = 0;
 const NO_EOFS = CAPABILITY.DEPRECATE_EOF;
+
+const LOADS =
+  "SELECT id AS id FROM information_schema.processlist WHERE info LIKE 'LOAD DATA LOCAL%' AND command <> 'Killed'";
 
 /** COM_STMT_EXECUTE without parameters. */
 function execute(statementId: number, flags = 0): Buffer {
@@ -71,6 +75,8 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       await f.cluster.primary.admin(
         'CREATE PROCEDURE app.opens_one() BEGIN DECLARE c CURSOR FOR SELECT 1; OPEN c; CLOSE c; SELECT 1; END',
       );
+      await f.cluster.primary.admin('CREATE TABLE files (id INT PRIMARY KEY AUTO_INCREMENT, v VARCHAR(200))');
+      await f.cluster.primary.admin('SET GLOBAL local_infile = ON');
       await f.cluster.waitCaughtUp();
     });
     after(() => f.stop());
@@ -369,6 +375,62 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       await assert.rejects(wrong.packet());
       const [rows] = await witness.query('SELECT 2 AS x');
       assert.deepEqual(JSON.parse(JSON.stringify(rows)), [{ x: 2 }]);
+    });
+
+    it('a server connection that ends in the middle of a file of its client is told of behind the file', async () => {
+      const raw = await f.raw(CAPABILITY.LOCAL_FILES);
+      const c = await f.connect();
+      await c.query('BEGIN');
+      await c.query("INSERT INTO files VALUES (900000, 'of another')");
+      const piece = (sequence: number, text: string): Buffer =>
+        new PacketWriter(text.length).bytes(Buffer.from(text)).packet(sequence & 0xff);
+      // With 40 of them more than is taken while it waits for the row of the other.
+      for (const pieces of [1, 40]) {
+        raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE files (id, v)"));
+        let sequence = (await raw.packet())[3]! + 1;
+        raw.send(piece(sequence++, '900000\tx\n'));
+        for (let i = 0; i < pieces; i++) raw.send(piece(sequence++, '900001\tx\n'.repeat(100_000)));
+        let id = '';
+        await until('it to be there', async () => {
+          const [load] = await f.cluster.primary.admin(LOADS);
+          id = String(load?.id ?? '');
+          return id !== '';
+        });
+        await f.cluster.primary.admin(`KILL ${id}`);
+        await until('it to end', async () => (await f.cluster.primary.admin(LOADS)).length === 0);
+        raw.send(piece(sequence++, ''));
+        const { results } = await raw.results(sequence & 0xff);
+        assert.deepEqual(results, ['ERR 2013']);
+        assert.deepEqual((await raw.query('SELECT 7')).results, [['7']]);
+      }
+      await c.query('ROLLBACK');
+    });
+
+    it('the file of a client that has gone before it was asked for is waited for by nobody', async () => {
+      const raw = await f.raw(CAPABILITY.LOCAL_FILES);
+      const c = await f.connect();
+      await c.query('LOCK TABLES files WRITE');
+      raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE files (v)"));
+      const running = async (): Promise<number> => (await f.cluster.primary.admin(LOADS)).length;
+      await until('it to wait for the table', async () => (await running()) === 1);
+      raw.destroy();
+      // The proxy reads that before it writes this.
+      await c.query('SELECT 1');
+      await c.query('UNLOCK TABLES');
+      await until('it to end', async () => (await running()) === 0);
+    });
+
+    it('a prepared statement may ask for a file', { skip: kind === 'mysql' }, async () => {
+      const raw = await f.raw(CAPABILITY.LOCAL_FILES);
+      const load = "LOAD DATA LOCAL INFILE 'any' INTO TABLE files (v)";
+      raw.send(buildCommand(COM.STMT_PREPARE, Buffer.from(load)));
+      const statement = payloadOf(await raw.packet()).readUInt32LE(1);
+      raw.send(new PacketWriter().u8(COM.STMT_EXECUTE).u32(statement).u8(0).u32(1).packet(0));
+      const sequence = (await raw.packet())[3]! + 1;
+      raw.send(new PacketWriter().bytes(Buffer.from('infile-p\n')).packet(sequence));
+      raw.send(new PacketWriter().packet(sequence + 1));
+      assert.deepEqual((await raw.results(sequence + 2)).results, ['OK']);
+      assert.deepEqual((await raw.query("DELETE FROM files WHERE v = 'infile-p'")).results, ['OK']);
     });
   });
 }
