@@ -545,7 +545,8 @@ export class NodePool {
     if (server === null) return false;
     this.#waits.splice(this.#waits.indexOf(wait), 1);
     this.#lend(server, wait.waiter);
-    wait.waiter.granted(server);
+    // Who asks right now is first told to wait.
+    queueMicrotask(() => wait.waiter.granted(server));
     return true;
   }
 

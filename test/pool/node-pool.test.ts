@@ -197,6 +197,7 @@ test('nobody waits beside an idle connection for one that another gets', async (
     // Both leave the idle ones to those who may ask them back, and there is room for one more.
     const first = world.acquire(key);
     const second = world.acquire(key);
+    await settle();
     world.check();
     world.attempts[0]!.succeed();
     await settle();
