@@ -21,6 +21,7 @@ import { ClientTransaction } from './client-transaction.js';
 import { closesAlone, onlyParses } from './closes-alone.js';
 import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
+import { DrawnSequences } from './drawn-sequences.js';
 import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
@@ -74,6 +75,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   readonly #transaction = new ClientTransaction();
   readonly #session: SessionSettings;
   readonly #auto: AutoPrepareSession;
+  readonly #drawn = new DrawnSequences();
   readonly #out: ClientOutput;
   /** Of the running unit. */
   #holdsReply = false;
@@ -364,20 +366,29 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#host.submit(unit);
   }
 
+  leftOn(unit: Unit): ServerConnection | null {
+    return this.#drawn.askedOn(unit as PostgresUnit);
+  }
+
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
     const server = on as PostgresServerConnection;
     const left = this.#session.leftBefore(server);
     const { current } = this.#session;
-    const isReady = left === null && server.state === current && options.denial === null;
-    if (isReady && isPlain(unit as PostgresUnit)) {
-      this.#start(unit as PostgresUnit, server, options, done, null);
+    const own = unit as PostgresUnit;
+    const isDenied = options.denial !== null;
+    // In a failed transaction nothing can be discarded, and nothing be drawn or asked.
+    const draws = own.mayDraw && !isDenied && server.transaction !== 'failed';
+    const forgets = draws && this.#drawn.comesTo(server, own, this.#database!.asked);
+    const isReady = left === null && server.state === current && !isDenied && !forgets;
+    if (isReady && isPlain(own)) {
+      this.#start(own, server, options, done, null);
       return;
     }
-    const begun = (begin: HeldBegin | null): void =>
-      this.#start(unit as PostgresUnit, server, options, done, begin);
+    const begun = (begin: HeldBegin | null): void => this.#start(own, server, options, done, begin);
     const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
     const { autoPrepare } = this.#runtime;
-    makeReady(unit as PostgresUnit, server, { ...options, left, current, autoPrepare }, begun, refused);
+    const drawn = forgets ? this.#drawn : null;
+    makeReady(own, server, { ...options, left, current, autoPrepare, drawn }, begun, refused);
   }
 
   #start(
@@ -469,6 +480,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       const { effects } = unit;
       const known = this.#session.unitEnded(effects, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
+      if (unit.mayDraw && this.#database!.asked.has(unit.shape)) this.#host.pin('sequence-state');
       this.#transaction.becomes(transaction);
       // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
       if (isBehindBegin && failed && transaction === 'idle') this.#transaction.lose(null);

@@ -3,6 +3,7 @@
 
 import type { ServerError } from '../protocol/unit.js';
 import { beginAgain } from './begin-again.js';
+import type { DrawnSequences } from './drawn-sequences.js';
 import { failTransaction } from './fail-transaction.js';
 import { beginWith, type HeldBegin } from './held-begin.js';
 import { CONNECTION_LOST } from './lost-expectations.js';
@@ -19,6 +20,8 @@ export interface ReadyOptions extends RowsOptions {
   readonly left: LeftTransaction | null;
   /** The client's settings. */
   readonly current: TrackedState;
+  /** It may ask for what others have drawn from sequences there: that is discarded first. Null: it needs not be. */
+  readonly drawn: DrawnSequences | null;
 }
 
 /** Calls one of the two, at once or when the server has answered. */
@@ -29,14 +32,23 @@ export function makeReady(
   begun: (begin: HeldBegin | null) => void,
   refused: (error: ServerError) => void,
 ): void {
-  const { denial, left, current } = options;
+  const { denial, left, current, drawn } = options;
   if (denial !== null) {
     const denied: ServerError = { code: denial.sqlState, message: denial.message };
     failTransaction(server, (error) => refused(error.code === CONNECTION_LOST ? error : denied));
     return;
   }
   const begins = (): void => beginWith(unit, server, begun, refused);
-  const start = (): void => withKnownRows(unit, server, options, begins, refused);
+  const known = (): void => withKnownRows(unit, server, options, begins, refused);
+  const start = (): void => {
+    if (drawn === null) known();
+    else
+      server.own('DISCARD SEQUENCES', (error) => {
+        if (error === null) drawn.discarded(server, unit);
+        if (error === null) known();
+        else refused(error);
+      });
+  };
   const started = (error: ServerError | null): void => (error === null ? start() : refused(error));
   if (left !== null) beginAgain(left, server, started);
   else if (server.bringTo(current, started)) start();

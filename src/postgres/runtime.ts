@@ -31,6 +31,7 @@ import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
 import { PostgresClientConnection } from './client-connection.js';
 import { connectPostgres } from './connect.js';
+import { AskedSequences } from './drawn-sequences.js';
 import { foresee } from './foresight.js';
 import { classifyText, inspectText } from './inspect.js';
 import { Parameters } from './parameters.js';
@@ -44,6 +45,7 @@ export interface DatabaseClassifier {
   classifier: PostgresClassifying;
   /** Reads of several clients may be one transaction: as far as is known none shows in another one. */
   readsMayJoin: boolean;
+  readonly asked: AskedSequences;
 }
 
 /** Beyond it the one that came first is forgotten: its clients keep it, and what is new is read again. */
@@ -89,6 +91,7 @@ export class PostgresRuntime implements ProtocolRuntime {
       catalogDigest: '',
       classifier: this.#createClassifier(() => catalog),
       readsMayJoin: false,
+      asked: new AskedSequences(),
     };
     if (this.#databases.size >= MAX_DATABASES) this.#databases.delete(this.#databases.keys().next().value!);
     this.#databases.set(database, entry);

@@ -10,6 +10,7 @@ import type { PoolKey, ServerConnection } from '../protocol/server-connection.js
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { hearNotice, isHealable } from './auto-heal.js';
 import { requestCancel } from './cancel-request.js';
+import type { Drawer } from './drawn-sequences.js';
 import { isOurs, toldAs } from './error-cause.js';
 import type { Established } from './established.js';
 import { Expectation, isHeader, isThrough, type RowReader } from './expectation.js';
@@ -81,6 +82,9 @@ export class PostgresServerConnection implements ServerConnection {
   #farewell: string | null = null;
   /** They go to the head's client. */
   readonly #slices = new ReplySlices();
+
+  /** Whose currval() and lastval() it has. */
+  drawer: Drawer = null;
 
   constructor(established: Established) {
     this.node = established.node;

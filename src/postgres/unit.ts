@@ -32,6 +32,7 @@ export class SimpleUnit implements Unit {
   readonly open = false;
   readonly asksLast = false;
   readonly leavesLast = false;
+  readonly mayDraw: boolean;
   readonly shareable: boolean;
   readonly statement: StatementClass;
   readonly hint: Hint | null;
@@ -51,6 +52,7 @@ export class SimpleUnit implements Unit {
   ) {
     this.standIn = standIn;
     this.#classified = classified;
+    this.mayDraw = mayDraw(classified);
     this.begin = begin;
     this.statement = inTransaction(withPin(classified.statement), begin);
     this.hint = classified.hint;
@@ -92,6 +94,8 @@ export class BatchUnit implements Unit {
   /** Flush came before Sync: more messages follow. */
   open: boolean;
   readonly begin: HeldBegin | null;
+  /** It may draw from a sequence, or ask what was drawn. */
+  readonly mayDraw: boolean;
   readonly #wasOpen: boolean;
   /** Null: more has come, and nobody has asked since; there may be thousands of Flushes in it. */
   #statement: StatementClass | null;
@@ -103,6 +107,7 @@ export class BatchUnit implements Unit {
     this.begin = begin;
     this.open = open;
     this.#wasOpen = open;
+    this.mayDraw = open || batch.classified.some(mayDraw);
     this.#ruled = batch.classified.length;
     const first = batch.classified[0];
     this.hint = first?.hint ?? null;
@@ -157,6 +162,11 @@ export class BatchUnit implements Unit {
   get ruled(): readonly RuledStatement[] {
     return this.batch.classified;
   }
+}
+
+/** What a standby could do, or says nothing but SHOW, draws from no sequence. */
+function mayDraw({ statement: { route, verb } }: Classified): boolean {
+  return route === 'primary' && verb !== 'SHOW' && verb !== 'BEGIN' && verb !== 'START TRANSACTION';
 }
 
 function mergedOf(statements: readonly Classified[]): StatementClass {

@@ -39,6 +39,8 @@ export interface ClientConnection {
   readonly mayAskBack: boolean;
   /** This one has done so. */
   readonly asksBack: boolean;
+  /** The server connection that alone has what this unit asks about, if nobody else has used it; null, or left out: any. */
+  leftOn?(unit: Unit): ServerConnection | null;
   /** It has been told that a transaction is open of which no node, and no session, knows yet. */
   readonly isInTransaction: boolean;
   /** Digest of the session state that a server connection must carry; changes with the client's SETs. */

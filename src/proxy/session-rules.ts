@@ -3,6 +3,7 @@
 
 import type { ConsistencyScope } from '../consistency/scope.js';
 import { ProxyError } from '../lib/errors.js';
+import type { ClientConnection } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Position } from '../protocol/position.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
@@ -12,6 +13,7 @@ import type { PolicyLayer } from '../routing/policy.js';
 import { isChained, type PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
+import { LastStatement } from './last-statement.js';
 import { isLight } from './shape-costs.js';
 
 export interface SessionListener {
@@ -54,6 +56,15 @@ export function isRepeatable(unit: Unit): boolean {
     (transaction?.kind === 'begin' && statements === 1) ||
     (unit.startsTransaction && unit.onlyReads === true);
   return isHarmless && pin === null && !unit.open;
+}
+
+/** As of the last statement: what the unit asks about, if it is still on the primary. */
+export function leftOn(client: ClientConnection, unit: Unit, cluster: ClusterRuntime): LastStatement | null {
+  const server = client.leftOn?.(unit) ?? null;
+  if (server === null || server.node !== cluster.snapshot.primary) return null;
+  const last = new LastStatement();
+  last.server = server;
+  return last;
 }
 
 /** It may have shown, or changed, what is in the database. In a transaction SET may be what commits: autocommit=1. */

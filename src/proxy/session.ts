@@ -239,7 +239,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     // COMMIT where nothing is open is about no last statement; with AND CHAIN a replica would keep what comes next.
     const isHere = pin === null || this.#last.server?.node === this.#cluster.snapshot.primary;
     const isAboutLast = unit.statement.route === 'last' && unit.statement.transaction === null && isHere;
-    const previous = isAboutLast ? this.#last.takeBack(this.#cluster, this) : null;
+    const left = isAboutLast ? this.#last : rules.leftOn(this.#client, unit, this.#cluster);
+    const previous = left?.takeBack(this.#cluster, this) ?? null;
     if (previous !== null) {
       this.#tenure.take(previous);
       this.#onReplica = this.#cluster.snapshot.primary !== previous.node;

@@ -264,6 +264,39 @@ export async function sessionTests(t: TestContext, stage: Stage): Promise<void> 
     await done(admin, 'DROP DATABASE IF EXISTS "Moved ""1"""');
   });
 
+  await t.test('currval() and lastval() never tell what others have drawn', async (t) => {
+    const [wire, other, stranger] = [await open(t), await open(t), await open(t)];
+    await done(wire, 'CREATE TABLE drawn (id serial PRIMARY KEY, who text)');
+    const undefinedYet = async (each: PostgresWire, sql: string) => {
+      const said = (await each.talk(say.query(sql))).join('\n');
+      assert.match(said, /^ErrorResponse ERROR 55000 .* is not yet defined in this session$/m);
+      assert.doesNotMatch(said, /^DataRow/m);
+    };
+    const insert = async (each: PostgresWire) => {
+      return await value(each, "INSERT INTO drawn (who) VALUES ('one') RETURNING id");
+    };
+    // One server connection for all: what the first has drawn there is the other's by now.
+    await insert(wire);
+    await insert(other);
+    await undefinedYet(wire, 'SELECT lastval()');
+    wire.socket.destroy();
+    await undefinedYet(stranger, "SELECT currval('drawn_id_seq')");
+    stranger.socket.destroy();
+    // Now it is known that this INSERT is asked about.
+    const mine = await insert(other);
+    assert.equal(await value(other, 'SELECT lastval()'), mine);
+    assert.equal(await value(other, "SELECT currval('drawn_id_seq')"), mine);
+    other.socket.destroy();
+    const roomy = await trustingFront(t, stage, { pool: { maxServerConnections: 3 } });
+    const [left, right] = [await openWire(t, stage, roomy), await openWire(t, stage, roomy)];
+    // Nobody has used the server connection in between.
+    const before = await insert(left);
+    assert.equal(await value(left, 'SELECT lastval()'), before);
+    const [drawnLeft, drawnRight] = [await insert(left), await insert(right)];
+    assert.equal(await value(right, 'SELECT lastval()'), drawnRight);
+    assert.equal(await value(left, 'SELECT lastval()'), drawnLeft);
+  });
+
   await t.test('standard_conforming_strings off: a backslash is read as the server reads it', async (t) => {
     const wire = await open(t, {
       options: '-c standard_conforming_strings=off -c escape_string_warning=off',
