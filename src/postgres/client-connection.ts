@@ -25,8 +25,8 @@ import { DrawnSequences } from './drawn-sequences.js';
 import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
 import { classifyText, clientFacts } from './inspect.js';
-import { CONNECTION_LOST } from './lost-expectations.js';
-import { makeReady } from './make-ready.js';
+import { unseenByClient } from './lost-expectations.js';
+import { makeReady, type Placed } from './make-ready.js';
 import { newRun } from './new-run.js';
 import { ClientStatements, type PreparedText, type TextReader } from './prepared-statements.js';
 import { answeredByUs, type ReplyEvents, type Run } from './run.js';
@@ -371,34 +371,29 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
-    const server = on as PostgresServerConnection;
+    const [server, own] = [on as PostgresServerConnection, unit as PostgresUnit];
+    const placed = { server, options, done };
     const left = this.#session.leftBefore(server);
     const { current } = this.#session;
-    const own = unit as PostgresUnit;
     const isDenied = options.denial !== null;
-    // In a failed transaction nothing can be discarded, and nothing be drawn or asked.
-    const draws = own.mayDraw && !isDenied && server.transaction !== 'failed';
-    const forgets = draws && this.#drawn.comesTo(server, own, this.#database!.asked);
-    const isReady = left === null && server.state === current && !isDenied && !forgets;
-    if (isReady && isPlain(own)) {
-      this.#start(own, server, options, done, null);
+    const forgets = this.#drawn.comesTo(server, own, this.#database!.asked, isDenied);
+    if (left === null && server.state === current && !isDenied && !forgets && isPlain(own)) {
+      this.#start(own, placed, null);
       return;
     }
-    const begun = (begin: HeldBegin | null): void => this.#start(own, server, options, done, begin);
-    const refused = (error: ServerError): void => this.#onRefused(unit, server, error, options, done);
-    const { autoPrepare } = this.#runtime;
-    const drawn = forgets ? this.#drawn : null;
-    makeReady(own, server, { ...options, left, current, autoPrepare, drawn }, begun, refused);
+    const ready = {
+      left,
+      current,
+      autoPrepare: this.#runtime.autoPrepare,
+      drawn: forgets ? this.#drawn : null,
+    };
+    const begun = (begin: HeldBegin | null): void => this.#start(own, placed, begin);
+    const refused = (error: ServerError): void => this.#onRefused(own, placed, error);
+    makeReady(own, server, { ...options, ...ready }, begun, refused);
   }
 
-  #start(
-    unit: PostgresUnit,
-    server: PostgresServerConnection,
-    options: ExecuteOptions,
-    done: (outcome: Outcome) => void,
-    begin: HeldBegin | null,
-    isAgain = false,
-  ): void {
+  #start(unit: PostgresUnit, placed: Placed, begin: HeldBegin | null, isAgain = false): void {
+    const { server, options, done } = placed;
     this.#server = server;
     this.#holdsReply = options.holdReply;
     if (options.holdReply && !unit.open) this.#out.hold();
@@ -408,7 +403,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     const isApart = auto?.isSample === true || !this.#database!.readsMayJoin;
     const run = newRun(this.#out, unit, options, written, begin, gate, isApart, {
       heal: (error) => {
-        if (this.#phase !== 'closed') this.#start(unit, server, options, done, begin, true);
+        if (this.#phase !== 'closed') this.#start(unit, placed, begin, true);
         else done(answeredByUs(server.transaction, error));
       },
       done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
@@ -437,23 +432,14 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   /** The connection could not be brought to the client's state, or the unit is denied. */
-  #onRefused(
-    unit: Unit,
-    server: PostgresServerConnection,
-    error: ServerError,
-    options: ExecuteOptions,
-    done: (outcome: Outcome) => void,
-  ): void {
-    if (error.code === CONNECTION_LOST && server.closed) {
-      done({ kind: 'lost', reason: error.message, forwarded: false });
-      return;
-    }
-    if (options.withholdRetryable && options.onReplica) {
-      done({ kind: 'withheld', error, retryOn: 'primary' });
+  #onRefused(unit: PostgresUnit, { server, options, done }: Placed, error: ServerError): void {
+    const unseen = unseenByClient(error, server.closed, options);
+    if (unseen !== null) {
+      done(unseen);
       return;
     }
     const wasOpen = unit.open;
-    if ((unit as PostgresUnit).begin !== null) this.#transaction.lose(null);
+    if (unit.begin !== null) this.#transaction.lose(null);
     else this.#transaction.becomes(server.transaction);
     this.#endUnit();
     const own = options.denial ?? options.late;
@@ -488,23 +474,24 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       if (transaction === 'idle') this.#names.endPortals();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
-      this.#run = null;
-      this.#server = null;
-      this.#sinkIsFull = false;
+      this.#endRun();
       if (outcome.kind === 'lost') this.#session.forgetTransaction();
-      if (this.#phase === 'copying') this.#phase = 'waiting';
     }
     done(outcome);
   }
 
-  #endUnit(): void {
-    this.#unit = null;
+  #endRun(): void {
     this.#run = null;
     this.#server = null;
-    this.#batch = null;
-    this.#written = 0;
     this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
+  }
+
+  #endUnit(): void {
+    this.#endRun();
+    this.#unit = null;
+    this.#batch = null;
+    this.#written = 0;
   }
 
   abandon(): boolean {

@@ -62,7 +62,14 @@ export class DrawnSequences {
    * Before a unit that may draw, or ask, is written there. True: what others have drawn there must be discarded first; `discarded`
    * tells when it is.
    */
-  comesTo(server: PostgresServerConnection, unit: PostgresUnit, asked: AskedSequences): boolean {
+  comesTo(
+    server: PostgresServerConnection,
+    unit: PostgresUnit,
+    asked: AskedSequences,
+    isDenied: boolean,
+  ): boolean {
+    // In a failed transaction nothing can be discarded, and nothing be drawn or asked.
+    if (!unit.mayDraw || isDenied || server.transaction === 'failed') return false;
     const asks = unit.statement.pin === 'sequence-state';
     if (asks) asked.add(this.#recent);
     const isOwn = server.drawer === this && this.#on === server;

@@ -1,6 +1,7 @@
 // What those learn that are under way on a server connection when it ends.
 // It knows no socket.
 
+import type { ExecuteOptions, Outcome, ServerError } from '../protocol/unit.js';
 import type { Expectation } from './expectation.js';
 
 /** connection_failure: the code under which a statement of our own learns that its connection is gone. */
@@ -18,4 +19,15 @@ export function tellLost(expectations: readonly Expectation[], reason: string): 
     if (index > first && expectation.canMove) run?.done({ kind: 'moved', because }, '');
     else run?.done({ kind: 'lost', reason, forwarded: expectation.forwarded }, expectation.tag);
   }
+}
+
+/** Of a unit that has not begun: what its session makes of the error, so that the client need not see it. Null: it is the client's. */
+export function unseenByClient(
+  error: ServerError,
+  isClosed: boolean,
+  { withholdRetryable, onReplica }: ExecuteOptions,
+): Outcome | null {
+  if (error.code === CONNECTION_LOST && isClosed)
+    return { kind: 'lost', reason: error.message, forwarded: false };
+  return withholdRetryable && onReplica ? { kind: 'withheld', error, retryOn: 'primary' } : null;
 }

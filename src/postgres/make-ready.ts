@@ -1,7 +1,7 @@
 // What has to be done on a server connection before a unit is written there: its client's settings, a transaction begun again,
 // the rows of what it binds looked at. It opens no socket.
 
-import type { ServerError } from '../protocol/unit.js';
+import type { ExecuteOptions, Outcome, ServerError } from '../protocol/unit.js';
 import { beginAgain } from './begin-again.js';
 import type { DrawnSequences } from './drawn-sequences.js';
 import { failTransaction } from './fail-transaction.js';
@@ -12,6 +12,13 @@ import type { LeftTransaction } from './session-settings.js';
 import type { TrackedState } from './tracked-state.js';
 import type { PostgresUnit } from './unit.js';
 import { type RowsOptions, withKnownRows } from './verified-rows.js';
+
+/** Where a unit was told to run, and who wants to know how it ended. */
+export interface Placed {
+  readonly server: PostgresServerConnection;
+  readonly options: ExecuteOptions;
+  readonly done: (outcome: Outcome) => void;
+}
 
 export interface ReadyOptions extends RowsOptions {
   /** It must not run: only its transaction fails. */

@@ -56,6 +56,8 @@ export class PostgresServerConnection implements ServerConnection {
   readonly prepared = new PreparedOnServer();
   /** The unnamed statement that it holds; null: none that we know. */
   unnamed: PreparedText | null = null;
+  /** Whose currval() and lastval() it has. */
+  drawer: Drawer = null;
 
   readonly #host: string;
   readonly #port: number;
@@ -68,7 +70,6 @@ export class PostgresServerConnection implements ServerConnection {
   #expectations: Expectation[] = [];
   /** Since when the head is the head. */
   #headSinceMs = 0;
-  /** The chunk that is being read has had nothing else so far. */
   #isRowsOnly = false;
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
   #cancelled = false;
@@ -82,9 +83,6 @@ export class PostgresServerConnection implements ServerConnection {
   #farewell: string | null = null;
   /** They go to the head's client. */
   readonly #slices = new ReplySlices();
-
-  /** Whose currval() and lastval() it has. */
-  drawer: Drawer = null;
 
   constructor(established: Established) {
     this.node = established.node;
