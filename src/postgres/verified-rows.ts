@@ -20,8 +20,12 @@ const CHANGED: ServerError = {
   routine: 'RevalidateCachedQuery',
 };
 
+/** Never told: the unit runs on the primary. */
+const REPLAYING: ServerError = { code: '0A000', message: 'the replica may still come to a schema change' };
+
 export interface RowsOptions {
   readonly onReplica: boolean;
+  readonly withholdRetryable: boolean;
   readonly autoPrepare: Pick<AutoPrepare, 'isReplaying'>;
 }
 
@@ -52,6 +56,12 @@ export function withKnownRows(
     goOn();
     return;
   }
+  const { onReplica, withholdRetryable, autoPrepare } = options;
+  if (onReplica && withholdRetryable && autoPrepare.isReplaying(monotonicMs())) {
+    // It might come to the change between its answer and the unit.
+    refused(REPLAYING);
+    return;
+  }
   describe(text, server, (now, error) => {
     // Outside a transaction the unit itself says all of it.
     if (error !== null && !server.closed && server.transaction === 'idle') start();
@@ -59,7 +69,7 @@ export function withKnownRows(
     else if (now !== text.rows) failTransaction(server, () => refused(CHANGED));
     else {
       // A replica may not have come to the change.
-      if (!options.onReplica || !options.autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
+      if (!onReplica || !autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
       goOn();
     }
   });
