@@ -37,6 +37,18 @@ const DEADLOCK = 1213;
 /** Of this size nobody else's session is. */
 const OWN_SIZE = 333_824;
 
+/** Has the catalog read again: `known` is a function that reads, which a replica runs once that is known. */
+async function untilCatalogIsRead(f: Fixture): Promise<void> {
+  const watch = await f.connect();
+  await watch.query('CREATE TABLE changed (id INT)');
+  await until('the programs to be known', async () => {
+    const before = replicaReads(f);
+    await watch.query('SELECT known()');
+    return replicaReads(f) > before;
+  });
+  await watch.end();
+}
+
 export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
   describe(`what a client leaves behind on ${kind}`, () => {
     let f: Fixture;
@@ -142,15 +154,7 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       );
       await primary.admin('CREATE PROCEDURE app.only_reads() SET TRANSACTION READ ONLY');
       await primary.admin('CREATE FUNCTION known() RETURNS INT DETERMINISTIC RETURN 1');
-      const watch = await f.connect();
-      // The catalog is read again.
-      await watch.query('CREATE TABLE changed (id INT)');
-      await until('the programs to be known', async () => {
-        const before = replicaReads(f);
-        await watch.query('SELECT known()');
-        return replicaReads(f) > before;
-      });
-      await watch.end();
+      await untilCatalogIsRead(f);
       for (const [text, lock] of [
         ['INSERT INTO locking VALUES (1)', 'by trigger'],
         ['CALL locks()', 'by procedure'],
@@ -290,15 +294,7 @@ export function leftoverTests(kind: 'mysql' | 'mariadb'): void {
       );
       await primary.admin('CREATE FUNCTION app.known() RETURNS INT DETERMINISTIC RETURN 1');
       await f.cluster.waitCaughtUp();
-      const watch = await f.connect();
-      // The catalog is read again.
-      await watch.query('CREATE TABLE changed (id INT)');
-      await until('the programs to be known', async () => {
-        const before = replicaReads(f);
-        await watch.query('SELECT known()');
-        return replicaReads(f) > before;
-      });
-      await watch.end();
+      await untilCatalogIsRead(f);
     });
     after(() => f.stop());
 
