@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import type { ConnectionOptions } from 'node:tls';
 import type { Cluster, Redis } from 'ioredis';
 import type { RedisConfig } from '../config/schema.js';
+import { monotonicMs } from '../lib/clock.js';
 import { describeError } from '../lib/errors.js';
 
 export interface RedisPort {
@@ -35,20 +36,72 @@ const HANDSHAKE_TIMEOUT_MS = 1000;
 const SLOTS_TIMEOUT_MS = 500;
 
 export function openRedis(config: RedisConfig, onError: (error: Error) => void): RedisPort {
-  const client = create(config);
-  if (client instanceof ioredis().Cluster) tellCauses(client, config, onError);
-  else client.on('error', onError);
-  const reconnect = (): void => {
-    // While it looks for a master it would take that for its end.
-    if (client.status === 'ready' || client.status === 'connect') client.disconnect(true);
-  };
-  watchHandshake(client, reconnect);
-  return {
-    eval: (script, keys, values) => client.eval(script, keys.length, ...keys, ...values),
-    reconnect,
-    onReady: (callback) => client.on('ready', callback),
-    close: () => client.disconnect(),
-  };
+  return new Connection(config, onError);
+}
+
+/**
+ * One client after another: a Cluster's may stay "disconnecting" for ever (an answer that names another node, come behind the
+ * disconnect, puts that node where it waits for the last one to go), so none is connected anew from outside.
+ */
+class Connection implements RedisPort {
+  readonly #config: RedisConfig;
+  readonly #onError: (error: Error) => void;
+  readonly #readyCallbacks: (() => void)[] = [];
+  readonly #stuckMs: number;
+  #client: Redis | Cluster;
+  /** When this client could be used last; its beginning before that. */
+  #usableMs = 0;
+
+  constructor(config: RedisConfig, onError: (error: Error) => void) {
+    this.#config = config;
+    this.#onError = onError;
+    this.#stuckMs = (config.nodes.length + 1) * (CONNECT_TIMEOUT_MS + HANDSHAKE_TIMEOUT_MS);
+    this.#client = this.#open();
+  }
+
+  eval(script: string, keys: readonly string[], values: readonly string[]): Promise<unknown> {
+    const now = monotonicMs();
+    if (this.#client.status === 'ready') this.#usableMs = now;
+    else if (now - this.#usableMs > this.#stuckMs) this.#replace();
+    return this.#client.eval(script, keys.length, ...keys, ...values);
+  }
+
+  reconnect(): void {
+    // While it looks for a master another one would begin the search anew.
+    if (this.#client.status === 'ready' || this.#client.status === 'connect') this.#replace();
+  }
+
+  onReady(callback: () => void): void {
+    this.#readyCallbacks.push(callback);
+  }
+
+  close(): void {
+    this.#client.disconnect();
+  }
+
+  #open(): Redis | Cluster {
+    this.#usableMs = monotonicMs();
+    const client = create(this.#config);
+    if (client instanceof ioredis().Cluster) tellCauses(client, this.#config, this.#onError);
+    else client.on('error', this.#onError);
+    client.on('ready', () => {
+      for (const callback of this.#readyCallbacks) callback();
+    });
+    watchHandshake(client, () => {
+      if (this.#client === client) this.reconnect();
+    });
+    return client;
+  }
+
+  #replace(): void {
+    const old = this.#client;
+    this.#client = this.#open();
+    old
+      .removeAllListeners('ready')
+      .removeAllListeners('error')
+      .on('error', () => {});
+    old.disconnect();
+  }
 }
 
 /** A Cluster's client says that no node has answered, and keeps to itself why: the first one is asked again, for its error alone. */

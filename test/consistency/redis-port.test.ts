@@ -7,14 +7,14 @@ import { Redis } from 'ioredis';
 import { freePort } from '../../src/cli/demo/port.js';
 import { configFrom } from '../../src/config/resolve.js';
 import type { ConfigInput } from '../../src/config/schema.js';
-import { openRedis } from '../../src/consistency/redis-port.js';
+import { openRedis, type RedisPort } from '../../src/consistency/redis-port.js';
 import { redisWatermarks } from '../../src/proxy/shared-watermarks.js';
 import { clusterCounters, createCounters } from '../../src/telemetry/counters.js';
 import { openLog } from '../../src/telemetry/log.js';
 import { availablePeer, skipWithout } from '../servers/available.js';
 import { startRedis, startSentinel } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
-import { type TlsFiles, tlsFiles, tlsSettings } from '../servers/redis.js';
+import { startRedisCluster, type TlsFiles, tlsFiles, tlsSettings } from '../servers/redis.js';
 
 type RedisInput = NonNullable<ConfigInput['clusters'][number]['redis']>;
 
@@ -25,18 +25,24 @@ function configOf(redis: RedisInput) {
   return configFrom({ listeners: [{}], clusters });
 }
 
-/** It is spoken to; the server has no other port than that for TLS. */
-async function works(t: TestContext, input: RedisInput): Promise<void> {
+const KEY = '{a}key';
+
+const set = (redis: RedisPort, key = KEY) =>
+  redis.eval("return redis.call('SET', KEYS[1], ARGV[1])", [key], ['value']);
+
+function opened(t: TestContext, input: RedisInput) {
   const errors: string[] = [];
   const redis = openRedis(configOf(input).clusters[0]!.redis!, ({ message }) => errors.push(message));
   t.after(() => redis.close());
-  const script = "return redis.call('SET', KEYS[1], ARGV[1])";
-  await until(
-    'an answer',
-    async () => (await redis.eval(script, ['{a}key'], ['value'])) === 'OK',
-    30_000,
-  ).catch((error: Error) => assert.fail(`${error.message}: ${String(error.cause)}, ${errors.join()}`));
+  const answers = (key = KEY) =>
+    until('an answer', async () => (await set(redis, key)) === 'OK', 30_000).catch((error: Error) =>
+      assert.fail(`${error.message}: ${String(error.cause)}, ${errors.join()}`),
+    );
+  return { redis, answers };
 }
+
+/** It is spoken to; the server has no other port than that for TLS. */
+const works = (t: TestContext, input: RedisInput): Promise<void> => opened(t, input).answers();
 
 /** What the log says until it says this. */
 async function complains(t: TestContext, input: RedisInput, what: RegExp): Promise<void> {
@@ -134,4 +140,21 @@ test('TLS to a Cluster', { skip }, async (t) => {
       /"error":"[^"]*certificate/,
     ),
   );
+});
+
+test('a Cluster whose answer "it has moved" comes behind the disconnect', { skip }, async (t) => {
+  const cluster = await startRedisCluster(t, KEY);
+  const nodes = cluster.peers.map(({ port }) => ({ port }));
+  const { redis, answers } = opened(t, { mode: 'cluster', nodes });
+  let ready = 0;
+  redis.onReady(() => ready++);
+  // To all of its nodes, so that there are connections to close.
+  for (const key of [KEY, '{b}key', '{c}key', '{d}key']) await answers(key);
+  await cluster.moveSlot();
+  const before = ready;
+  const late = set(redis).catch(() => {});
+  redis.reconnect();
+  await late;
+  await answers();
+  assert.ok(ready > before);
 });
