@@ -163,6 +163,9 @@ async function setUp(connection: MysqlServerConnection): Promise<void> {
   } else
     for (const [i, name] of OF_NAMES.entries())
       loginValues.set(ofServer(name), row[LOGIN_VARIABLES.length + i]!);
+  // Status flags say that a session commits by itself until it has been told otherwise, whatever it began with (THD::init).
+  if (loginValues.get('autocommit') === 'OFF')
+    for (const value of [1, 0]) await query(connection, `SET SESSION autocommit = ${value}`);
   connection.loginValues = loginValues;
   connection.wayBack = begunWith.size === 0 ? loginValues : new Map([...begunWith, ...loginValues]);
 }

@@ -91,8 +91,11 @@ export function loginTests(kind: 'mysql' | 'mariadb'): void {
       await next.query('INSERT INTO seen VALUES (2)');
       assert.equal(await one(other, 'SELECT COUNT(*) FROM seen'), 1);
       await next.query('ROLLBACK');
-      assert.equal(await one(next, 'SELECT COUNT(*) FROM seen'), 1);
-      await next.query('COMMIT');
+      await f.cluster.waitCaughtUp();
+      for (let i = 0; i < 10; i++) {
+        assert.equal(await one(next, 'SELECT COUNT(*) FROM seen'), 1);
+        await next.query('COMMIT');
+      }
     });
 
     it('another password counts at once, and who is in stays', async () => {
