@@ -535,6 +535,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #endUnit(): void {
+    this.#tenure.unitEnded();
     this.#unit = null;
     this.#running = null;
     this.#decision = null;
@@ -549,13 +550,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** The unit has its answer; the client may have it too, now or once others know. */
   #conclude(): void {
     if (this.#phase !== 'settling') {
-      if (this.#phase === 'idle') this.#client.next();
+      if (this.#phase === 'idle') this.#tenure.next(this.#client);
       return;
     }
     this.#sight.settle(() => {
       if (this.#phase !== 'settling') return;
       this.#transition('idle');
-      this.#client.next();
+      this.#tenure.next(this.#client);
     });
   }
 

@@ -8,12 +8,19 @@ import type { ClusterRuntime } from './cluster-runtime.js';
 import type { LastStatement } from './last-statement.js';
 import { discard, giveUpHead, isolate } from './session-rules.js';
 
+/** A statement that has begun answers a cancel within a millisecond or so. */
+const FIRST_AGAIN_MS = 50;
+/** Some never do: what they wait for lets nobody interrupt them. */
+const MAX_AGAIN_MS = 5_000;
+
 export class Tenure {
   readonly #cluster: ClusterRuntime;
   #server: ServerConnection | null = null;
   #isShared = false;
   /** A cancel is on its way to the server connection that runs the unit. */
   #cancelling: Promise<void> | null = null;
+  /** The unit goes on although a cancel has arrived. */
+  #again: NodeJS.Timeout | null = null;
 
   constructor(cluster: ClusterRuntime) {
     this.#cluster = cluster;
@@ -29,6 +36,12 @@ export class Tenure {
     return this.#isShared;
   }
 
+  /** The next unit may come, once no cancel is on its way that might hit it here. */
+  next(client: ClientConnection): void {
+    if (this.#cancelling === null) client.next();
+    else void this.#cancelling.then(() => client.next());
+  }
+
   take(server: ServerConnection): void {
     this.#server = server;
   }
@@ -40,9 +53,16 @@ export class Tenure {
 
   /** Nothing is given back: the pool sees by itself when a shared connection is drained, or has been told of a lost one. */
   leave(): void {
+    this.unitEnded();
     this.#server = null;
     this.#isShared = false;
     this.#cancelling = null;
+  }
+
+  /** There is nothing to cancel any more. */
+  unitEnded(): void {
+    if (this.#again !== null) clearTimeout(this.#again);
+    this.#again = null;
   }
 
   /** It can never be used again. */
@@ -96,14 +116,24 @@ export class Tenure {
 
   /**
    * Sends a cancel for the unit that runs; the connection stays, and is not given to others before the cancel has arrived, which
-   * is when the promise resolves.
+   * is when the promise resolves. A node drops one that comes before the statement does, or between what goes before it and the
+   * statement itself: while the unit goes on, it is sent again.
    */
   cancel(): Promise<void> {
     const server = this.#server!;
     if (this.#isShared) isolate(this.#cluster.pool(server.node), server);
+    return this.#cancel(server, FIRST_AGAIN_MS);
+  }
+
+  #cancel(server: ServerConnection, againMs: number): Promise<void> {
+    this.unitEnded();
     // Each of several cancels is sent; whether any is still on its way matters when the connection is given back.
     const cancelling = Promise.all([this.#cancelling, server.cancel()]).then(() => {});
     this.#cancelling = cancelling;
+    this.#again = setTimeout(() => {
+      this.#again = null;
+      void this.#cancel(server, Math.min(2 * againMs, MAX_AGAIN_MS));
+    }, againMs);
     return cancelling;
   }
 

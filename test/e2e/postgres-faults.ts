@@ -167,6 +167,31 @@ export async function faultTests(t: TestContext, stage: Stage): Promise<void> {
       assert.ok((await wire.talk(say.query('SELECT 1'))).includes('DataRow 1'));
   });
 
+  await t.test('a cancel that the node has before the statement, and drops, is sent again', async (t) => {
+    const front = await trustingFront(t, stage);
+    const wire = await openWire(t, stage, front);
+    await wire.talk(say.query("BEGIN; INSERT INTO notes VALUES (1108, 'kept back')"));
+    const asked = "SELECT pid FROM pg_stat_activity WHERE state = 'idle in transaction'";
+    const [row] = (await primary.admin(asked)) as { pid: number }[];
+    process.kill(row!.pid, 'SIGSTOP');
+    const sent = () => Object.values(front.node(primary.name).units).reduce((sum, n) => sum + n, 0);
+    const before = sent();
+    wire.send(say.query('SELECT pg_sleep(600)'));
+    await until('it to be sent', () => sent() > before);
+    await cancelRequest(front.proxy, wire);
+    process.kill(row!.pid, 'SIGCONT');
+    assert.deepEqual((await wire.ready()).slice(-2), [
+      'ErrorResponse ERROR 57014 canceling statement due to user request',
+      'ReadyForQuery E',
+    ]);
+    for (let i = 0; i < 50; i++)
+      assert.deepEqual(await wire.talk(say.query('ROLLBACK; BEGIN')), [
+        'CommandComplete ROLLBACK',
+        'CommandComplete BEGIN',
+        'ReadyForQuery T',
+      ]);
+  });
+
   await t.test('cancels that race with the end of their statement never hit a neighbour', async (t) => {
     const single = await trustingFront(t, stage, { pool: { maxServerConnections: 1 } });
     const [restless, calm] = [await openWire(t, stage, single), await openWire(t, stage, single)];
