@@ -20,7 +20,8 @@ export interface Kill {
 
 export type KillResult = 'done' | 'unknown' | 'not-owner';
 
-/** Ids are 32 bits in the greeting. */
+/** Ids are 32 bits in the greeting. Those of servers begin with 1: what SHOW PROCESSLIST tells is no client of ours for KILL. */
+const MIN_ID = 2 ** 30;
 const MAX_ID = 2 ** 32 - 1;
 
 export class ConnectionIds {
@@ -34,7 +35,8 @@ export class ConnectionIds {
   constructor(peers: Peers | null = null) {
     this.#peers = peers;
     this.#step = peers?.count ?? 1;
-    this.#first = peers === null || peers.index === 0 ? this.#step : peers.index;
+    const worker = peers?.index ?? 0;
+    this.#first = MIN_ID + ((this.#step + worker - (MIN_ID % this.#step)) % this.#step);
     this.#next = this.#first;
   }
 

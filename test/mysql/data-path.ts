@@ -456,6 +456,11 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
         assert.ok(performance.now() - started < 50_000);
         assert.equal(await one(a, 'SELECT 3'), 3);
         assert.equal(await errnoOf(b.query('KILL 4294967294')), 1094);
+        // What an administrator reads there is a server connection, and never another client's id.
+        const [processes] = await b.query('SHOW PROCESSLIST');
+        const servers = (processes as { Id: number }[]).map((row) => row.Id);
+        assert.ok(servers.length > 0 && servers.every((server) => server < 2 ** 30), String(servers));
+        for (const server of servers) assert.equal(await errnoOf(b.query(`KILL ${server}`)), 1094);
         const ended = new Promise((resolve) => a.on('error' as never, resolve as never));
         await b.query(`KILL ${id}`);
         await ended;
