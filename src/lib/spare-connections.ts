@@ -1,6 +1,8 @@
 // A handful of control connections to one server, so that no call waits for another one's time-out.
 // It knows no database: how to open, destroy and use a connection is the caller's.
 
+const CLOSED = 'the control connections are closed';
+
 export interface Opening<C> {
   readonly connection: C;
   /** Resolves when the connection can be used. */
@@ -18,14 +20,25 @@ export interface SpareConnectionsOptions<C> {
   readonly timedOut: (timeoutMs: number) => Error;
   /** Idle connections beyond so many are closed. */
   readonly keepIdle: number;
-  /** Calls beyond so many at a time are refused. */
+  /** Calls beyond so many at a time wait. */
   readonly maxOpen: number;
+  /** Beyond so many that wait they are refused. */
+  readonly maxWaiting: number;
+}
+
+interface Wait {
+  readonly go: () => void;
+  readonly refuse: (error: Error) => void;
 }
 
 export class SpareConnections<C> {
   readonly #options: SpareConnectionsOptions<C>;
   readonly #idle: C[] = [];
   readonly #busy = new Set<C>();
+  /** Calls that have a place among `maxOpen`. */
+  #running = 0;
+  /** The first one gets the next place. */
+  readonly #waiting = new Set<Wait>();
   #closed = false;
 
   constructor(options: SpareConnectionsOptions<C>) {
@@ -42,21 +55,58 @@ export class SpareConnections<C> {
     options: { readonly again: boolean },
   ): Promise<T> {
     const deadline = performance.now() + timeoutMs;
+    await this.#place(timeoutMs);
     const reused = this.#idle.length > 0;
     try {
-      return await this.#once(timeoutMs, work);
+      return await this.#once(deadline - performance.now(), work);
     } catch (error) {
       const left = deadline - performance.now();
       if (!options.again || !reused || left <= 0 || this.#closed || this.#options.survives(error))
         throw error;
       for (const idle of this.#idle.splice(0)) this.#options.destroy(idle);
       return await this.#once(left, work);
+    } finally {
+      this.#leave();
     }
   }
 
+  /** Resolves when there is one; in time, or not at all. */
+  async #place(timeoutMs: number): Promise<void> {
+    const { maxOpen, maxWaiting, timedOut } = this.#options;
+    if (this.#running < maxOpen) {
+      this.#running++;
+      return;
+    }
+    if (this.#waiting.size >= maxWaiting) throw new Error('too many control calls at a time');
+    await new Promise<void>((resolve, reject) => {
+      const late = setTimeout(() => wait.refuse(timedOut(timeoutMs)), timeoutMs);
+      const ended = (): void => {
+        clearTimeout(late);
+        this.#waiting.delete(wait);
+      };
+      const wait: Wait = {
+        go: () => {
+          ended();
+          resolve();
+        },
+        refuse: (error) => {
+          ended();
+          reject(error);
+        },
+      };
+      this.#waiting.add(wait);
+    });
+  }
+
+  /** The place is the next one's. */
+  #leave(): void {
+    const [next] = this.#waiting;
+    if (next === undefined) this.#running--;
+    else next.go();
+  }
+
   async #once<T>(timeoutMs: number, work: (connection: C) => Promise<T>): Promise<T> {
-    if (this.#closed) throw new Error('the control connections are closed');
-    if (this.#busy.size >= this.#options.maxOpen) throw new Error('too many control calls at a time');
+    if (this.#closed) throw new Error(CLOSED);
     let connection = this.#idle.pop();
     let ready: Promise<void> | null = null;
     if (connection === undefined) {
@@ -97,6 +147,7 @@ export class SpareConnections<C> {
   close(): void {
     this.#closed = true;
     for (const connection of [...this.#idle.splice(0), ...this.#busy]) this.#options.destroy(connection);
+    for (const wait of this.#waiting) wait.refuse(new Error(CLOSED));
   }
 
   /** An idle connection that the server has closed. */

@@ -10,6 +10,7 @@ import {
   ProbeFailure,
   type ProbeFailureKind,
 } from '../protocol/node-control.js';
+import type { StandingQuery } from './standing.js';
 
 export type Flavor = 'mysql' | 'mariadb';
 export type Row = Record<string, unknown>;
@@ -18,17 +19,25 @@ export class ControlConnection {
   readonly raw: Connection;
   /** Told by the server's version; null: not asked yet. */
   flavor: Flavor | null = null;
+  /** By the columns that its server has; null: not asked yet. */
+  standingQuery: StandingQuery | null = null;
 
   constructor(raw: Connection) {
     this.raw = raw;
   }
 
-  query(sql: string, values: readonly unknown[] = []): Promise<Row[]> {
+  /**
+   * Values are parameters of a prepared statement and never part of the text: some come from clients that have proved nothing yet,
+   * and how a string ends depends on the server's sql_mode (NO_BACKSLASH_ESCAPES).
+   */
+  query(sql: string, values: readonly string[] = []): Promise<Row[]> {
     return new Promise((resolve, reject) => {
-      this.raw.query<RowDataPacket[]>(sql, [...values], (error, rows) => {
+      const answered = (error: Error | null, rows: RowDataPacket[]): void => {
         if (error !== null) reject(error);
         else resolve(Array.isArray(rows) ? rows : []);
-      });
+      };
+      if (values.length === 0) this.raw.query<RowDataPacket[]>(sql, answered);
+      else this.raw.execute<RowDataPacket[]>(sql, [...values], answered);
     });
   }
 }
@@ -89,7 +98,7 @@ function survives(error: unknown): boolean {
 export function controlConnections(
   address: NodeAddress,
   options: NodeControlOptions,
-  sizes: { readonly keepIdle: number; readonly maxOpen: number },
+  sizes: { readonly keepIdle: number; readonly maxOpen: number; readonly maxWaiting: number },
 ): SpareConnections<ControlConnection> {
   const spare: SpareConnections<ControlConnection> = new SpareConnections({
     ...sizes,

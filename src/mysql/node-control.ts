@@ -25,7 +25,7 @@ import {
 import { mysqlPositions } from './position.js';
 import { Promotion } from './promotion.js';
 import { type ReplicationStatus, readStatus, SHOW_STATUS } from './replication-status.js';
-import { readStanding, readVariables } from './standing.js';
+import { readStanding, readVariables, type ServerVariables, standingQuery } from './standing.js';
 import { pickAccount, VERIFIER } from './verifier.js';
 
 /**
@@ -53,6 +53,9 @@ const text = (value: unknown): string => (value === null || value === undefined 
 /** Variables of type boolean come as 0 or 1; newer MariaDB gives read_only as a word. */
 const isOn = (value: unknown): boolean => !['', '0', 'OFF'].includes(text(value).toUpperCase());
 
+/** All users of a database may log in at a time; opening a connection takes longer than most calls. */
+const CALLS = { keepIdle: 2, maxOpen: 8, maxWaiting: 10_000 };
+
 export class MysqlNodeControl implements NodeControl {
   readonly address: NodeAddress;
   /** Probes have a connection of their own: the server may refuse new ones, and others may take long. */
@@ -60,12 +63,12 @@ export class MysqlNodeControl implements NodeControl {
   readonly #calls: SpareConnections<ControlConnection>;
   readonly #promotion: Promotion;
   /** Reading them takes the server some milliseconds. */
-  #variables: { readonly atMs: number; readonly read: Standing['variables'] } | null = null;
+  #variables: { readonly atMs: number; readonly read: ServerVariables } | null = null;
 
   constructor(address: NodeAddress, options: NodeControlOptions) {
     this.address = address;
-    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2 });
-    this.#calls = controlConnections(address, options, { keepIdle: 2, maxOpen: 16 });
+    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2, maxWaiting: 0 });
+    this.#calls = controlConnections(address, options, CALLS);
     this.#promotion = new Promotion((timeoutMs, work) => this.#call(timeoutMs, work, false));
   }
 
@@ -107,12 +110,13 @@ export class MysqlNodeControl implements NodeControl {
       timeoutMs,
       async (connection) => {
         const flavor = await flavorOf(connection);
-        const ask = (sql: string, values?: readonly unknown[]): Promise<Row[]> =>
+        const ask = (sql: string, values?: readonly string[]): Promise<Row[]> =>
           connection.query(sql, values);
         const atMs = performance.now();
         if (this.#variables === null || atMs - this.#variables.atMs > maxAgeMs)
           this.#variables = { atMs, read: await readVariables(flavor, ask) };
-        return readStanding(flavor, ask, user, database, this.#variables.read);
+        connection.standingQuery ??= await standingQuery(flavor, ask);
+        return readStanding(connection.standingQuery, ask, user, database, this.#variables.read);
       },
       true,
     );

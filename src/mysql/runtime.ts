@@ -88,7 +88,7 @@ export class MysqlRuntime implements ProtocolRuntime {
 
   loginContext(host: SessionHost, settings: ListenerSettings): LoginContext {
     return {
-      lookUpUser: (user) => host.lookUpUser(user),
+      lookUpUser: (user, database) => host.lookUpUser(user, database),
       rsa: this.#rsa,
       passwords: this.#passwords,
       defaultPlugin: isMariadb(this.#versionText()) ? NATIVE_PASSWORD : CACHING_SHA2,

@@ -1,4 +1,4 @@
-// What a MySQL or MariaDB server gives to a login beside what it asks for: the queries, and their answers as a text to compare.
+// What a MySQL or MariaDB server gives to a login beside what it asks for: the query, and its answer as a text to compare.
 // It opens no connection.
 
 import { digestOf } from '../lib/digest.js';
@@ -6,33 +6,45 @@ import type { Standing } from '../protocol/server-connection.js';
 import type { Flavor, Row } from './control-connection.js';
 import { isOfNames, isState } from './tracked-state.js';
 
-type Ask = (sql: string, values?: readonly unknown[]) => Promise<Row[]>;
-type Variables = readonly (readonly [name: string, value: string])[];
+type Ask = (sql: string, values?: readonly string[]) => Promise<Row[]>;
+
+/** Of the server; the same for all logins. */
+export interface ServerVariables {
+  /** Of new sessions. */
+  readonly atLogin: Standing['variables'];
+  /** Of all that make a difference. */
+  readonly digest: string;
+}
+
+/** Of the schema `mysql`: the rows of a user are where this holds. */
+type Tables = readonly (readonly [table: string, where: string])[];
 
 /**
  * A session keeps its privileges of a database from USE to USE, and what the account row says from login to login. Those of a role
  * count as well.
  */
-const OF_ACCOUNT: Readonly<Record<Flavor, readonly string[]>> = {
+const OF_ACCOUNT: Readonly<Record<Flavor, Tables>> = {
   mysql: [
-    'SELECT * FROM mysql.user WHERE user = ? ORDER BY host',
-    'SELECT * FROM mysql.db WHERE user = ? ORDER BY host, db',
-    'SELECT * FROM mysql.role_edges WHERE to_user = ? ORDER BY to_host, from_host, from_user',
-    'SELECT * FROM mysql.default_roles WHERE user = ? ORDER BY host, default_role_host, default_role_user',
-    `SELECT * FROM mysql.db WHERE user IN (SELECT from_user FROM mysql.role_edges WHERE to_user = ?)
-      ORDER BY user, host, db`,
+    ['user', 'user = ?'],
+    ['db', 'user = ?'],
+    ['role_edges', 'to_user = ?'],
+    ['default_roles', 'user = ?'],
+    ['db', 'user IN (SELECT from_user FROM mysql.role_edges WHERE to_user = ?)'],
   ],
   mariadb: [
-    'SELECT * FROM mysql.global_priv WHERE user = ? ORDER BY host',
-    'SELECT * FROM mysql.db WHERE user = ? ORDER BY host, db',
-    'SELECT * FROM mysql.roles_mapping WHERE user = ? ORDER BY host, role',
-    `SELECT * FROM mysql.db WHERE user IN (SELECT role FROM mysql.roles_mapping WHERE user = ?)
-      ORDER BY user, host, db`,
+    ['global_priv', 'user = ?'],
+    ['db', 'user = ?'],
+    ['roles_mapping', 'user = ?'],
+    ['db', 'user IN (SELECT role FROM mysql.roles_mapping WHERE user = ?)'],
   ],
 };
 
-const OF_DATABASE = `SELECT default_character_set_name AS name, default_collation_name AS value
+const OF_DATABASE = `SELECT 'database', CONCAT_WS(' ', default_character_set_name, default_collation_name), ''
   FROM information_schema.schemata WHERE schema_name = ?`;
+
+/** Those that this account may read. */
+const COLUMNS = `SELECT table_name AS tab, column_name AS col FROM information_schema.columns
+  WHERE table_schema = 'mysql' ORDER BY table_name, ordinal_position`;
 
 /** Those that a session has, too; and the global ones that a login looks at. */
 const OF_SERVER: Readonly<Record<Flavor, string>> = {
@@ -54,6 +66,9 @@ const OF_PASSWORD = new Set([
   'password',
   'user_attributes',
 ]);
+/** The column of the document in which MariaDB keeps an account. */
+const DOCUMENT = 'Priv';
+
 /** Not those of new sessions: told by the client, of one server, or of what the proxy does with idle clients. */
 const NOT_AT_LOGIN = new Set([
   'init_connect',
@@ -66,41 +81,60 @@ const NOT_AT_LOGIN = new Set([
   'default_storage_engine',
 ]);
 
-export async function readVariables(flavor: Flavor, ask: Ask): Promise<Variables> {
+export async function readVariables(flavor: Flavor, ask: Ask): Promise<ServerVariables> {
   const rows = await ask(OF_SERVER[flavor]).catch(() => []);
-  return rows.map((row) => [textOf(row.name).toLowerCase(), textOf(row.value)] as const);
+  const state = rows
+    .map((row) => [textOf(row.name).toLowerCase(), textOf(row.value)] as const)
+    .filter(([name]) => isState(name));
+  const atLogin = state.filter(([name]) => !NOT_AT_LOGIN.has(name) && !isOfNames(name));
+  return { atLogin, digest: digestOf(state) };
 }
 
-/** What may not be read does not count. */
+/** `sql` has parameters: the user, `users` times, and the database. */
+export interface StandingQuery {
+  readonly sql: string;
+  readonly users: number;
+}
+
+/** The same for all users: one question for all that a login is given. What may not be read does not count. */
+export async function standingQuery(flavor: Flavor, ask: Ask): Promise<StandingQuery> {
+  const columns = new Map<string, string[]>();
+  for (const { tab, col } of await ask(COLUMNS)) {
+    const table = textOf(tab).toLowerCase();
+    columns.set(table, [...(columns.get(table) ?? []), textOf(col)]);
+  }
+  const parts: string[] = [];
+  for (const [i, [table, where]] of OF_ACCOUNT[flavor].entries()) {
+    const known = (columns.get(table) ?? []).filter((name) => !OF_PASSWORD.has(name.toLowerCase()));
+    if (known.length === 0) continue;
+    // As hexadecimal digits: columns have character sets that do not mix.
+    const values = known.filter((name) => name !== DOCUMENT).map((name) => `IFNULL(HEX(\`${name}\`), '-')`);
+    const document = known.includes(DOCUMENT) ? `\`${DOCUMENT}\`` : "''";
+    parts.push(
+      `SELECT '${i}' AS part, CONCAT_WS(' ', ${values.join()}) AS data, ${document} AS document FROM mysql.${table} WHERE ${where}`,
+    );
+  }
+  return { sql: [...parts, OF_DATABASE].join(' UNION ALL '), users: parts.length };
+}
+
 export async function readStanding(
-  flavor: Flavor,
+  { sql, users }: StandingQuery,
   ask: Ask,
   user: string,
   database: string,
-  variables: Variables,
+  { atLogin, digest }: ServerVariables,
 ): Promise<Standing> {
-  const account: unknown[] = [];
-  for (const sql of OF_ACCOUNT[flavor]) {
-    const rows = await ask(sql, [user]).catch(() => []);
-    account.push(rows.map(withoutPasswords));
-  }
-  if (database !== '') account.push(await ask(OF_DATABASE, [database]).catch(() => []));
-  const atLogin = variables.filter(([name]) => !NOT_AT_LOGIN.has(name) && !isOfNames(name) && isState(name));
-  const ofLogins = variables.filter(([name]) => isState(name));
-  return { text: digestOf([account, ofLogins]), variables: atLogin };
-}
-
-function withoutPasswords(row: Row): Row {
-  const kept = Object.entries(row).filter(([name]) => !OF_PASSWORD.has(name.toLowerCase()));
-  return Object.fromEntries(
-    kept.map(([name, value]) => [name, name.toLowerCase() === 'priv' ? ofPriv(value) : value]),
-  );
+  const rows = await ask(sql, [...Array<string>(users).fill(user), database]);
+  const account = rows.map((row) => Object.values(row).map(withoutPasswords).join('\n')).sort();
+  return { text: digestOf([account, digest]), variables: atLogin };
 }
 
 /** MariaDB keeps the whole account in one document. */
-function ofPriv(value: unknown): unknown {
+function withoutPasswords(value: unknown): string {
   const text = textOf(value);
-  return text.startsWith('{') ? withoutPasswords(JSON.parse(text) as Row) : text;
+  if (!text.startsWith('{')) return text;
+  const entries = Object.entries(JSON.parse(text) as Row);
+  return JSON.stringify(entries.filter(([name]) => !OF_PASSWORD.has(name.toLowerCase())));
 }
 
 function textOf(value: unknown): string {

@@ -166,7 +166,7 @@ export class ClientStartup {
     this.#message = message;
     this.#framer.expectMessages();
     this.#phase = 'lookup';
-    this.#host.lookUpUser(message.user).then(
+    this.#host.lookUpUser(message.user, message.database).then(
       (lookup) => {
         if (this.#phase !== 'lookup') return;
         this.#guard(() => {

@@ -68,7 +68,7 @@ function survives(error: unknown): boolean {
 export function controlConnections(
   address: NodeAddress,
   options: NodeControlOptions,
-  sizes: { readonly keepIdle: number; readonly maxOpen: number },
+  sizes: { readonly keepIdle: number; readonly maxOpen: number; readonly maxWaiting: number },
 ): SpareConnections<ControlConnection> {
   const spare: SpareConnections<ControlConnection> = new SpareConnections({
     ...sizes,

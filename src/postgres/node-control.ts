@@ -72,6 +72,9 @@ interface ProbeRow {
   readonly version: string;
 }
 
+/** All users of a database may log in at a time; opening a connection takes longer than most calls. */
+const CALLS = { keepIdle: 2, maxOpen: 8, maxWaiting: 10_000 };
+
 export class PostgresNodeControl implements NodeControl {
   readonly address: NodeAddress;
   /** Probes have a connection of their own: the server may refuse new ones, and others may take long. */
@@ -81,8 +84,8 @@ export class PostgresNodeControl implements NodeControl {
 
   constructor(address: NodeAddress, options: NodeControlOptions) {
     this.address = address;
-    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2 });
-    this.#calls = controlConnections(address, options, { keepIdle: 2, maxOpen: 16 });
+    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2, maxWaiting: 0 });
+    this.#calls = controlConnections(address, options, CALLS);
     const command: Query = (sql, timeoutMs) => this.#run(sql, timeoutMs, false);
     this.#promotion = new Promotion(command, (primary, sql, timeoutMs) =>
       runOnce(primary, options, sql, timeoutMs),
@@ -219,7 +222,7 @@ async function runOnce(
   sql: string,
   timeoutMs: number,
 ): Promise<Record<string, unknown>[]> {
-  const connections = controlConnections(address, options, { keepIdle: 0, maxOpen: 1 });
+  const connections = controlConnections(address, options, { keepIdle: 0, maxOpen: 1, maxWaiting: 0 });
   try {
     return await connections.run(
       timeoutMs,

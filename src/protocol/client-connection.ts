@@ -88,8 +88,10 @@ export interface SessionLevel {
 
 /** The session's half: it routes units, holds server connections and remembers what the client has seen. */
 export interface SessionHost {
-  /** Rejects with ProxyError `authentication-unavailable` when the primary cannot be asked. */
-  lookUpUser(user: string): Promise<UserLookup>;
+  /**
+   * Who comes, and for which database. Rejects with ProxyError `authentication-unavailable` when the primary cannot be asked.
+   */
+  lookUpUser(user: string, database: string): Promise<UserLookup>;
   /**
    * The client has proved who it is. Calls back with a server connection that carries the state after login,
    * from which the protocol takes what it tells the client (parameters, or only that the database exists), and

@@ -36,7 +36,7 @@ import { Policies } from './policies.js';
 import { ReadWaits } from './read-waits.js';
 import { RuleLog } from './rule-log.js';
 import type { Session } from './session.js';
-import { Standings } from './standings.js';
+import { type AskedStanding, Standings } from './standings.js';
 import { Users } from './users.js';
 import { limitsByUser } from './workers/limits.js';
 
@@ -108,7 +108,7 @@ export class ClusterRuntime {
   readonly statements = new Statements();
   readonly users: Users;
   readonly logins = new KnownLogins();
-  readonly #standings: Standings;
+  readonly standings: Standings;
   readonly keyed: KeyedWatermarks;
   /** Null: nobody else serves the same keys. */
   readonly store: WatermarkStore | null;
@@ -151,7 +151,7 @@ export class ClusterRuntime {
     this.#allowance = parts.allowance ?? null;
     this.#snapshot = parts.monitor.snapshot;
     this.users = new Users(parts.config.users, (user) => parts.monitor.verifier(user));
-    this.#standings = new Standings((...asked) => parts.monitor.standing(...asked));
+    this.standings = new Standings((...asked) => parts.monitor.standing(...asked));
     this.#applied = new Applied(parts.positions);
     this.#catalog = new CatalogRefresh(parts.protocol, () => this.#monitor.openOnPrimary(), parts.log);
     this.#limits = poolLimits(parts.config);
@@ -224,9 +224,9 @@ export class ClusterRuntime {
   }
 
   /** With what its server gives to it now. Never rejects. */
-  async loginOf({ key, credential }: LoginRequest): Promise<Login> {
+  async loginOf({ key, credential }: LoginRequest, asked: AskedStanding | null): Promise<Login> {
     this.logins.proved(key.user, credential);
-    const standing = await this.#standings.of(key.user, key.database);
+    const standing = await this.standings.of(key.user, key.database, asked);
     return this.logins.intern(standing === undefined ? key : { ...key, standing }, credential);
   }
 
@@ -327,7 +327,7 @@ export class ClusterRuntime {
 
   /** The same, elsewhere. */
   forgetCatalog(): void {
-    this.#standings.changed();
+    this.standings.changed();
     this.protocol.forgetCatalog();
     this.#catalog.soon();
   }

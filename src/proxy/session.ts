@@ -38,6 +38,7 @@ import { mayMove, type Phase } from './session-phase.js';
 import { SessionPolicy } from './session-policy.js';
 import * as rules from './session-rules.js';
 import { type PeekedView, SessionSight } from './session-sight.js';
+import type { AskedStanding } from './standings.js';
 import { Tenure } from './tenure.js';
 import { UnitDelay } from './unit-delay.js';
 
@@ -51,6 +52,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** Null before it has logged in. */
   key: PoolKey | null = null;
   #credential: Credential = rules.NO_CREDENTIAL;
+  #asked: AskedStanding | null = null;
 
   readonly #tenure: Tenure;
   /** Its node was chosen as a replica. */
@@ -149,7 +151,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#client.terminate(error);
   }
 
-  lookUpUser(user: string): Promise<UserLookup> {
+  lookUpUser(user: string, database: string): Promise<UserLookup> {
+    this.#asked = this.#cluster.standings.ask(user, database);
     return this.#cluster.users.lookUp(user);
   }
 
@@ -172,7 +175,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
         callback(loan, error);
       });
     };
-    void this.#cluster.loginOf(request).then(loggedIn);
+    void this.#cluster.loginOf(request, this.#asked).then(loggedIn);
+    this.#asked = null;
   }
 
   // --- a unit's life ----------------------------------------------------------------------------------------

@@ -13,6 +13,15 @@ const MAX_AGE_MS = 1000;
 /** Asks the primary; rejects when nobody can be asked. */
 export type ReadStanding = (user: string, database: string, maxAgeMs: number) => Promise<Standing>;
 
+export interface AskedStanding {
+  readonly user: string;
+  readonly database: string;
+  /** Undefined: nobody can be asked. */
+  readonly answer: Promise<Standing | undefined>;
+}
+
+const nameOf = (user: string, database: string): string => JSON.stringify([user, database]);
+
 export class Standings {
   readonly #read: ReadStanding;
   readonly #asked = new Latest<Standing | undefined>();
@@ -29,17 +38,24 @@ export class Standings {
     this.#changedAtMs = monotonicMs();
   }
 
-  /** Undefined: not known, and nobody can be asked. */
-  of(user: string, database: string): Promise<Standing | undefined> {
-    const name = JSON.stringify([user, database]);
-    return this.#asked.get(name, async () => {
-      const known = this.#known.get(name);
+  /** For a client that has still to prove who it is, and meanwhile. Nothing of the answer is kept. */
+  ask(user: string, database: string): AskedStanding {
+    const answer = this.#asked.get(nameOf(user, database), () => {
       const maxAgeMs = monotonicMs() - this.#changedAtMs > MAX_AGE_MS ? MAX_AGE_MS : 0;
-      const now = await this.#read(user, database, maxAgeMs).catch(() => known);
-      if (now === undefined || now.text === known?.text) return known;
-      if (this.#known.size >= MAX_KNOWN) this.#known.clear();
-      this.#known.set(name, now);
-      return now;
+      return this.#read(user, database, maxAgeMs).catch(() => undefined);
     });
+    return { user, database, answer };
+  }
+
+  /** `asked`: since the login began. Undefined: not known, and nobody can be asked. */
+  async of(user: string, database: string, asked: AskedStanding | null): Promise<Standing | undefined> {
+    const isThat = asked?.user === user && asked.database === database;
+    const now = await (isThat ? asked : this.ask(user, database)).answer;
+    const name = nameOf(user, database);
+    const known = this.#known.get(name);
+    if (now === undefined || now.text === known?.text) return known;
+    if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+    this.#known.set(name, now);
+    return now;
   }
 }

@@ -180,6 +180,43 @@ export function clusterSuite(kind: Kind, version?: number): void {
       assert.equal(await control.verifier('nobody', 5_000), null);
     });
 
+    await t.test('names that clients give are no SQL, whatever a string is to the server', async (t) => {
+      const { user } = cluster.user;
+      await primary.admin(
+        kind === 'postgres'
+          ? "ALTER DATABASE postgres SET standard_conforming_strings = 'off'"
+          : "SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES'",
+      );
+      t.after(() =>
+        primary.admin(
+          kind === 'postgres'
+            ? 'ALTER DATABASE postgres RESET standard_conforming_strings'
+            : 'SET GLOBAL sql_mode = DEFAULT',
+        ),
+      );
+      // Its connections begin with it.
+      const control = controlFor(cluster, primary);
+      t.after(() => control.close());
+      const column = kind === 'postgres' ? 'rolname' : 'user';
+      for (const name of [
+        `x' OR ${column} = '${user}`,
+        `x\\' OR ${column} = '${user}`,
+        `x' OR 1 = 1 -- `,
+        'x\\',
+      ])
+        assert.equal(await control.verifier(name, 5_000), null, name);
+      const unknown = await control.standing('x', 'x', 0, 5_000);
+      const known = await control.standing(user, 'x', 0, 5_000);
+      assert.notEqual(known.text, unknown.text);
+      assert.equal((await control.standing(`x' OR ${column} = '${user}`, 'x', 0, 5_000)).text, unknown.text);
+    });
+
+    await t.test('many calls at a time wait for each other', async () => {
+      const control = monitor.control(primary.name)!;
+      const asked = Array.from({ length: 200 }, () => control.verifier(cluster.user.user, 60_000));
+      for (const verifier of await Promise.all(asked)) assert.notEqual(verifier, null);
+    });
+
     await t.test('a slow call does not delay another one, and is cut at its time', async () => {
       const control = monitor.control(primary.name)!;
       const sleep = kind === 'postgres' ? 'SELECT pg_sleep(60)' : 'SELECT SLEEP(60)';

@@ -27,7 +27,7 @@ import { checkSha256Crypt, parseSha256CryptVerifier } from './sha256-crypt.js';
 
 export interface LoginContext {
   /** Rejects with ProxyError `authentication-unavailable` when the primary cannot be asked. */
-  lookUpUser(user: string): Promise<UserLookup>;
+  lookUpUser(user: string, database: string): Promise<UserLookup>;
   readonly rsa: RsaKey;
   readonly passwords: PasswordCache;
   /** The plugin of users that nobody knows, and of those whose password is known and whose client has none of ours. */
@@ -60,20 +60,24 @@ export class UserProof {
   sequence: number;
   #state: ProofState = 'new';
   readonly #context: LoginContext;
+  readonly #database: string;
   readonly #usesPlugins: boolean;
   #challenge: Buffer;
   #lookup: UserLookup = { kind: 'unknown' };
   #plugin: string;
   #hasPassword = false;
 
+  /** `database`: with which it comes; null: none. */
   constructor(
     user: string,
+    database: string | null,
     challenge: Buffer,
     usesPlugins: boolean,
     sequence: number,
     context: LoginContext,
   ) {
     this.user = user;
+    this.#database = database ?? '';
     this.sequence = sequence;
     this.#challenge = challenge;
     this.#usesPlugins = usesPlugins;
@@ -83,7 +87,7 @@ export class UserProof {
 
   /** `answer`: to `challenge` by `plugin`; null where the client has not been asked yet. */
   async start(plugin: string, answer: Buffer | null): Promise<ProofStep> {
-    this.#lookup = await this.#context.lookUpUser(this.user);
+    this.#lookup = await this.#context.lookUpUser(this.user, this.#database);
     if (this.#context.trust) {
       const credential: Credential =
         this.#lookup.kind === 'password'
@@ -300,7 +304,8 @@ export class ClientLogin {
     this.#response = response;
     this.#capabilities = commonCapabilities(this.#greeting.capabilities, response.capabilities);
     const usesPlugins = hasCapability(this.#capabilities, CAPABILITY.PLUGIN_AUTH);
-    this.#proof = new UserProof(response.user, this.#greeting.scramble, usesPlugins, 2, this.#context);
+    const { user, database } = response;
+    this.#proof = new UserProof(user, database, this.#greeting.scramble, usesPlugins, 2, this.#context);
     const plugin = usesPlugins ? (response.plugin ?? this.#greeting.plugin) : NATIVE_PASSWORD;
     return this.#proof.start(plugin, response.authResponse);
   }
@@ -316,5 +321,5 @@ export function proofForChangeUser(
   context: LoginContext,
 ): UserProof {
   const usesPlugins = hasCapability(capabilities, CAPABILITY.PLUGIN_AUTH);
-  return new UserProof(change.user, NOTHING, usesPlugins, 1, context);
+  return new UserProof(change.user, change.database, NOTHING, usesPlugins, 1, context);
 }
