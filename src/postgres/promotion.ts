@@ -2,6 +2,7 @@
 // It is given a way to run statements; it opens no connection and decides nothing.
 
 import type { NodeAddress } from '../protocol/node-control.js';
+import { quoteLiteral } from '../sql/postgres/quote.js';
 import { NOWHERE, repoint, upstreamOf } from './conninfo.js';
 import { type PostgresPosition, postgresPosition, postgresPositions } from './position.js';
 
@@ -15,11 +16,6 @@ export type QueryOn = (
 const POLL_MS = 20;
 /** With it the silence of a receiver is probed: half of it until the ping, all of it until the receiver gives up. */
 const PING_TIMEOUT_MS = 1_500;
-
-const literal = (text: string): string => {
-  const escaped = text.replaceAll("'", "''");
-  return escaped.includes('\\') ? ` E'${escaped.replaceAll('\\', '\\\\')}'` : `'${escaped}'`;
-};
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -170,7 +166,10 @@ export class Promotion {
     const first = await this.#standby(deadline);
     const conninfo = await this.#setting('primary_conninfo', deadline);
     this.#upstreamBefore = upstreamOf(conninfo) ?? this.#upstreamBefore;
-    await this.#alterSystem(`SET primary_conninfo = ${literal(repoint(conninfo, NOWHERE, null))}`, deadline);
+    await this.#alterSystem(
+      `SET primary_conninfo = ${quoteLiteral(repoint(conninfo, NOWHERE, null))}`,
+      deadline,
+    );
     if (first.receiver) await this.#letReplayRun(first, deadline);
     let state = first;
     while (!deadline.over) {
@@ -242,7 +241,7 @@ export class Promotion {
     if (this.#delayBefore !== null) {
       // Of no effect on a primary, and as it was before for the day on which this node is a standby again.
       await this.#alterSystem(
-        `SET recovery_min_apply_delay = ${literal(this.#delayBefore)}`,
+        `SET recovery_min_apply_delay = ${quoteLiteral(this.#delayBefore)}`,
         new Deadline(5_000),
       );
       this.#delayBefore = null;
@@ -266,11 +265,11 @@ export class Promotion {
     const current = upstreamOf(conninfo);
     if (current === null || current.host !== primary.host || current.port !== primary.port)
       await this.#alterSystem(
-        `SET primary_conninfo = ${literal(repoint(conninfo, primary.host, primary.port))}`,
+        `SET primary_conninfo = ${quoteLiteral(repoint(conninfo, primary.host, primary.port))}`,
         deadline,
       );
     if (this.#delayBefore !== null) {
-      await this.#alterSystem(`SET recovery_min_apply_delay = ${literal(this.#delayBefore)}`, deadline);
+      await this.#alterSystem(`SET recovery_min_apply_delay = ${quoteLiteral(this.#delayBefore)}`, deadline);
       this.#delayBefore = null;
     }
     if (this.#resumed) {
@@ -283,8 +282,8 @@ export class Promotion {
     try {
       await this.#queryOn(
         primary,
-        `SELECT pg_create_physical_replication_slot(${literal(slot)})
-         WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = ${literal(slot)})`,
+        `SELECT pg_create_physical_replication_slot(${quoteLiteral(slot)})
+         WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = ${quoteLiteral(slot)})`,
         deadline.leftMs,
       );
     } catch {

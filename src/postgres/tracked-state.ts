@@ -1,6 +1,7 @@
 // The session settings of a client that are tracked and replayed: an immutable map from name to the SET that makes it so.
 // It knows no connection; two sessions whose digests are equal may use each other's server connections as they are.
 
+import { quoteLiteral } from '../sql/postgres/quote.js';
 import type { SessionEffect } from '../sql/statement.js';
 import { DATE_STYLE, dateStyleBehind } from './date-style.js';
 
@@ -135,12 +136,6 @@ export function quoteSettingName(name: string): string {
 export function setStatement(name: string, value: string): string {
   const sql = `SELECT pg_catalog.set_config(${quoteLiteral(name)}, ${quoteLiteral(value)}, false)`;
   return name === DATE_STYLE ? dateStyleBehind(undefined, value, sql) : sql;
-}
-
-/** Right whatever standard_conforming_strings is. */
-export function quoteLiteral(value: string): string {
-  const quoted = value.replaceAll("'", "''");
-  return quoted.includes('\\') ? ` E'${quoted.replaceAll('\\', '\\\\')}'` : `'${quoted}'`;
 }
 
 /** Behind all that was set before: in the order in which it is repeated. */

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { parseStartupOptions } from '../../src/postgres/startup-options.js';
-import { quoteLiteral, setStatement, TrackedState } from '../../src/postgres/tracked-state.js';
+import { setStatement, TrackedState } from '../../src/postgres/tracked-state.js';
+import { quoteLiteral } from '../../src/sql/postgres/quote.js';
 import type { SessionEffect } from '../../src/sql/statement.js';
 
 const set = (name: string, sql: string, local = false): SessionEffect => ({
@@ -90,7 +91,7 @@ test('the digest does not depend on the order of the statements', () => {
 
 test('values are quoted so that nothing in them is code', () => {
   assert.equal(quoteLiteral("a'b"), "'a''b'");
-  assert.equal(quoteLiteral("a\\'; DROP TABLE t; --"), " E'a\\\\''; DROP TABLE t; --'");
+  assert.equal(quoteLiteral("a\\'; DROP TABLE t; --"), "E'a\\\\''; DROP TABLE t; --'");
   assert.equal(
     setStatement("my.set'ting", 'a,b'),
     "SELECT pg_catalog.set_config('my.set''ting', 'a,b', false)",

@@ -14,6 +14,7 @@ import {
   type TreeRecord,
   text,
 } from './parser.js';
+import { quoteLiteral } from './quote.js';
 import { isFalse, isTrue } from './walk.js';
 
 interface Modes {
@@ -237,15 +238,9 @@ export function setConfigClass(select: TreeRecord): StatementClass | null {
     if (typeof setting !== 'string' || typeof value !== 'string') return null;
     const lower = setting.trim().toLowerCase();
     if (isTransactionSetting(lower) || untrackable(lower, [value]) !== null) return null;
-    const sql = `SELECT pg_catalog.set_config(${quoted(lower)}, ${quoted(value)}, ${local})`;
+    const sql = `SELECT pg_catalog.set_config(${quoteLiteral(lower)}, ${quoteLiteral(value)}, ${local})`;
     effects.push({ kind: 'set', name: lower, value, local, sql });
   }
   const route = locals === targets.length ? 'last' : 'session';
   return statementClass(route, 'SELECT', { session: effects, reasons: ['set_config changes a setting'] });
-}
-
-/** A literal that reads the same with and without standard_conforming_strings. */
-function quoted(value: string): string {
-  const doubled = value.replaceAll("'", "''");
-  return doubled.includes('\\') ? `E'${doubled.replaceAll('\\', '\\\\')}'` : `'${doubled}'`;
 }
