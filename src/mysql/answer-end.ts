@@ -7,8 +7,10 @@ import type { ExpectationQueue } from './expectation-queue.js';
 import type { Forwarding } from './forwarding.js';
 import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
+import { tell } from './telling.js';
 
-type Server = Parameters<typeof settle>[0] & Pick<MysqlServerConnection, 'onDrained' | 'resumeReading'>;
+type Server = Parameters<typeof settle>[0] &
+  Pick<MysqlServerConnection, 'broke' | 'onDrained' | 'resumeReading'>;
 
 export class AnswerEnd {
   readonly #server: Server;
@@ -25,7 +27,12 @@ export class AnswerEnd {
   finish(head: Expectation): void {
     this.#forwarding.flush(head);
     this.#queue.shift();
-    this.#end(head);
+    try {
+      this.#end(head);
+    } catch (cause) {
+      // It has left the queue: nobody else would tell its client.
+      this.#server.broke(cause, head.run?.sink ?? null);
+    }
     if (this.#queue.length === 0) this.#server.onDrained?.();
   }
 
@@ -42,7 +49,8 @@ export class AnswerEnd {
   }
 
   #conclude(head: Expectation, run: Run): void {
-    if (head.withheld !== null) run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld });
-    else run.done(head.answered(run, this.#server.transaction));
+    const { withheld } = head;
+    if (withheld === null) tell(this.#server, run, head.answered(run, this.#server.transaction));
+    else tell(this.#server, run, { kind: 'withheld', error: head.error!, retryOn: withheld });
   }
 }

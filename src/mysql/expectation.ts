@@ -48,7 +48,7 @@ export function lostError(reason: string): MysqlServerError {
 export type PreparedCallback = (statement: ServerStatement | null, error: MysqlServerError | null) => void;
 
 /** A run that is written as soon as its text is prepared; until then its place in the queue is the preparation's. */
-interface Pending {
+export interface Pending {
   readonly run: Run;
   readonly done: PreparedCallback;
 }
@@ -82,8 +82,9 @@ export class Preparation {
     return this.#pending.splice(kept).map(({ run }) => run);
   }
 
-  ended(statement: ServerStatement | null, error: MysqlServerError | null): void {
-    for (const { done } of this.#pending.splice(0)) done(statement, error);
+  /** It has been answered. */
+  takeAll(): Pending[] {
+    return this.#pending.splice(0);
   }
 }
 

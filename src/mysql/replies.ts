@@ -9,6 +9,7 @@ import type { Forwarding } from './forwarding.js';
 import { asPrimarySays, ER_QUERY_INTERRUPTED, retryOf } from './replica-errors.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { learnChanges, settleDatabase } from './state-changes.js';
+import { malformed } from './wire/bytes.js';
 import { CAPABILITY, hasCapability } from './wire/capabilities.js';
 import { type PacketFramer, payloadOf } from './wire/framer.js';
 import { buildOk, ERR_BYTE, type ErrPacket, type OkPacket, parseErr, STATUS, withStatus } from './wire/ok.js';
@@ -220,7 +221,7 @@ export class Replies {
     const frame = this.#framer.take();
     if (frame === null) return;
     const payload = payloadOf(frame);
-    if (payload[0] !== ERR_BYTE) throw new Error('a packet that nothing asked for');
+    if (payload[0] !== ERR_BYTE) throw malformed('a packet that nothing asked for');
     const { errno, message } = parseErr(payload);
     this.farewell = `${errno}: ${message}`;
     this.#server.close(this.farewell);

@@ -4,10 +4,11 @@
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { ProxyError, serverGarbage } from '../lib/errors.js';
 import { ownServerSocket } from '../lib/server-socket.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import { endTransaction } from './aftermath.js';
 import { AnswerEnd } from './answer-end.js';
 import type { Established } from './established.js';
@@ -27,8 +28,9 @@ import { tellLost } from './lost-expectations.js';
 import { PreparedOnServer, type PreparedText, type ServerStatement } from './prepared-statements.js';
 import { Replies } from './replies.js';
 import { Reply, type ReplyKind } from './reply.js';
-import type { Run } from './run.js';
+import type { ReplySink, Run } from './run.js';
 import { stateFrame, trackingCommand } from './state-changes.js';
+import { tell, tellPrepared, tellRest } from './telling.js';
 import { TrackedState } from './tracked-state.js';
 import type { Capabilities } from './wire/capabilities.js';
 import { buildCommand, buildQuery, buildStatementClose, COM } from './wire/command.js';
@@ -47,7 +49,7 @@ export class MysqlServerConnection implements ServerConnection {
   readonly greeting: Greeting;
   readonly capabilities: Capabilities;
   readonly prepared = new PreparedOnServer();
-  onClosed: ((reason: string) => void) | null = null;
+  onClosed: ((reason: string, bug: ProxyError | null) => void) | null = null;
   onDrained: (() => void) | null = null;
   /** Variables after the login that were asked for; `wayBack`: and others that were set then. */
   loginValues: ReadonlyMap<string, string> = new Map();
@@ -75,6 +77,9 @@ export class MysqlServerConnection implements ServerConnection {
   /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
   #cancelled = false;
   #closedReason: string | null = null;
+  readonly #reportBug: ReportBug;
+  /** An error of ours, by which it ends. */
+  #bug: ProxyError | null = null;
   #gate: GateQuery | null = null;
   #onInfileDrain: (() => void) | null = null;
 
@@ -85,7 +90,9 @@ export class MysqlServerConnection implements ServerConnection {
     this.capabilities = established.capabilities;
     this.#socket = established.socket;
     this.#kill = established.kill;
-    this.#out = new BatchedWriter(this.#socket);
+    this.#reportBug = established.bug;
+    const broke = (cause: unknown): void => this.broke(cause, null);
+    this.#out = new BatchedWriter(this.#socket, broke);
     this.#forwarding = new Forwarding(this, established.framer);
     const answerEnd = new AnswerEnd(this, this.#queue, this.#forwarding);
     this.#replies = new Replies(this, established, this.#queue, this.#forwarding, answerEnd);
@@ -236,7 +243,9 @@ export class MysqlServerConnection implements ServerConnection {
     const preparation = new Preparation(text);
     preparation.add(run, done);
     const ownDone = (result: OwnResult): void =>
-      this.#held(text, result, (statement, error) => preparation.ended(statement, error));
+      this.#held(text, result, (statement, error) => {
+        for (const pending of preparation.takeAll()) tellPrepared(this, pending, statement, error);
+      });
     const reply = new Reply('prepare', this.capabilities);
     this.#queue.push(new Expectation(reply, null, ownDone, false, preparation));
     this.write(buildCommand(COM.STMT_PREPARE, text.sql));
@@ -257,7 +266,7 @@ export class MysqlServerConnection implements ServerConnection {
   run(run: Run, frames: readonly Buffer[]): void {
     if (this.closed) {
       // It has ended while its holder was told of the unit before.
-      run.done({ kind: 'lost', reason: this.#closedReason!, forwarded: false });
+      tell(this, run, { kind: 'lost', reason: this.#closedReason!, forwarded: false });
       return;
     }
     run.tracking?.showOn(this, run.isInTransaction);
@@ -281,7 +290,7 @@ export class MysqlServerConnection implements ServerConnection {
     query.answered(result);
     for (const run of this.#queue.refuse(query)) {
       if (run.gate!.begins) this.query('ROLLBACK', () => {});
-      run.done({ kind: 'refused', have: query.have });
+      tell(this, run, { kind: 'refused', have: query.have });
     }
   }
 
@@ -310,8 +319,8 @@ export class MysqlServerConnection implements ServerConnection {
       if (!this.#replies.isRowsOnly) this.#reading.interrupted();
       return isGone;
     } catch (cause) {
-      const detail = cause instanceof ProxyError ? String(cause.details.detail) : describeError(cause);
-      this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+      if (!(cause instanceof ProxyError)) this.#bug = this.#reportBug(cause);
+      this.close((this.#bug ?? serverGarbage(this.node, cause as ProxyError)).message);
       return false;
     }
   }
@@ -327,7 +336,7 @@ export class MysqlServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    for (const run of this.#queue.takeMovable()) run.done({ kind: 'moved', because: 'slow-head' });
+    for (const run of this.#queue.takeMovable()) tell(this, run, { kind: 'moved', because: 'slow-head' });
   }
 
   /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
@@ -349,6 +358,19 @@ export class MysqlServerConnection implements ServerConnection {
     await this.#kill(this.greeting.connectionId);
   }
 
+  /** Something of ours has thrown when it was told something. `client`: whose turn it was; null: of whoever has the connection. */
+  broke(cause: unknown, client: Pick<ReplySink, 'terminate'> | null): void {
+    const error = this.#reportBug(cause);
+    this.#bug ??= error;
+    // What is tracked of it may be wrong: nobody new comes.
+    this.tainted = true;
+    // Whoever is telling others reckons with no end of it in between.
+    queueMicrotask(() => {
+      this.close(error.message);
+      client?.terminate(error);
+    });
+  }
+
   close(reason: string): void {
     if (this.#closedReason !== null) return;
     this.#closedReason = reason;
@@ -357,11 +379,11 @@ export class MysqlServerConnection implements ServerConnection {
     const isCut = !this.#forwarding.isBetweenPackets;
     const { head } = this.#queue;
     // What has been read of the head's reply is the client's, unless it can still be run elsewhere.
-    if (head !== undefined) this.#forwarding.flush(head);
-    tellLost(this.#queue.takeAll(), reason, isCut);
+    if (head !== undefined) tellRest(this, this.#forwarding, head);
+    tellLost(this, this.#queue.takeAll(), reason, isCut);
     this.#takesMore();
     const onClosed = this.onClosed;
     this.onClosed = null;
-    onClosed?.(reason);
+    onClosed?.(reason, this.#bug);
   }
 }

@@ -10,6 +10,7 @@ import { isRollback } from './replica-errors.js';
 import { giveFakes } from './reply-steps.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { SyncGroup } from './sync-group.js';
+import { tell } from './telling.js';
 import { parseReadyForQuery } from './wire/backend.js';
 import { readyForQuery } from './wire/backend-messages.js';
 
@@ -17,7 +18,7 @@ const READY = readyForQuery('idle');
 
 type Server = Pick<
   PostgresServerConnection,
-  'prepared' | 'unnamed' | 'onDrained' | 'resumeReading' | 'closeStatements'
+  'broke' | 'prepared' | 'unnamed' | 'onDrained' | 'resumeReading' | 'closeStatements'
 >;
 
 export class AnswerEnd {
@@ -60,7 +61,8 @@ export class AnswerEnd {
       if (error === null) {
         this.#forwarding.slices.restore(member.kept);
         this.#end(member, serviceMs / members.length, READY, 0, READY.length);
-      } else if (!member.muted) member.run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
+      } else if (!member.muted)
+        tell(this.#server, member.run!, { kind: 'moved', because: 'neighbour-failed' });
     }
   }
 
@@ -70,15 +72,29 @@ export class AnswerEnd {
    */
   groupFailed(head: Expectation): void {
     const skipped = this.#queue.takeFailed();
-    for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this.#server);
-    if (head.stale !== null) this.#server.closeStatements(head.stale);
+    try {
+      for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this.#server);
+      if (head.stale !== null) this.#server.closeStatements(head.stale);
+    } catch (cause) {
+      // They have left the queue: nobody else would tell them.
+      this.#server.broke(cause, null);
+    }
     if (isRollback(head.error!.code)) this.#group.isolation.doubt();
     this.#forwarding.slices.discard();
     for (const { run, muted } of skipped)
-      if (!muted) run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
+      if (!muted) tell(this.#server, run!, { kind: 'moved', because: 'neighbour-failed' });
   }
 
+  /** It has left the queue: nobody would tell its client that this has thrown. */
   #end(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
+    try {
+      this.#tell(head, serviceMs, buffer, start, end);
+    } catch (cause) {
+      this.#server.broke(cause, head.run?.sink.events ?? null);
+    }
+  }
+
+  #tell(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
     const run = head.run;
     if (run === null) {
       head.ownDone?.(head.error);

@@ -24,6 +24,7 @@ import {
   parseErrorResponse,
   parseParameterStatus,
 } from './wire/backend.js';
+import { malformed } from './wire/bytes.js';
 import type { Framer } from './wire/framer.js';
 
 type Server = Pick<PostgresServerConnection, 'closed' | 'parameters' | 'prepared'>;
@@ -99,7 +100,7 @@ export class Replies {
         if (head?.grouped === true && head.failed) this.#answerEnd.groupFailed(head);
         return;
     }
-    if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
+    if (head === undefined) throw malformed(`message ${String.fromCharCode(type)} that nothing asked for`);
     if (!head.hasTold && head.run !== null && !head.muted) {
       head.hasTold = true;
       head.run.sink.tellParameters(this.#server.parameters);

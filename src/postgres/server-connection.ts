@@ -4,10 +4,11 @@
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { ProxyError, serverGarbage } from '../lib/errors.js';
 import { ownServerSocket } from '../lib/server-socket.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import { AnswerEnd } from './answer-end.js';
 import { requestCancel } from './cancel-request.js';
 import type { Drawer } from './drawn-sequences.js';
@@ -17,12 +18,13 @@ import { ExpectationQueue } from './expectation-queue.js';
 import { Forwarding } from './forwarding.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { ISOLATION_QUERY } from './isolation-check.js';
-import { tellLost } from './lost-expectations.js';
+import { CONNECTION_LOST, tellLost } from './lost-expectations.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
 import { Replies } from './replies.js';
-import type { Run } from './run.js';
+import type { ReplyEvents, Run } from './run.js';
 import { SyncGroup } from './sync-group.js';
+import { tell, tellRest } from './telling.js';
 import { mayFailAtCommit, TrackedState } from './tracked-state.js';
 import type { BackendKey } from './wire/backend.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
@@ -34,7 +36,7 @@ export class PostgresServerConnection implements ServerConnection {
   readonly node: string;
   readonly key: PoolKey;
   readonly openedAtMs = monotonicMs();
-  onClosed: ((reason: string) => void) | null = null;
+  onClosed: ((reason: string, bug: ProxyError | null) => void) | null = null;
   onDrained: (() => void) | null = null;
   /** As the node reports them. */
   parameters: Parameters;
@@ -56,9 +58,12 @@ export class PostgresServerConnection implements ServerConnection {
   readonly #forwarding = new Forwarding(this, this.#queue, this.#group);
   readonly #answerEnd = new AnswerEnd(this, this.#queue, this.#group, this.#forwarding);
   readonly #replies: Replies;
-  /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
-  #cancelled = false;
+  /** Nobody new comes here: a cancel has been sent, and whom it hits is the node's to say; or it is about to be closed. */
+  #isLeft = false;
   #closedReason: string | null = null;
+  readonly #reportBug: ReportBug;
+  /** An error of ours, by which it ends. */
+  #bug: ProxyError | null = null;
   #gate: GateQuery | null = null;
 
   constructor(established: Established) {
@@ -69,7 +74,9 @@ export class PostgresServerConnection implements ServerConnection {
     this.#port = established.port;
     this.#socket = established.socket;
     this.#backendKey = established.backendKey;
-    this.#out = new BatchedWriter(this.#socket, () => this.#groupEnd());
+    this.#reportBug = established.bug;
+    const broke = (cause: unknown): void => this.broke(cause, null);
+    this.#out = new BatchedWriter(this.#socket, broke, () => this.#groupEnd());
     this.#replies = new Replies(
       this,
       established,
@@ -115,11 +122,11 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   get acceptsMore(): boolean {
-    return !this.closed && !this.#reading.isPaused && !this.#cancelled && this.transaction === 'idle';
+    return !this.closed && !this.#reading.isPaused && !this.#isLeft && this.transaction === 'idle';
   }
 
   get reusable(): boolean {
-    return !this.closed && this.transaction === 'idle' && !this.#cancelled && this.#queue.isTidying;
+    return !this.closed && this.transaction === 'idle' && !this.#isLeft && this.#queue.isTidying;
   }
 
   /** The client's settings have changed by what it ran here. */
@@ -149,6 +156,10 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** A statement of our own. */
   own(sql: string, done: (error: ServerError | null) => void): void {
+    if (this.#closedReason !== null) {
+      done({ code: CONNECTION_LOST, message: this.#closedReason });
+      return;
+    }
     this.unnamed = null;
     this.#expect(null, done);
     this.#write(buildQuery(sql));
@@ -157,7 +168,7 @@ export class PostgresServerConnection implements ServerConnection {
   run(run: Run, messages: readonly Buffer[]): void {
     if (this.#closedReason !== null) {
       // It has ended while its holder was told of the unit before.
-      run.done({ kind: 'lost', reason: this.#closedReason, forwarded: false }, '');
+      tell(this, run, { kind: 'lost', reason: this.#closedReason, forwarded: false });
       return;
     }
     if (run.isSimple) this.unnamed = null;
@@ -200,7 +211,7 @@ export class PostgresServerConnection implements ServerConnection {
     query.ended(error !== null);
     for (const run of this.#queue.refuse(query)) {
       if (run.gate?.begins === true) this.own('ROLLBACK', () => {});
-      run.done({ kind: 'refused', have: query.have }, '');
+      tell(this, run, { kind: 'refused', have: query.have });
     }
   }
 
@@ -266,8 +277,8 @@ export class PostgresServerConnection implements ServerConnection {
       if (!this.#replies.isRowsOnly) this.#reading.interrupted();
       return isGone;
     } catch (cause) {
-      const detail = describeError(cause);
-      this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+      if (!(cause instanceof ProxyError)) this.#bug = this.#reportBug(cause);
+      this.close((this.#bug ?? serverGarbage(this.node, cause as ProxyError)).message);
       return false;
     }
   }
@@ -286,7 +297,7 @@ export class PostgresServerConnection implements ServerConnection {
     const moved = this.#queue.muteMovable(this.#group.answered);
     if (moved.includes(this.#queue.head!)) this.#forwarding.slices.discard();
     for (const { run, grouped } of moved)
-      run!.done({ kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' }, '');
+      tell(this, run!, { kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' });
   }
 
   hasBegun(run: Run): boolean {
@@ -311,10 +322,23 @@ export class PostgresServerConnection implements ServerConnection {
   // --- ending -----------------------------------------------------------------------------------------------
 
   cancel(): Promise<void> {
-    this.#cancelled = true;
+    this.#isLeft = true;
     const key = this.#backendKey;
     if (key === null || this.closed) return Promise.resolve();
     return requestCancel({ host: this.#host, port: this.#port }, key);
+  }
+
+  /** Something of ours has thrown when it was told something. `client`: whose turn it was; null: of whoever has the connection. */
+  broke(cause: unknown, client: Pick<ReplyEvents, 'terminate'> | null): void {
+    const error = this.#reportBug(cause);
+    this.#bug ??= error;
+    // What is tracked of it may be wrong.
+    this.#isLeft = true;
+    // Whoever is telling others reckons with no end of it in between.
+    queueMicrotask(() => {
+      this.close(error.message);
+      client?.terminate(error);
+    });
   }
 
   close(reason: string): void {
@@ -325,11 +349,11 @@ export class PostgresServerConnection implements ServerConnection {
     const expectations = [...this.#group.takeAnswered(), ...this.#queue.takeAll()];
     this.#group.forgetGathered();
     // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
-    if (expectations[0]?.grouped === false) this.#forwarding.flush(expectations[0]);
-    tellLost(expectations, reason);
+    if (expectations[0]?.grouped === false) tellRest(this, this.#forwarding, expectations[0]);
+    tellLost(this, expectations, reason);
     this.#forwarding.slices.discard();
     const onClosed = this.onClosed;
     this.onClosed = null;
-    onClosed?.(reason);
+    onClosed?.(reason, this.#bug);
   }
 }
