@@ -23,19 +23,29 @@ function flushAll(): void {
   const writers = due;
   turn++;
   due = [];
-  for (const writer of writers) writer.flush();
+  for (const writer of writers) {
+    try {
+      writer.flush();
+    } catch (cause) {
+      // The others wait for nothing else than this turn.
+      writer.broke(cause);
+    }
+  }
 }
 
 export class BatchedWriter {
   readonly #socket: Socket;
+  /** It has thrown: some of what was to leave is missing. */
+  readonly broke: (cause: unknown) => void;
   readonly #ending: (() => Buffer | null) | null;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #isDue = false;
 
   /** `ending`: asked before each write to the socket for what has to stand behind what has been gathered. */
-  constructor(socket: Socket, ending: (() => Buffer | null) | null = null) {
+  constructor(socket: Socket, broke: (cause: unknown) => void, ending: (() => Buffer | null) | null = null) {
     this.#socket = socket;
+    this.broke = broke;
     this.#ending = ending;
   }
 

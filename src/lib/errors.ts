@@ -187,11 +187,14 @@ export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** What is no error of ours is a bug of ours. */
-export function asProxyError(cause: unknown): ProxyError {
-  return cause instanceof ProxyError
-    ? cause
-    : new ProxyError('internal-error', { detail: describeError(cause) });
+/** What is no error of ours is a bug of ours: `bug` makes it known, and an error that a client can be told. */
+export function asProxyError(cause: unknown, bug: (cause: unknown) => ProxyError): ProxyError {
+  return cause instanceof ProxyError ? cause : bug(cause);
+}
+
+/** `cause`: why what a node has sent cannot be read. */
+export function serverGarbage(node: string, cause: ProxyError): ProxyError {
+  return new ProxyError('server-garbage', { node, detail: cause.details.detail ?? cause.message });
 }
 
 /** Why there is no server connection to a node: what says so itself, anything else in its own words. */

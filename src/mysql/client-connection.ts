@@ -141,7 +141,7 @@ export class MysqlClientConnection
       if (this.#phase === 'startup') this.#startup!.read();
       else this.#readPackets();
     } catch (cause) {
-      this.terminate(asProxyError(cause));
+      this.terminate(asProxyError(cause, this.runtime.bug));
     }
   }
 
@@ -476,7 +476,8 @@ export class MysqlClientConnection
         if (next.kind === 'send') this.#write(next.bytes);
         else this.#onProved(next);
       },
-      (cause: unknown) => this.#terminateAt(asProxyError(cause), this.#proof?.sequence ?? 1),
+      (cause: unknown) =>
+        this.#terminateAt(asProxyError(cause, this.runtime.bug), this.#proof?.sequence ?? 1),
     );
   }
 

@@ -95,7 +95,7 @@ export class ClientStartup {
       this.#phase = 'checking';
       this.#login.receive(payloadOf(frame), frame[3]!).then(
         (step) => this.#guarded(() => this.#onStep(step)),
-        (cause: unknown) => this.fail(asProxyError(cause)),
+        (cause: unknown) => this.fail(asProxyError(cause, this.#runtime.bug)),
       );
     }
   }
@@ -104,7 +104,7 @@ export class ClientStartup {
     try {
       work();
     } catch (cause) {
-      this.fail(asProxyError(cause));
+      this.fail(asProxyError(cause, this.#runtime.bug));
     }
   }
 

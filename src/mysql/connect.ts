@@ -4,6 +4,7 @@
 import { connect as connectSocket } from 'node:net';
 import { connectFailure, describeError, ProxyError } from '../lib/errors.js';
 import type { ConnectRequest } from '../protocol/server-connection.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import { ServerLogin } from './auth/server-login.js';
 import type { OwnResult } from './expectation.js';
 import { MysqlServerConnection } from './server-connection.js';
@@ -36,8 +37,8 @@ const LOGIN_VARIABLES = [
   'autocommit',
 ] as const;
 
-export async function connectMysql(request: ConnectRequest): Promise<MysqlServerConnection> {
-  const connection = await logIn(request);
+export async function connectMysql(request: ConnectRequest, bug: ReportBug): Promise<MysqlServerConnection> {
+  const connection = await logIn(request, bug);
   try {
     await setUp(connection);
     return connection;
@@ -48,7 +49,7 @@ export async function connectMysql(request: ConnectRequest): Promise<MysqlServer
   }
 }
 
-function logIn(request: ConnectRequest): Promise<MysqlServerConnection> {
+function logIn(request: ConnectRequest, bug: ReportBug): Promise<MysqlServerConnection> {
   return new Promise((resolve, reject) => {
     const { node, host, port, key, credential } = request;
     const { keyed, collation } = parseVariant(key.variant);
@@ -104,8 +105,9 @@ function logIn(request: ConnectRequest): Promise<MysqlServerConnection> {
           detail: `it lacks capabilities that the client was offered (0x${(missing >>> 0).toString(16)})`,
         });
       settle();
-      const kill = (threadId: number): Promise<void> => killQuery(request, threadId);
-      const established = { node, key, socket, framer, greeting, capabilities, status: ok.status, kill };
+      const kill = (threadId: number): Promise<void> => killQuery(request, bug, threadId);
+      const { status } = ok;
+      const established = { node, key, socket, framer, greeting, capabilities, status, kill, bug };
       resolve(new MysqlServerConnection(established));
       return true;
     }
@@ -248,9 +250,9 @@ function textRow(payload: Buffer): string[] {
 }
 
 /** On a connection of its own, as the same user: that is who may kill. Never rejects. */
-async function killQuery(request: ConnectRequest, threadId: number): Promise<void> {
+async function killQuery(request: ConnectRequest, bug: ReportBug, threadId: number): Promise<void> {
   try {
-    const connection = await logIn({ ...request, timeoutMs: KILL_TIMEOUT_MS });
+    const connection = await logIn({ ...request, timeoutMs: KILL_TIMEOUT_MS }, bug);
     const answered = query(connection, `KILL QUERY ${threadId}`);
     const deadline = setTimeout(() => connection.close('KILL QUERY was not answered'), KILL_TIMEOUT_MS);
     await answered.catch(() => {});

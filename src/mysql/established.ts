@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import type { PoolKey } from '../protocol/server-connection.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import type { Capabilities } from './wire/capabilities.js';
 import type { PacketFramer } from './wire/framer.js';
 import type { Greeting } from './wire/greeting.js';
@@ -17,4 +18,5 @@ export interface Established {
   readonly status: number;
   /** Ends what runs here from another connection. */
   readonly kill: (threadId: number) => Promise<void>;
+  readonly bug: ReportBug;
 }

@@ -1,7 +1,6 @@
 // What a server connection expects of the node, and how it ends for whoever waits for it.
-// It holds no socket; the server connection keeps the queue of these.
+// It holds no socket; expectation-queue.ts has them in their order.
 
-import { monotonicMs } from '../lib/clock.js';
 import type { Position } from '../protocol/position.js';
 import type { Answered, ServerError, TransactionStatus } from '../protocol/unit.js';
 import type { GateQuery } from './gate.js';
@@ -49,7 +48,7 @@ export function lostError(reason: string): MysqlServerError {
 export type PreparedCallback = (statement: ServerStatement | null, error: MysqlServerError | null) => void;
 
 /** A run that is written as soon as its text is prepared; until then its place in the queue is the preparation's. */
-interface Pending {
+export interface Pending {
   readonly run: Run;
   readonly done: PreparedCallback;
 }
@@ -83,8 +82,9 @@ export class Preparation {
     return this.#pending.splice(kept).map(({ run }) => run);
   }
 
-  ended(statement: ServerStatement | null, error: MysqlServerError | null): void {
-    for (const { done } of this.#pending.splice(0)) done(statement, error);
+  /** It has been answered. */
+  takeAll(): Pending[] {
+    return this.#pending.splice(0);
   }
 }
 
@@ -184,87 +184,6 @@ export class Expectation {
     if (isHead || this.run === null || !this.canMove) return [];
     this.muted = true;
     return [this.run];
-  }
-}
-
-/** The queue of one server connection; its head is what the node answers now. */
-export class ExpectationQueue {
-  #queue: Expectation[] = [];
-  #headSinceMs = 0;
-
-  get length(): number {
-    return this.#queue.length;
-  }
-
-  get head(): Expectation | undefined {
-    return this.#queue[0];
-  }
-
-  headAgeMs(nowMs: number): number {
-    return this.#queue.length === 0 ? 0 : nowMs - this.#headSinceMs;
-  }
-
-  push(expectation: Expectation): void {
-    if (this.#queue.length === 0) this.#headSinceMs = monotonicMs();
-    this.#queue.push(expectation);
-  }
-
-  /** The head has been answered. */
-  shift(): void {
-    const head = this.#queue.shift();
-    const now = monotonicMs();
-    if (head !== undefined) head.serviceMs = now - this.#headSinceMs;
-    this.#headSinceMs = now;
-  }
-
-  /** Those of our own do not count: a position query is before the unit that it is asked for. */
-  get first(): Run | null {
-    return this.#queue.find(({ run }) => run !== null)?.run ?? null;
-  }
-
-  /** A cancel has been sent: its error is the client's. */
-  cancelled(): void {
-    const { first } = this;
-    if (first !== null) first.cancelled = true;
-  }
-
-  /** The connection has ended, perhaps in the middle of a packet: everybody is told. */
-  endAll(reason: string, isCut: boolean): void {
-    const { head, first } = this;
-    for (const expectation of this.#queue.splice(0)) {
-      const { run, ownDone, forwarded } = expectation;
-      const isFirst = expectation === head || (run !== null && run === first);
-      // What stood behind the first of a pipeline had not begun.
-      for (const moved of expectation.takeMovable(isFirst))
-        moved.done({ kind: 'moved', because: 'slow-head' });
-      ownDone?.({ error: lostError(reason), rows: [], prepared: null });
-      if (run === null || expectation.muted) continue;
-      if (expectation === head) run.cut = isCut && forwarded;
-      run.done({ kind: 'lost', reason, forwarded });
-    }
-  }
-
-  refuse(query: GateQuery): Run[] {
-    return this.#queue.flatMap((expectation) => expectation.refuse(query) ?? []);
-  }
-
-  takeMovable(): Run[] {
-    return this.#queue.flatMap((expectation, i) => expectation.takeMovable(i === 0));
-  }
-
-  /** Nothing more of this run reaches its client. The head, if the node is busy for nobody else now. */
-  mute(run: Run): 'head' | 'behind' {
-    for (const [i, expectation] of this.#queue.entries()) {
-      if (expectation.run === run) expectation.muted = true;
-      else if (expectation.preparation?.remove(run) !== true) continue;
-      return i === 0 && expectation.isAbandoned ? 'head' : 'behind';
-    }
-    return 'behind';
-  }
-
-  preparationOf(text: PreparedText): Preparation | null {
-    for (const { preparation } of this.#queue) if (preparation?.text === text) return preparation;
-    return null;
   }
 }
 

@@ -1,6 +1,7 @@
 // One run of one unit on a server connection: how it is answered, where the answer goes, and what was learnt from it.
 // It knows no socket; the server connection feeds it replies in order.
 
+import type { ProxyError } from '../lib/errors.js';
 import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
 import type { Gate } from './gate.js';
 import type { PreparedText } from './prepared-statements.js';
@@ -20,6 +21,8 @@ export interface ReplySink {
   sees(change: SessionChange): boolean;
   /** The server waits for the content of a file from the client. */
   infileRequested(): void;
+  /** An error of ours: nothing more comes. */
+  terminate(error: ProxyError): void;
 }
 
 export interface Run {

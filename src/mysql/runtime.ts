@@ -8,6 +8,7 @@ import type { ClientConnection, SessionHost } from '../protocol/client-connectio
 import type { Inspection, InspectionContext } from '../protocol/inspection.js';
 import type { NodeControl } from '../protocol/node-control.js';
 import type { ListenerSettings, PeerRequest, ProtocolRuntime, RuntimeOptions } from '../protocol/protocol.js';
+import type { Connect } from '../protocol/server-connection.js';
 import {
   buildMysqlCatalog,
   MYSQL_CATALOG_QUERIES,
@@ -16,6 +17,7 @@ import {
 } from '../sql/mysql/catalog.js';
 import { createMysqlClassifier } from '../sql/mysql/classifier.js';
 import type { ClassificationStats, Classifier, MysqlLexSettings } from '../sql/statement.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import type { Log } from '../telemetry/log.js';
 import { CACHING_SHA2 } from './auth/caching-sha2.js';
 import type { LoginContext } from './auth/client-login.js';
@@ -37,10 +39,11 @@ const UNKNOWN_VERSION = '8.0.0-scheelite';
 const UTF8MB4_GENERAL_CI = 45;
 
 export class MysqlRuntime implements ProtocolRuntime {
-  readonly connect = connectMysql;
+  readonly connect: Connect = (request) => connectMysql(request, this.bug);
   readonly ids: ConnectionIds;
   readonly texts = new PreparedTexts();
   readonly log: Log;
+  readonly bug: ReportBug;
   /** Counts catalogs: what was concluded from an older one is concluded again. */
   catalogVersion = 0;
   classifier: Classifier<MysqlLexSettings>;
@@ -58,6 +61,7 @@ export class MysqlRuntime implements ProtocolRuntime {
 
   constructor(options: RuntimeOptions) {
     this.log = options.log;
+    this.bug = options.bug;
     this.ids = new ConnectionIds(options.peers);
     this.#routing = options.routing;
     this.#catalogWanted = options.catalogWanted;

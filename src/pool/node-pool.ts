@@ -9,8 +9,9 @@ import { Attempts } from './attempts.js';
 import { IdleConnections } from './idle-connections.js';
 import { keyTextOf } from './key-text.js';
 import { SharedConnections } from './shared-connections.js';
+import { type Broke, grant, grantShared, refuse } from './telling.js';
 import { UserCounts } from './user-counts.js';
-import type { Login, PoolLimits, PoolWaiter, Wait } from './waiter.js';
+import type { Login, PoolLimits, PoolNode, PoolWaiter, Wait } from './waiter.js';
 
 export type { PoolLimits, PoolWaiter } from './waiter.js';
 
@@ -26,6 +27,7 @@ export class NodePool {
   #port: number;
   #limits: PoolLimits;
   readonly #connect: Connect;
+  readonly #onBroken: Broke;
   readonly #idle = new IdleConnections();
   readonly #shared: SharedConnections;
   readonly #leased = new Map<ServerConnection, PoolWaiter>();
@@ -49,13 +51,15 @@ export class NodePool {
   onFewer: (() => void) | null = null;
   readonly #users = new UserCounts();
 
-  constructor(node: { name: string; host: string; port: number }, limits: PoolLimits, connect: Connect) {
+  /** `onBroken`: ends a waiter that has thrown. */
+  constructor(node: PoolNode, limits: PoolLimits, connect: Connect, onBroken: Broke) {
     this.node = node.name;
     this.#host = node.host;
     this.#port = node.port;
     this.#limits = limits;
     this.#shared = new SharedConnections(limits.sharing, (server, closed) => this.#onDrained(server, closed));
     this.#connect = connect;
+    this.#onBroken = onBroken;
     this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
     this.#sweep.unref();
   }
@@ -161,7 +165,7 @@ export class NodePool {
     if (this.#closed || this.#waits.length >= this.#limits.maxWaiting) {
       this.counts.refusals++;
       const error = new ProxyError('pool-queue-full', { node: this.node, limit: this.#limits.maxWaiting });
-      queueMicrotask(() => waiter.refused(error));
+      queueMicrotask(() => refuse(waiter, error, this.#broke));
       return null;
     }
     this.counts.waited++;
@@ -282,7 +286,7 @@ export class NodePool {
     this.#closed = true;
     clearInterval(this.#sweep);
     const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
-    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
     this.closeIdle(reason);
   }
 
@@ -295,7 +299,7 @@ export class NodePool {
   /** The node has lost its role: whatever is under way there must not go on, and nobody waits for it any more. */
   closeAll(reason: string): void {
     const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
-    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
     this.closeIdle(reason);
     for (const server of [...this.#leased.keys(), ...this.#shared.servers()]) server.close(reason);
   }
@@ -304,7 +308,7 @@ export class NodePool {
   close(error: ProxyError): void {
     this.#closed = true;
     clearInterval(this.#sweep);
-    for (const wait of this.#waits.splice(0)) wait.waiter.refused(error);
+    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
     this.closeAll(error.message);
   }
 
@@ -312,6 +316,13 @@ export class NodePool {
     this.#leased.set(server, holder);
     this.#lastHolders.set(server, holder);
   }
+
+  /** What it was given is not used again. */
+  readonly #broke: Broke = (waiter, cause) => {
+    this.#onBroken(waiter, cause);
+    for (const [server, holder] of this.#leased)
+      if (holder === waiter) this.discard(server, 'an error of the proxy itself');
+  };
 
   #total(): number {
     return this.#idle.size + this.#leased.size + this.#shared.size + this.#attempts.total;
@@ -362,7 +373,7 @@ export class NodePool {
         if (this.#shareWithWaiters(server, keyText, this.#waits[at]!)) return;
         const [wait] = this.#waits.splice(at, 1);
         this.#lend(server, wait!.waiter);
-        wait!.waiter.granted(server);
+        grant(wait!.waiter, server, this.#broke);
         return;
       }
     }
@@ -385,7 +396,7 @@ export class NodePool {
     this.#waits = this.#waits.filter((wait) => !taken.has(wait));
     this.#lastHolders.delete(server);
     this.#shared.add(server, keyText, digest);
-    for (const wait of waits) wait.waiter.grantedShared(server);
+    for (const wait of waits) grantShared(wait.waiter, server, this.#broke);
     // They may all have gone elsewhere: then nothing ends here that would tell us so.
     if (server.depth === 0 && this.#shared.has(server)) this.#onDrained(server, false);
     if (this.#waits.length > 0) this.#openForWaits();
@@ -410,7 +421,7 @@ export class NodePool {
       const { server } = this.#shared.choose(keyText, digest, waiter.sharedMs);
       if (server === null) break;
       this.#waits.splice(at, 1);
-      waiter.grantedShared(server);
+      grantShared(waiter, server, this.#broke);
     }
     this.#isServing = false;
   }
@@ -510,7 +521,7 @@ export class NodePool {
       (server) => {
         this.#attempts.ended(wait.keyText);
         this.counts.opened++;
-        server.onClosed = (reason) => this.#onServerClosed(server, reason);
+        server.onClosed = (reason, bug) => this.#onServerClosed(server, reason, bug);
         if (this.#closed || server.closed) server.close('the pool is closed');
         else if (this.#isSurplus(server)) server.close('over the limit');
         else this.#offer(server);
@@ -537,7 +548,7 @@ export class NodePool {
     // One that somebody might have asked back is better than none.
     if (wait === undefined || this.#grantOldest(wait) || this.#mustWaitForOwn(wait.keyText)) return;
     this.#waits.splice(this.#waits.indexOf(wait), 1);
-    wait.waiter.refused(error);
+    refuse(wait.waiter, error, this.#broke);
   }
 
   #grantOldest(wait: Wait): boolean {
@@ -546,11 +557,11 @@ export class NodePool {
     this.#waits.splice(this.#waits.indexOf(wait), 1);
     this.#lend(server, wait.waiter);
     // Who asks right now is first told to wait.
-    queueMicrotask(() => wait.waiter.granted(server));
+    queueMicrotask(() => grant(wait.waiter, server, this.#broke));
     return true;
   }
 
-  #onServerClosed(server: ServerConnection, reason: string): void {
+  #onServerClosed(server: ServerConnection, reason: string, bug: ProxyError | null): void {
     this.counts.closed++;
     this.#endedBytesReceived += server.bytesReceived;
     this.#endedBytesSent += server.bytesSent;
@@ -560,6 +571,7 @@ export class NodePool {
     const holder = this.#leased.get(server);
     this.#leased.delete(server);
     this.onFewer?.();
+    if (bug !== null) holder?.terminate(bug);
     holder?.lost(server, reason);
     this.#openForWaits();
   }
@@ -578,9 +590,8 @@ export class NodePool {
     this.#waits = this.#waits.filter((wait) => !late.includes(wait));
     for (const wait of late) {
       this.counts.timeouts++;
-      wait.waiter.refused(
-        new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs }),
-      );
+      const error = new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs });
+      refuse(wait.waiter, error, this.#broke);
     }
   }
 }

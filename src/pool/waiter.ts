@@ -3,6 +3,7 @@
 
 import type { ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
+import type { NodeAddress } from '../protocol/node-control.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { SharingLimits } from './shared-connections.js';
 
@@ -23,6 +24,11 @@ export interface PoolLimits {
   maxByUser?: { get(user: string): number | undefined };
 }
 
+/** Where it is, by which name. */
+export interface PoolNode extends NodeAddress {
+  readonly name: string;
+}
+
 /** Somebody who wants a server connection, and then has it. */
 export interface PoolWaiter {
   /** Exactly one of the two is called after `acquire` answered null, unless `withdraw` came first. */
@@ -41,6 +47,8 @@ export interface PoolWaiter {
   grantedShared(server: ServerConnection): void;
   /** The server connection that it has ended by itself; it is no longer the waiter's. */
   lost(server: ServerConnection, reason: string): void;
+  /** An error of ours: nothing more is to be hoped for. */
+  terminate(error: ProxyError): void;
 }
 
 /** As whom a server connection is opened. */

@@ -145,7 +145,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       // Beyond a little, what cannot be read now stays in the kernel.
       if (this.#framer.pendingBytes > READ_AHEAD_BYTES && !this.#mayRead()) this.#socket.pause();
     } catch (cause) {
-      this.terminate(asProxyError(cause));
+      this.terminate(asProxyError(cause, this.#runtime.bug));
     }
   }
 
@@ -386,6 +386,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       current,
       autoPrepare: this.#runtime.autoPrepare,
       drawn: forgets ? this.#drawn : null,
+      client: this,
     };
     const begun = (begin: HeldBegin | null): void => this.#start(own, placed, begin);
     const refused = (error: ServerError): void => this.#onRefused(own, placed, error);

@@ -4,6 +4,7 @@
 import { connect as connectSocket } from 'node:net';
 import { connectFailure, describeError, ProxyError } from '../lib/errors.js';
 import type { ConnectRequest } from '../protocol/server-connection.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import { ServerLogin } from './auth/server-login.js';
 import { PostgresServerConnection } from './server-connection.js';
 import { backendLimits, Framer } from './wire/framer.js';
@@ -12,7 +13,7 @@ import { backendLimits, Framer } from './wire/framer.js';
 const MESSAGE_BYTES = 64 * 1024 * 1024;
 const STREAM_ABOVE_BYTES = 65_536;
 
-export function connectPostgres(request: ConnectRequest): Promise<PostgresServerConnection> {
+export function connectPostgres(request: ConnectRequest, bug: ReportBug): Promise<PostgresServerConnection> {
   return new Promise((resolve, reject) => {
     const { node, host, port, key } = request;
     const socket = connectSocket({ host, port, noDelay: true, keepAlive: true });
@@ -64,9 +65,8 @@ export function connectPostgres(request: ConnectRequest): Promise<PostgresServer
           }
           settle();
           const { parameters, backendKey } = step.session;
-          resolve(
-            new PostgresServerConnection({ node, host, port, key, socket, framer, parameters, backendKey }),
-          );
+          const established = { node, host, port, key, socket, framer, parameters, backendKey, bug };
+          resolve(new PostgresServerConnection(established));
           return;
         }
       } catch (cause) {

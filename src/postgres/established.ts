@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import type { PoolKey } from '../protocol/server-connection.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import type { BackendKey } from './wire/backend.js';
 import type { Framer } from './wire/framer.js';
 
@@ -15,4 +16,5 @@ export interface Established {
   readonly framer: Framer;
   readonly parameters: ReadonlyMap<string, string>;
   readonly backendKey: BackendKey | null;
+  readonly bug: ReportBug;
 }

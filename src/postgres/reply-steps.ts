@@ -5,6 +5,7 @@ import { completes, type Expectation, FAKES } from './expectation.js';
 import type { PreparedOnServer } from './prepared-statements.js';
 import type { ReplySlices } from './reply-slices.js';
 import type { Step } from './run.js';
+import { malformed } from './wire/bytes.js';
 
 /** Finds what this reply answers, and gives the client the fakes that stand before it. */
 export function advance(
@@ -17,7 +18,7 @@ export function advance(
 ): 'forward' | 'drop' {
   giveFakes(head, steps, slices);
   const step = steps[head.step];
-  if (step === undefined) throw new Error(`message ${String.fromCharCode(type)} behind the last step`);
+  if (step === undefined) throw malformed(`message ${String.fromCharCode(type)} behind the last step`);
   if (isLast && completes(step.kind, type)) {
     head.step++;
     if (step.kind === 'parse' && step.text !== null) prepared.came(step.text);

@@ -1,6 +1,7 @@
 // One run of one unit on a server connection: what is written, which replies are expected, and what becomes of each.
 // It knows no socket; the server connection feeds it replies in order.
 
+import type { ProxyError } from '../lib/errors.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus } from '../protocol/unit.js';
 import type { Gate } from './gate.js';
 import type { Parameters } from './parameters.js';
@@ -37,6 +38,8 @@ export interface ReplyEvents {
   copyInStarted(): void;
   /** DEALLOCATE ALL or, where all is `discarded`, DISCARD ALL has been done: at this place, whatever becomes of the rest. */
   deallocated(discarded: boolean): void;
+  /** An error of ours: nothing more comes. */
+  terminate(error: ProxyError): void;
 }
 
 /** Where replies go. */

@@ -15,6 +15,7 @@ import type {
   ProtocolRuntime,
   RuntimeOptions,
 } from '../protocol/protocol.js';
+import type { Connect } from '../protocol/server-connection.js';
 import {
   buildPostgresCatalog,
   type CatalogRow,
@@ -26,6 +27,7 @@ import {
 } from '../sql/postgres/catalog.js';
 import { createPostgresClassifier, type PostgresClassifying } from '../sql/postgres/classifier.js';
 import { type ClassificationStats, noStats } from '../sql/statement.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import type { Log } from '../telemetry/log.js';
 import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
@@ -52,11 +54,12 @@ export interface DatabaseClassifier {
 const MAX_DATABASES = 1000;
 
 export class PostgresRuntime implements ProtocolRuntime {
-  readonly connect = connectPostgres;
+  readonly connect: Connect = (request) => connectPostgres(request, this.bug);
   readonly cancelKeys: CancelKeys;
   readonly texts = new PreparedTexts();
   readonly autoPrepare: AutoPrepare;
   readonly log: Log;
+  readonly bug: ReportBug;
   serverVersion = '';
   readonly #options: RuntimeOptions;
   #routing: RoutingConfig;
@@ -67,6 +70,7 @@ export class PostgresRuntime implements ProtocolRuntime {
   constructor(options: RuntimeOptions) {
     this.#options = options;
     this.log = options.log;
+    this.bug = options.bug;
     this.cancelKeys = new CancelKeys(options.peers);
     this.#routing = options.routing;
     this.autoPrepare = new AutoPrepare(options.autoPrepare);

@@ -4,44 +4,31 @@
 import type { Socket } from 'node:net';
 import { BatchedWriter } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
-import { describeError, ProxyError } from '../lib/errors.js';
+import { ProxyError, serverGarbage } from '../lib/errors.js';
 import { ownServerSocket } from '../lib/server-socket.js';
 import type { PoolKey, ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
-import { hearNotice, isHealable } from './auto-heal.js';
+import type { ReportBug } from '../telemetry/bug.js';
+import { AnswerEnd } from './answer-end.js';
 import { requestCancel } from './cancel-request.js';
 import type { Drawer } from './drawn-sequences.js';
-import { isOurs, toldAs } from './error-cause.js';
 import type { Established } from './established.js';
-import { Expectation, isHeader, isThrough, type RowReader } from './expectation.js';
-import { forgetUnprepared } from './forget-unprepared.js';
+import { Expectation, type RowReader } from './expectation.js';
+import { ExpectationQueue } from './expectation-queue.js';
+import { Forwarding } from './forwarding.js';
 import { GATE_QUERY, type Gate, GateQuery } from './gate.js';
 import { ISOLATION_QUERY } from './isolation-check.js';
-import { tellLost } from './lost-expectations.js';
-import { nameNotifier } from './own-notifications.js';
+import { CONNECTION_LOST, tellLost } from './lost-expectations.js';
 import { Parameters } from './parameters.js';
 import { PreparedOnServer, type PreparedText } from './prepared-statements.js';
-import { refusedParse } from './refused-parse.js';
-import { isRollback, retryOf } from './replica-errors.js';
-import { ReplySlices } from './reply-slices.js';
-import { advance, giveFakes } from './reply-steps.js';
-import type { Run } from './run.js';
-import { muteMovable, SyncGroup, takeFailed } from './sync-group.js';
-import { isDescription, noteDescription } from './told-descriptions.js';
+import { Replies } from './replies.js';
+import type { ReplyEvents, Run } from './run.js';
+import { SyncGroup } from './sync-group.js';
+import { tell, tellRest } from './telling.js';
 import { mayFailAtCommit, TrackedState } from './tracked-state.js';
-import {
-  BACKEND,
-  type BackendKey,
-  parseCommandComplete,
-  parseErrorResponse,
-  parseParameterStatus,
-  parseReadyForQuery,
-} from './wire/backend.js';
-import { readyForQuery } from './wire/backend-messages.js';
-import type { Framer } from './wire/framer.js';
+import type { BackendKey } from './wire/backend.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 
-const READY = readyForQuery('idle');
 let nextId = 1;
 
 export class PostgresServerConnection implements ServerConnection {
@@ -49,7 +36,7 @@ export class PostgresServerConnection implements ServerConnection {
   readonly node: string;
   readonly key: PoolKey;
   readonly openedAtMs = monotonicMs();
-  onClosed: ((reason: string) => void) | null = null;
+  onClosed: ((reason: string, bug: ProxyError | null) => void) | null = null;
   onDrained: (() => void) | null = null;
   /** As the node reports them. */
   parameters: Parameters;
@@ -62,27 +49,22 @@ export class PostgresServerConnection implements ServerConnection {
   readonly #host: string;
   readonly #port: number;
   readonly #socket: Socket;
-  readonly #framer: Framer;
   readonly #out: BatchedWriter;
   readonly #reading: ReturnType<typeof ownServerSocket>;
   readonly #backendKey: BackendKey | null;
   #state = TrackedState.empty;
-  #expectations: Expectation[] = [];
-  /** Since when the head is the head. */
-  #headSinceMs = 0;
-  #isRowsOnly = false;
-  /** A cancel has been sent: whom it hits is the node's to say, so nobody new comes here. */
-  #cancelled = false;
-  #transaction: TransactionStatus = 'idle';
-  #closedReason: string | null = null;
-  #gate: GateQuery | null = null;
+  readonly #queue = new ExpectationQueue();
   readonly #group = new SyncGroup();
-  /** The sink of the last run: where a notification goes that comes between units. */
-  #lastRun: Run | null = null;
-  /** FATAL: the node says why it closes. */
-  #farewell: string | null = null;
-  /** They go to the head's client. */
-  readonly #slices = new ReplySlices();
+  readonly #forwarding = new Forwarding(this, this.#queue, this.#group);
+  readonly #answerEnd = new AnswerEnd(this, this.#queue, this.#group, this.#forwarding);
+  readonly #replies: Replies;
+  /** Nobody new comes here: a cancel has been sent, and whom it hits is the node's to say; or it is about to be closed. */
+  #isLeft = false;
+  #closedReason: string | null = null;
+  readonly #reportBug: ReportBug;
+  /** An error of ours, by which it ends. */
+  #bug: ProxyError | null = null;
+  #gate: GateQuery | null = null;
 
   constructor(established: Established) {
     this.node = established.node;
@@ -91,10 +73,19 @@ export class PostgresServerConnection implements ServerConnection {
     this.#host = established.host;
     this.#port = established.port;
     this.#socket = established.socket;
-    this.#framer = established.framer;
     this.#backendKey = established.backendKey;
-    this.#out = new BatchedWriter(this.#socket, () => this.#groupEnd());
-    const lost = (why: string | null) => this.close(why ?? this.#farewell ?? 'closed by the node');
+    this.#reportBug = established.bug;
+    const broke = (cause: unknown): void => this.broke(cause, null);
+    this.#out = new BatchedWriter(this.#socket, broke, () => this.#groupEnd());
+    this.#replies = new Replies(
+      this,
+      established,
+      this.#queue,
+      this.#group,
+      this.#forwarding,
+      this.#answerEnd,
+    );
+    const lost = (why: string | null) => this.close(why ?? this.#replies.farewell ?? 'closed by the node');
     this.#reading = ownServerSocket(this.#socket, (chunk) => this.#onData(chunk), lost);
   }
 
@@ -107,7 +98,7 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   get transaction(): TransactionStatus {
-    return this.#transaction;
+    return this.#answerEnd.transaction;
   }
 
   get bytesReceived(): number {
@@ -123,21 +114,19 @@ export class PostgresServerConnection implements ServerConnection {
   }
 
   get depth(): number {
-    return this.#expectations.length;
+    return this.#queue.length;
   }
 
   headAgeMs(nowMs: number): number {
-    return this.#expectations.length === 0 ? 0 : nowMs - this.#headSinceMs;
+    return this.#queue.headAgeMs(nowMs);
   }
 
   get acceptsMore(): boolean {
-    return !this.closed && !this.#reading.isPaused && !this.#cancelled && this.#transaction === 'idle';
+    return !this.closed && !this.#reading.isPaused && !this.#isLeft && this.transaction === 'idle';
   }
 
   get reusable(): boolean {
-    if (this.closed || this.#transaction !== 'idle' || this.#cancelled) return false;
-    // What we tidy up by ourselves, nobody waits for.
-    return this.#expectations.every(({ run, ownDone }) => run === null && ownDone === null);
+    return !this.closed && this.transaction === 'idle' && !this.#isLeft && this.#queue.isTidying;
   }
 
   /** The client's settings have changed by what it ran here. */
@@ -167,6 +156,10 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** A statement of our own. */
   own(sql: string, done: (error: ServerError | null) => void): void {
+    if (this.#closedReason !== null) {
+      done({ code: CONNECTION_LOST, message: this.#closedReason });
+      return;
+    }
     this.unnamed = null;
     this.#expect(null, done);
     this.#write(buildQuery(sql));
@@ -175,13 +168,13 @@ export class PostgresServerConnection implements ServerConnection {
   run(run: Run, messages: readonly Buffer[]): void {
     if (this.#closedReason !== null) {
       // It has ended while its holder was told of the unit before.
-      run.done({ kind: 'lost', reason: this.#closedReason, forwarded: false }, '');
+      tell(this, run, { kind: 'lost', reason: this.#closedReason, forwarded: false });
       return;
     }
     if (run.isSimple) this.unnamed = null;
-    const joins = this.#transaction === 'idle' && this.#group.admits(run.maxGroup, this.#state);
+    const joins = this.transaction === 'idle' && this.#group.admits(run.maxGroup, this.#state);
     this.#expect(run, null, null, joins);
-    this.#lastRun = run;
+    this.#replies.lastRun = run;
     // The last of them is its Sync.
     const count = joins ? messages.length - 1 : messages.length;
     for (let i = 0; i < count; i++) this.#write(messages[i]!);
@@ -216,10 +209,9 @@ export class PostgresServerConnection implements ServerConnection {
   /** Those that need more than the node has are not waited for; what they are answered is dropped. */
   #onGate(query: GateQuery, error: ServerError | null): void {
     query.ended(error !== null);
-    const refused = this.#expectations.flatMap((expectation) => expectation.refuse(query) ?? []);
-    for (const run of refused) {
+    for (const run of this.#queue.refuse(query)) {
       if (run.gate?.begins === true) this.own('ROLLBACK', () => {});
-      run.done({ kind: 'refused', have: query.have }, '');
+      tell(this, run, { kind: 'refused', have: query.have });
     }
   }
 
@@ -231,8 +223,17 @@ export class PostgresServerConnection implements ServerConnection {
   ): void {
     if (joins) this.#group.beginMember();
     else this.#endGroup();
-    if (this.#expectations.length === 0) this.#headSinceMs = monotonicMs();
-    this.#expectations.push(new Expectation(run, ownDone, reader, joins));
+    this.#queue.push(new Expectation(run, ownDone, reader, joins));
+  }
+
+  /** Their plans no longer fit. Nobody waits for it. */
+  closeStatements(texts: readonly PreparedText[]): void {
+    this.#expect(null, null);
+    for (const text of texts) {
+      this.prepared.delete(text);
+      this.#write(buildClose('statement', text.serverName));
+    }
+    this.#write(SYNC);
   }
 
   /** Nobody waits for it. */
@@ -258,8 +259,8 @@ export class PostgresServerConnection implements ServerConnection {
   #groupEnd(): Buffer | null {
     const size = this.#group.close();
     if (size === 0) return null;
-    if (size === 1) this.#expectations.at(-1)!.grouped = false;
-    else this.#expectations.push(new Expectation(null, null));
+    if (size === 1) this.#queue.last!.grouped = false;
+    else this.#queue.push(new Expectation(null, null));
     return SYNC;
   }
 
@@ -271,265 +272,15 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** True: it was rows only, and all of them have been written. */
   #onData(chunk: Buffer): boolean {
-    this.#isRowsOnly = true;
     try {
-      this.#framer.push(chunk);
-      while (this.#framer.next() === 'ready') {
-        this.#onMessage();
-        if (this.closed) return false;
-      }
-      if (this.#framer.error !== null) throw this.#framer.error;
-      const head = this.#expectations[0];
-      this.#flush(head);
-      if (!this.#isRowsOnly) this.#reading.interrupted();
-      return this.#isRowsOnly && this.#slices.isEmpty && head?.run?.sink.isWritten === true;
+      const isGone = this.#replies.read(chunk);
+      if (!this.#replies.isRowsOnly) this.#reading.interrupted();
+      return isGone;
     } catch (cause) {
-      const detail = describeError(cause);
-      this.close(new ProxyError('server-garbage', { node: this.node, detail }).message);
+      if (!(cause instanceof ProxyError)) this.#bug = this.#reportBug(cause);
+      this.close((this.#bug ?? serverGarbage(this.node, cause as ProxyError)).message);
       return false;
     }
-  }
-
-  #onMessage(): void {
-    const { type, buffer, start, isFirst, isLast } = this.#framer;
-    const isRow = type === BACKEND.dataRow || type === BACKEND.copyData;
-    const joined = isRow ? this.#framer.joinSame() : 0;
-    if (!isRow) this.#isRowsOnly = false;
-    const end = this.#framer.end;
-    const head = this.#expectations[0];
-    switch (type) {
-      case BACKEND.parameterStatus: {
-        const { name, value } = parseParameterStatus(buffer, start, end);
-        this.parameters = this.parameters.with(name, value);
-        if (head?.run != null && !head.muted) {
-          this.#flush(head);
-          head.run.sink.tellParameter(name, value);
-        }
-        for (const { run, muted } of this.#group.answered) if (!muted) run!.sink.tellParameter(name, value);
-        return;
-      }
-      case BACKEND.noticeResponse:
-        if (head?.run != null && hearNotice(head.run, head.step)) this.#forward(head, buffer, start, end);
-        return;
-      case BACKEND.notificationResponse:
-        nameNotifier(buffer, start, this.#backendKey, head?.run ?? this.#lastRun);
-        if (head?.run != null) this.#forward(head, buffer, start, end);
-        else this.#lastRun?.sink.write(Buffer.from(buffer.subarray(start, end)));
-        return;
-      case BACKEND.errorResponse:
-        this.#onError(head, buffer, start, end);
-        if (head?.grouped === true && head.failed) this.#onGroupFailed(head);
-        return;
-    }
-    if (head === undefined) throw new Error(`message ${String.fromCharCode(type)} that nothing asked for`);
-    if (!head.hasTold && head.run !== null && !head.muted) {
-      head.hasTold = true;
-      head.run.sink.tellParameters(this.parameters);
-    }
-    if (type === BACKEND.readyForQuery) {
-      this.#onReady(head, buffer, start, end);
-      return;
-    }
-    if (type === BACKEND.dataRow) {
-      head.untaggedRows += joined + (isFirst ? 1 : 0);
-    } else if (type === BACKEND.commandComplete) {
-      if (isFirst) head.complete(parseCommandComplete(buffer, start, end), this.prepared);
-    } else if (type === BACKEND.portalSuspended) head.suspend();
-    const run = head.run;
-    if (run === null) {
-      if (type === BACKEND.dataRow) head.reader?.row(buffer, start, end);
-      return;
-    }
-    if (head.beginPending && type === BACKEND.commandComplete) {
-      head.beginPending = false;
-      return;
-    }
-    if (isFirst && type === BACKEND.copyInResponse && !head.muted) {
-      this.#forward(head, buffer, start, end);
-      head.committed = true;
-      this.#flush(head);
-      run.sink.events.copyInStarted();
-      return;
-    }
-    const verb =
-      run.steps === null ? 'forward' : advance(head, run.steps, type, isLast, this.#slices, this.prepared);
-    if (isDescription(type) && isFirst && isLast) noteDescription(head, type, buffer, start, end);
-    if (verb === 'forward') {
-      this.#forward(head, buffer, start, end);
-      head.cut = !isLast;
-      // Until something but headers comes, an error can still be kept from the client.
-      if (!isHeader(type)) head.committed = true;
-    }
-    if (head.grouped && isLast && isThrough(head)) this.#keep(head);
-  }
-
-  /** It has all its answers but ReadyForQuery, which the server gives the whole group. */
-  #keep(member: Expectation): void {
-    this.#expectations.shift();
-    this.#group.keep(member, this.#slices.take());
-  }
-
-  /** `error`: its end has failed, and it is as if it had never been. */
-  #onGroupEnd(error: ServerError | null, serviceMs: number): void {
-    const members = this.#group.takeAnswered();
-    if (error !== null) this.#group.isolation.doubt();
-    for (const member of members) {
-      if (error === null) {
-        this.#slices.restore(member.kept);
-        this.#end(member, serviceMs / members.length, READY, 0, READY.length);
-      } else if (!member.muted) member.run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
-    }
-  }
-
-  /**
-   * The server skips the rest of the group. The one that has failed runs again too: what others hold, or how long they took, may
-   * be why, and by itself it meets what it would without us.
-   */
-  #onGroupFailed(head: Expectation): void {
-    const skipped = takeFailed(this.#expectations);
-    for (let i = skipped.length - 1; i >= 0; i--) forgetUnprepared(skipped[i]!, this);
-    if (head.stale !== null) this.#closeStale(head.stale);
-    if (isRollback(head.error!.code)) this.#group.isolation.doubt();
-    this.#slices.discard();
-    for (const { run, muted } of skipped)
-      if (!muted) run!.done({ kind: 'moved', because: 'neighbour-failed' }, '');
-  }
-
-  #onError(head: Expectation | undefined, buffer: Buffer, start: number, end: number): void {
-    const fields = parseErrorResponse(buffer, start, end);
-    if (fields.severity === 'FATAL' || fields.severity === 'PANIC' || head === undefined) {
-      // The node ends the connection; the client's one goes on, so it learns of it by its session.
-      this.#farewell = `${fields.code} ${fields.message}`;
-      return;
-    }
-    const error: ServerError = { code: fields.code, message: fields.message };
-    head.error = error;
-    head.failed = true;
-    const run = head.run;
-    if (run === null) return;
-    const ours = isOurs(head, run, error, this.prepared);
-    const heals = !head.committed && isHealable(run, head.step, error.code);
-    if (head.grouped) return;
-    if (heals) {
-      head.withheld = 'again';
-      this.#slices.discard();
-      return;
-    }
-    if (run.withhold && !head.committed) {
-      const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
-      const retryOn = ours ? 'elsewhere' : fromReplica;
-      if (retryOn !== null) {
-        head.withheld = retryOn;
-        this.#slices.discard();
-        return;
-      }
-    }
-    if (run.steps !== null) {
-      giveFakes(head, run.steps, this.#slices, refusedParse(run.steps, head.step, error.code));
-      if (!head.muted) run.steps[head.step]?.failed?.();
-    }
-    const told = toldAs(head, run, error.code, buffer, start, end);
-    if (told === null) this.#forward(head, buffer, start, end);
-    else this.#slices.push(told);
-    head.committed = true;
-  }
-
-  /** Behind ReadyForQuery, where it works in a failed transaction too, and before anything binds it again. */
-  #closeStale(texts: readonly PreparedText[]): void {
-    this.#expect(null, null);
-    for (const text of texts) {
-      this.prepared.delete(text);
-      this.#write(buildClose('statement', text.serverName));
-    }
-    this.#write(SYNC);
-  }
-
-  #onReady(head: Expectation, buffer: Buffer, start: number, end: number): void {
-    this.#transaction = parseReadyForQuery(buffer, start, end);
-    const now = monotonicMs();
-    const serviceMs = now - this.#headSinceMs;
-    this.#headSinceMs = now;
-    // While these are told, it is not drained yet.
-    if (this.#group.answered.length > 0) this.#onGroupEnd(head.error, serviceMs);
-    this.#expectations.shift();
-    this.#end(head, serviceMs, buffer, start, end);
-    if (this.#expectations.length === 0) this.onDrained?.();
-  }
-
-  #end(head: Expectation, serviceMs: number, buffer: Buffer, start: number, end: number): void {
-    const run = head.run;
-    if (run === null) {
-      head.ownDone?.(head.error);
-      return;
-    }
-    const isShare = head.grouped;
-    run.serviceMs = isShare ? null : serviceMs;
-    // Of an open batch more may have been skipped since the error came.
-    if (head.failed) forgetUnprepared(head, this);
-    if (head.stale !== null) this.#closeStale(head.stale);
-    if (head.muted) {
-      this.#slices.discard();
-      return;
-    }
-    if (head.withheld === 'again') {
-      this.#slices.discard();
-      run.heal(head.error!);
-      return;
-    }
-    if (head.withheld !== null) {
-      this.#slices.discard();
-      run.done({ kind: 'withheld', error: head.error!, retryOn: head.withheld }, head.tag);
-      return;
-    }
-    if (run.steps !== null && !head.failed) giveFakes(head, run.steps, this.#slices);
-    if (head.failed && run.isBehindBegin && this.#transaction === 'idle') {
-      // The BEGIN fell with it; for the client it had long been done.
-      this.#slices.push(readyForQuery('failed'));
-    } else if (run.isEndOurs !== true) this.#forward(head, buffer, start, end);
-    head.committed = true;
-    this.#flush(head);
-    // However slowly this client reads what has been handed over: the next run may be another's.
-    this.resumeReading();
-    const { error, replyBytes, rows, tag } = head;
-    const outcome = {
-      kind: 'answered',
-      transaction: this.#transaction,
-      error,
-      position: null,
-      returnedRows: true,
-      gatedAt: run.gate?.query.have ?? null,
-      serviceMs,
-      isShare,
-      replyBytes,
-      rows,
-    } as const;
-    run.done(outcome, tag);
-  }
-
-  // --- forwarding -------------------------------------------------------------------------------------------
-
-  /** Messages that follow each other in one chunk become one slice. */
-  #forward(head: Expectation, buffer: Buffer, start: number, end: number): void {
-    if (head.withheld !== null || head.muted) return;
-    head.replyBytes += end - start;
-    this.#slices.add(buffer, start, end);
-  }
-
-  #flush(head: Expectation | undefined): void {
-    if (head === undefined || head.run === null || head.muted) return;
-    if (head.grouped && head === this.#expectations[0]) {
-      if (this.#group.isTooLong(head.replyBytes)) this.evacuate();
-      return;
-    }
-    if (head.run.withhold && !head.committed) return;
-    if (head.step <= head.run.healUntil && !head.committed) return;
-    const slices = this.#slices.take();
-    if (slices.length === 0) return;
-    head.forwarded = true;
-    if (head.run.sink.writeAll(slices) || head !== this.#expectations[0]) return;
-    // Whoever waits behind a client that does not keep up would wait for it.
-    this.pauseReading();
-    this.evacuate();
   }
 
   pauseReading(): void {
@@ -543,31 +294,27 @@ export class PostgresServerConnection implements ServerConnection {
   // --- sharing ----------------------------------------------------------------------------------------------
 
   evacuate(): void {
-    const moved = muteMovable(this.#group.answered, this.#expectations);
-    if (moved.includes(this.#expectations[0]!)) this.#slices.discard();
+    const moved = this.#queue.muteMovable(this.#group.answered);
+    if (moved.includes(this.#queue.head!)) this.#forwarding.slices.discard();
     for (const { run, grouped } of moved)
-      run!.done({ kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' }, '');
+      tell(this, run!, { kind: 'moved', because: grouped ? 'slow-group' : 'slow-head' });
   }
 
   hasBegun(run: Run): boolean {
-    const head = this.#expectations[0];
+    const { head } = this.#queue;
     return head !== undefined && head.run === run && head.forwarded;
   }
 
   get headIsAbandoned(): boolean {
-    return this.#expectations[0]?.muted === true;
+    return this.#queue.head?.muted === true;
   }
 
   /** Nothing more of this run goes to its client, and its `done` is not called. True: it was at the head. */
   abandon(run: Run): boolean {
-    const at = this.#expectations.findIndex((expectation) => expectation.run === run);
-    if (at < 0) {
-      this.#group.mute(run);
-      return false;
-    }
-    this.#expectations[at]!.muted = true;
-    if (at > 0) return false;
-    this.#slices.discard();
+    const was = this.#queue.mute(run);
+    if (was === null) this.#group.mute(run);
+    if (was !== 'head') return false;
+    this.#forwarding.slices.discard();
     this.resumeReading();
     return true;
   }
@@ -575,10 +322,23 @@ export class PostgresServerConnection implements ServerConnection {
   // --- ending -----------------------------------------------------------------------------------------------
 
   cancel(): Promise<void> {
-    this.#cancelled = true;
+    this.#isLeft = true;
     const key = this.#backendKey;
     if (key === null || this.closed) return Promise.resolve();
     return requestCancel({ host: this.#host, port: this.#port }, key);
+  }
+
+  /** Something of ours has thrown when it was told something. `client`: whose turn it was; null: of whoever has the connection. */
+  broke(cause: unknown, client: Pick<ReplyEvents, 'terminate'> | null): void {
+    const error = this.#reportBug(cause);
+    this.#bug ??= error;
+    // What is tracked of it may be wrong.
+    this.#isLeft = true;
+    // Whoever is telling others reckons with no end of it in between.
+    queueMicrotask(() => {
+      this.close(error.message);
+      client?.terminate(error);
+    });
   }
 
   close(reason: string): void {
@@ -586,15 +346,14 @@ export class PostgresServerConnection implements ServerConnection {
     this.#closedReason = reason;
     if (this.#socket.writable) this.#socket.end(TERMINATE);
     this.#socket.destroySoon();
-    const expectations = [...this.#group.takeAnswered(), ...this.#expectations];
-    this.#expectations = [];
+    const expectations = [...this.#group.takeAnswered(), ...this.#queue.takeAll()];
     this.#group.forgetGathered();
     // What has been read of the head's replies is the client's, unless it can still be run elsewhere.
-    if (expectations[0]?.grouped === false) this.#flush(expectations[0]);
-    tellLost(expectations, reason);
-    this.#slices.discard();
+    if (expectations[0]?.grouped === false) tellRest(this, this.#forwarding, expectations[0]);
+    tellLost(this, expectations, reason);
+    this.#forwarding.slices.discard();
     const onClosed = this.onClosed;
     this.onClosed = null;
-    onClosed?.(reason);
+    onClosed?.(reason, this.#bug);
   }
 }

@@ -86,21 +86,3 @@ export class SyncGroup {
     this.#gathered = 0;
   }
 }
-
-/** The head of the queue has failed: it, and those of its group behind it, which the server skips. They leave the queue. */
-export function takeFailed(expectations: Expectation[]): Expectation[] {
-  let size = 1;
-  while (expectations[size]?.grouped === true) size++;
-  return expectations.splice(0, size);
-}
-
-/** Reads of which nobody has had anything, and that run elsewhere now: they are answered here for our books only. */
-export function muteMovable(answered: readonly Expectation[], queue: readonly Expectation[]): Expectation[] {
-  const moved = answered.filter(({ muted }) => !muted);
-  for (const [index, expectation] of queue.entries()) {
-    // In a group it need not be the first that takes long.
-    if ((index > 0 || expectation.grouped) && expectation.canMove) moved.push(expectation);
-  }
-  for (const expectation of moved) expectation.muted = true;
-  return moved;
-}

@@ -3,12 +3,13 @@
 // kept the description read as what they know. It opens no socket.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { ProxyError } from '../lib/errors.js';
 import type { ServerError } from '../protocol/unit.js';
 import type { AutoPrepare } from './auto-prepare.js';
 import { failTransaction } from './fail-transaction.js';
 import { CONNECTION_LOST } from './lost-expectations.js';
 import { type PreparedText, parseOf } from './prepared-statements.js';
-import type { ReplySink, Run, Step } from './run.js';
+import type { ReplyEvents, ReplySink, Run, Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { PostgresUnit } from './unit.js';
 import { buildDescribe, SYNC } from './wire/frontend.js';
@@ -27,6 +28,7 @@ export interface RowsOptions {
   readonly onReplica: boolean;
   readonly withholdRetryable: boolean;
   readonly autoPrepare: Pick<AutoPrepare, 'isReplaying'>;
+  readonly client: Pick<ReplyEvents, 'terminate'>;
 }
 
 /** Nothing has to be seen to on the server connection before it is written. */
@@ -62,7 +64,7 @@ export function withKnownRows(
     refused(REPLAYING);
     return;
   }
-  describe(text, server, (now, error) => {
+  describe(text, server, options.client, (now, error) => {
     // Outside a transaction the unit itself says all of it.
     if (error !== null && !server.closed && server.transaction === 'idle') start();
     else if (error !== null) refused(error);
@@ -78,6 +80,7 @@ export function withKnownRows(
 function describe(
   { body, types }: PreparedText,
   server: PostgresServerConnection,
+  client: RowsOptions['client'],
   done: (rows: string | undefined, error: ServerError | null) => void,
 ): void {
   const text: PreparedText = { serverName: '', body };
@@ -85,7 +88,14 @@ function describe(
   const steps = [dropped('parse', text), dropped('describe-statement', text)];
   server.unnamed = null;
   const run: Run = {
-    ...{ sink: NOBODY, steps, withhold: false, onReplica: false, beginLength: 0, isBehindBegin: false },
+    ...{
+      sink: unseenBy(client),
+      steps,
+      withhold: false,
+      onReplica: false,
+      beginLength: 0,
+      isBehindBegin: false,
+    },
     ...{ isShared: false, maxGroup: 1, gate: null, isSimple: false, isStandIn: false, isOpen: false },
     ...{ options: { late: null }, healUntil: -1, heal: () => {}, serviceMs: 0 },
     done: (outcome) => {
@@ -100,12 +110,15 @@ function dropped(kind: Step['kind'], text: PreparedText): Step {
   return { kind, verb: 'drop', text, completed: null, alias: null, failed: null };
 }
 
-const NOBODY: ReplySink = {
-  events: { messageCut() {}, copyInStarted() {}, deallocated() {} },
-  processId: 0,
-  write: () => true,
-  writeAll: () => true,
-  isWritten: true,
-  tellParameters() {},
-  tellParameter() {},
-};
+function unseenBy(client: RowsOptions['client']): ReplySink {
+  const terminate = (error: ProxyError): void => client.terminate(error);
+  return {
+    events: { messageCut() {}, copyInStarted() {}, deallocated() {}, terminate },
+    processId: 0,
+    write: () => true,
+    writeAll: () => true,
+    isWritten: true,
+    tellParameters() {},
+    tellParameter() {},
+  };
+}

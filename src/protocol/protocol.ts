@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net';
 import type { AuthMethod, AutoPrepareConfig, RoutingConfig } from '../config/schema.js';
 import type { ClassificationStats } from '../sql/statement.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import type { Log } from '../telemetry/log.js';
 import type { ClientConnection, SessionHost } from './client-connection.js';
 import type { Inspection, InspectionContext } from './inspection.js';
@@ -79,6 +80,7 @@ export interface AutoPrepareStats {
 export interface RuntimeOptions {
   readonly cluster: string;
   readonly log: Log;
+  readonly bug: ReportBug;
   /** A catalog that has not been read yet is needed. */
   readonly catalogWanted: () => void;
   readonly routing: RoutingConfig;

@@ -1,6 +1,7 @@
 // A connection of the proxy to a node, as the pool and the session see it; implemented by each protocol.
 // Types only; the pool never looks into a protocol, and a server connection knows neither pool nor session.
 
+import type { ProxyError } from '../lib/errors.js';
 import type { Credential } from './credential.js';
 
 /** What two clients must have in common to use the same server connection one after the other. */
@@ -65,8 +66,11 @@ export interface ServerConnection {
   evacuate(): void;
   /** Called whenever nothing is under way any more; set by the pool while it is shared. */
   onDrained: (() => void) | null;
-  /** Called once, when it has ended for whatever reason; set by the pool. */
-  onClosed: ((reason: string) => void) | null;
+  /**
+   * Called once, when it has ended for whatever reason; set by the pool. `bug`: that is an error of ours, and who has it may never
+   * be told otherwise.
+   */
+  onClosed: ((reason: string, bug: ProxyError | null) => void) | null;
 }
 
 export interface ConnectRequest {

@@ -72,6 +72,10 @@ export class Borrow implements PoolWaiter, Held {
   /** The protocol learns it from what it asked of the server connection. */
   lost(): void {}
 
+  terminate(error: ProxyError): void {
+    this.#callback(null, error);
+  }
+
   #hold(): void {
     const deadlineMs = this.#startedMs + this.#source.holdMs;
     if (monotonicMs() >= deadlineMs) this.expired();

@@ -7,7 +7,7 @@ import { type KeyedLimits, KeyedWatermarks } from '../consistency/keyed-watermar
 import type { PositionSamples } from '../consistency/watermark.js';
 import type { SharedPosition, WatermarkStore } from '../consistency/watermark-store.js';
 import { monotonicMs } from '../lib/clock.js';
-import { describeError, type ProxyError } from '../lib/errors.js';
+import type { ProxyError } from '../lib/errors.js';
 import { NodePool, type PoolLimits } from '../pool/node-pool.js';
 import type { LoginCallback, LoginRequest } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
@@ -20,6 +20,7 @@ import { type ConsistencyLevel, type Decision, decide, type SessionView } from '
 import { GateOdds } from '../routing/gate-odds.js';
 import { takesUnits } from '../routing/node-mode.js';
 import type { StatementClass } from '../sql/statement.js';
+import type { ReportBug } from '../telemetry/bug.js';
 import { type ClusterCounters, type NodeCounters, nodeCounters } from '../telemetry/counters.js';
 import type { Log } from '../telemetry/log.js';
 import { Statements } from '../telemetry/statements.js';
@@ -93,16 +94,14 @@ export class ClusterRuntime {
   readonly positions: PositionFunctions;
   readonly counters: ClusterCounters;
   readonly log: Log;
-  readonly hold = new HoldQueue((cause) =>
-    this.log.error({ error: describeError(cause) }, 'a unit that was held could not be resumed'),
-  );
-  readonly deadlines = new Deadlines((cause) =>
-    this.log.error({ error: describeError(cause) }, 'a unit could not be ended at its deadline'),
-  );
+  readonly #bug: ReportBug;
+  /** Who has thrown in its turn is not waited for any more; its client is told why. */
+  readonly #broke = (who: { terminate(error: ProxyError): void }, cause: unknown): void =>
+    who.terminate(this.#bug(cause));
+  readonly hold = new HoldQueue(this.#broke);
+  readonly deadlines = new Deadlines(this.#broke);
   readonly ruleLog: RuleLog;
-  readonly waits = new ReadWaits((cause) =>
-    this.log.error({ error: describeError(cause) }, 'a read that waited could not be placed'),
-  );
+  readonly waits = new ReadWaits(this.#broke);
   readonly gateOdds = new GateOdds();
   readonly sessions = new Set<Session>();
   readonly statements = new Statements();
@@ -136,6 +135,7 @@ export class ClusterRuntime {
     monitor: ClusterMonitorPort;
     counters: ClusterCounters;
     log: Log;
+    bug: ReportBug;
     allowance?: PoolAllowance | null;
     store?: WatermarkStore | null;
   }) {
@@ -144,6 +144,7 @@ export class ClusterRuntime {
     this.positions = parts.positions;
     this.counters = parts.counters;
     this.log = parts.log;
+    this.#bug = parts.bug;
     this.#config = parts.config;
     this.#monitor = parts.monitor;
     this.keyed = new KeyedWatermarks(parts.positions, keyedLimits(parts.config));
@@ -391,7 +392,7 @@ export class ClusterRuntime {
         continue;
       }
       known?.retire('its address has changed');
-      const pool = new NodePool(node, this.#limitsOf(node.name), this.#connect);
+      const pool = new NodePool(node, this.#limitsOf(node.name), this.#connect, this.#broke);
       this.#pools.set(node.name, pool);
       this.#allowance?.adopt(node.name, pool);
     }

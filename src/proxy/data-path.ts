@@ -16,6 +16,7 @@ import { ProxyError } from '../lib/errors.js';
 import { processors } from '../lib/processors.js';
 import { tidyHeapWhenIdle } from '../lib/tidy-heap.js';
 import type { Peers, Protocol } from '../protocol/protocol.js';
+import { bugReporter } from '../telemetry/bug.js';
 import {
   type ClusterCounters,
   type Counters,
@@ -227,6 +228,7 @@ export class DataPath implements RunningProxy {
     const protocol = protocols[config.protocol]!;
     const log = this.#options.log.child({ cluster: config.name });
     const counters = clusterCounters(this.#counters, config.name);
+    const bug = bugReporter(log, counters);
     const monitoring = this.#options.monitoring(config, protocol, counters);
     const watermarks = this.#options.watermarks({
       config: this.#options.config,
@@ -242,6 +244,7 @@ export class DataPath implements RunningProxy {
       protocol: protocol.createRuntime({
         cluster: config.name,
         log,
+        bug,
         routing: config.routing,
         autoPrepare: config.autoPrepare,
         catalogWanted: () => queueMicrotask(() => runtime.catalogWanted()),
@@ -251,6 +254,7 @@ export class DataPath implements RunningProxy {
       monitor: monitoring.port,
       counters,
       log,
+      bug,
       allowance: sharing?.pools(config.name) ?? null,
       store: watermarks,
     });

@@ -2,10 +2,13 @@
 // It knows nothing of what is late.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { ProxyError } from '../lib/errors.js';
 
 export interface Late {
   /** Its time is over. Called once. */
   deadlinePassed(): void;
+  /** It has thrown when it was told. */
+  terminate(error: ProxyError): void;
 }
 
 /** A deadline is noticed at most so much later. */
@@ -13,12 +16,12 @@ const SPAN_MS = 10;
 
 export class Deadlines {
   readonly #bySpan = new Map<number, Set<Late>>();
-  readonly #failed: (cause: unknown) => void;
+  readonly #failed: (late: Late, cause: unknown) => void;
   #timer: NodeJS.Timeout | null = null;
   /** Spans up to it have been looked at. */
   #turned = 0;
 
-  constructor(failed: (cause: unknown) => void) {
+  constructor(failed: (late: Late, cause: unknown) => void) {
     this.#failed = failed;
   }
 
@@ -57,7 +60,7 @@ export class Deadlines {
         try {
           late.deadlinePassed();
         } catch (cause) {
-          this.#failed(cause);
+          this.#failed(late, cause);
         }
       }
     }

@@ -2,12 +2,15 @@
 // It knows neither why they wait nor what they are.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { ProxyError } from '../lib/errors.js';
 
 export interface Held {
   /** Try again; may add itself again. */
   resume(): void;
   /** The time is over. */
   expired(): void;
+  /** It has thrown in its turn, and has no other. */
+  terminate(error: ProxyError): void;
 }
 
 const CHECK_MS = 20;
@@ -16,9 +19,9 @@ export class HoldQueue {
   /** In the order in which they came. */
   #deadlines = new Map<Held, number>();
   #timer: NodeJS.Timeout | null = null;
-  readonly #failed: (cause: unknown) => void;
+  readonly #failed: (held: Held, cause: unknown) => void;
 
-  constructor(failed: (cause: unknown) => void) {
+  constructor(failed: (held: Held, cause: unknown) => void) {
     this.#failed = failed;
   }
 
@@ -40,7 +43,7 @@ export class HoldQueue {
   resumeAll(): void {
     for (const held of [...this.#deadlines.keys()]) {
       // One turn may end another's wait.
-      if (this.#deadlines.delete(held)) this.#guarded(() => held.resume());
+      if (this.#deadlines.delete(held)) this.#guarded(held, 'resume');
     }
     this.#stopWhenEmpty();
   }
@@ -50,17 +53,17 @@ export class HoldQueue {
     for (const [held, deadlineMs] of [...this.#deadlines]) {
       if (deadlineMs > now || this.#deadlines.get(held) !== deadlineMs) continue;
       this.#deadlines.delete(held);
-      this.#guarded(() => held.expired());
+      this.#guarded(held, 'expired');
     }
     this.#stopWhenEmpty();
   }
 
   /** One that fails must not take the others' turn away. */
-  #guarded(turn: () => void): void {
+  #guarded(held: Held, turn: 'resume' | 'expired'): void {
     try {
-      turn();
+      held[turn]();
     } catch (cause) {
-      this.#failed(cause);
+      this.#failed(held, cause);
     }
   }
 

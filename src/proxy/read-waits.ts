@@ -15,11 +15,11 @@ const TICK_MS = 5;
 
 export class ReadWaits {
   readonly #waits = new Map<Held, Wait>();
-  readonly #failed: (cause: unknown) => void;
+  readonly #failed: (held: Held, cause: unknown) => void;
   #timer: NodeJS.Timeout | null = null;
   #wakes = false;
 
-  constructor(failed: (cause: unknown) => void) {
+  constructor(failed: (held: Held, cause: unknown) => void) {
     this.#failed = failed;
   }
 
@@ -79,7 +79,7 @@ export class ReadWaits {
       try {
         held[turn]();
       } catch (cause) {
-        this.#failed(cause);
+        this.#failed(held, cause);
       }
     }
     this.#stopWhenEmpty();

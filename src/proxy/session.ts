@@ -684,7 +684,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     // An autocommitted write is left to end as it would have without us; anything else is stopped.
     const unit = this.#unit!;
     const isInside = this.#transaction !== 'idle' || unit.startsTransaction;
-    const isWrite = !isInside && !unit.open && !isReplicaRead(unit.statement);
+    // One that was never written, because something of ours has thrown, would never end.
+    const isWrite = server.depth > 0 && !isInside && !unit.open && !isReplicaRead(unit.statement);
     if (isWrite) return;
     this.#tenure.cancelAndDiscard(`its client is gone: ${reason}`);
   }

@@ -46,7 +46,7 @@ export class FakeServer implements ServerConnection {
   readonly openedAtMs = performance.now();
   readonly bytesReceived = 1;
   readonly bytesSent = 2;
-  onClosed: ((reason: string) => void) | null = null;
+  onClosed: ServerConnection['onClosed'] = null;
   onDrained: (() => void) | null = null;
   /** Whose unit each is; null: nobody waits for the answer. */
   units: (Client | null)[] = [];
@@ -125,7 +125,7 @@ export class FakeServer implements ServerConnection {
     }
     const onClosed = this.onClosed;
     this.onClosed = null;
-    onClosed?.(reason);
+    onClosed?.(reason, null);
   }
 }
 
@@ -235,6 +235,10 @@ export class Client implements PoolWaiter {
     this.error = error;
   }
 
+  terminate(error: ProxyError): void {
+    assert.fail(error);
+  }
+
   lost(server: ServerConnection): void {
     assert.equal(this.server, server, 'a connection was lost that its holder did not have');
     const wasSharing = this.state === 'sharing';
@@ -262,7 +266,14 @@ export class World {
     this.limits = limits;
     this.asks = asks;
     this.allowed = limits.maxServerConnections;
-    this.pool = new NodePool({ name: 'n', host: 'h', port: 1 }, limits, (request) => this.#connect(request));
+    this.pool = new NodePool(
+      { name: 'n', host: 'h', port: 1 },
+      limits,
+      (request) => this.#connect(request),
+      (_, cause) => {
+        throw cause;
+      },
+    );
   }
 
   #connect(request: ConnectRequest): Promise<ServerConnection> {

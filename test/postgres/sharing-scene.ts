@@ -95,6 +95,11 @@ export class SharingScene {
     return this.#node.groupedUnits;
   }
 
+  /** Units that wait for a server connection. */
+  get waiting(): number {
+    return this.#node.poolWaiting;
+  }
+
   /** Units that have been taken away from behind a head. */
   get moved(): number {
     return this.#node.retries['slow-head'];

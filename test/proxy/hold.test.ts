@@ -13,7 +13,7 @@ interface Told extends Held {
 
 class Scene {
   readonly failures: unknown[] = [];
-  readonly queue = new HoldQueue((cause) => this.failures.push(cause));
+  readonly queue = new HoldQueue((held, cause) => this.failures.push([(held as Told).name, cause]));
   /** What the queue has told, in order. */
   told: string[] = [];
   nowMs = 1_000;
@@ -41,6 +41,7 @@ class Scene {
         this.told.push(`expired ${name}`);
         held.onExpired();
       },
+      terminate: () => assert.fail("it is for the queue's owner to end it"),
     };
     this.add(held, forMs);
     return held;
@@ -149,7 +150,7 @@ test('one that fails takes nobody else along', (t) => {
   scene.held('other', 100);
   scene.queue.resumeAll();
   assert.deepEqual(scene.told, ['resume failing', 'resume other']);
-  assert.match(String(scene.failures), /cannot be resumed/);
+  assert.match(String(scene.failures), /^failing,Error: cannot be resumed$/);
 });
 
 test('nothing ticks while nobody waits', (t) => {
@@ -160,7 +161,7 @@ test('nothing ticks while nobody waits', (t) => {
     stopped.mock.restore();
   });
   const queue = new HoldQueue(() => {});
-  const held: Held = { resume: () => {}, expired: () => {} };
+  const held: Held = { resume: () => {}, expired: () => {}, terminate: () => {} };
   queue.add(held, Number.POSITIVE_INFINITY);
   queue.add(held, Number.POSITIVE_INFINITY);
   assert.equal(started.mock.callCount(), 1);

@@ -3,7 +3,7 @@
 
 import { ProxyError } from '../../lib/errors.js';
 
-const malformed = (detail: string): ProxyError => new ProxyError('protocol-violation', { detail });
+export const malformed = (detail: string): ProxyError => new ProxyError('protocol-violation', { detail });
 
 /** Reads from `offset` to `end` of a buffer; every read is checked, what does not fit is a ProxyError. */
 export class PacketReader {
