@@ -38,6 +38,7 @@ export function rowsOf(buffer: Buffer, start: number, end: number): string {
   const hash = createHash('sha1');
   for (let at = start + 2; at < end; ) {
     const nameEnd = buffer.indexOf(0, at);
+    if (nameEnd < 0 || nameEnd >= end) break;
     // Between: table and column; behind: the type's length; at the end the format, which each Bind chooses.
     hash.update(buffer.subarray(at, nameEnd + 1)).update(buffer.subarray(nameEnd + 7, nameEnd + 11));
     hash.update(buffer.subarray(nameEnd + 13, nameEnd + 17));
