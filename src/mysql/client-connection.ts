@@ -62,7 +62,8 @@ export class MysqlClientConnection
   #phase: Phase = 'startup';
   #run: Run | null = null;
   #server: MysqlServerConnection | null = null;
-  readonly #file: LocalFile;
+  /** Null: none has been asked for. */
+  #file: LocalFile | null = null;
   /** The reply to a preparation, to be given to others; null: not kept. */
   #capture: Buffer[] | null = null;
   #proof: UserProof | null = null;
@@ -78,7 +79,6 @@ export class MysqlClientConnection
     this.#socket = socket;
     this.settings = settings;
     this.#out = new ReplyWriter(socket, settings.maxClientBufferBytes);
-    this.#file = new LocalFile(socket, this.#framer);
     this.runtime = runtime;
     this.connectionId = runtime.ids.register(this);
     this.#host = createHost(this);
@@ -147,10 +147,10 @@ export class MysqlClientConnection
 
   #readPackets(): void {
     while (this.#phase === 'ready' || this.#phase === 'infile' || this.#phase === 'proving') {
-      if (this.#file.isStuck || this.#isBehind) break;
+      if (this.#file?.isStuck === true || this.#isBehind) break;
       if (this.#framer.next() !== 'ready') break;
-      if (this.#file.isOpen) {
-        this.#onFilePacket();
+      if (this.#file?.isOpen === true) {
+        this.#onFilePacket(this.#file);
         continue;
       }
       const frame = this.#framer.take();
@@ -159,7 +159,7 @@ export class MysqlClientConnection
       else this.#onCommand(frame);
     }
     if (this.#framer.failure !== null) throw this.#framer.failure;
-    if (this.#file.isOpen) this.#flushFile();
+    if (this.#file?.isOpen === true) this.#flushFile();
     const mayNotRead = this.#phase === 'waiting' || this.#isBehind;
     if (mayNotRead && this.#framer.waitingBytes > READ_AHEAD_BYTES) this.#socket.pause();
   }
@@ -427,7 +427,7 @@ export class MysqlClientConnection
     // Whatever we said would be read as the rest of a row.
     else if (run?.cut === true) this.close(error.message);
     else if (error.isFatal) this.#terminateAt(error, sequence);
-    else if (this.#file.isOpen) this.#file.answerBehind((behind) => this.#errorAt(error, behind));
+    else if (this.#file?.isOpen === true) this.#file.answerBehind((behind) => this.#errorAt(error, behind));
     else if (kind !== 'clear') this.#write(this.#errorAt(error, sequence));
   }
 
@@ -546,21 +546,22 @@ export class MysqlClientConnection
     }
     this.#out.pass();
     this.#phase = 'infile';
+    this.#file ??= new LocalFile(this.#socket, this.#framer);
     this.#file.isOpen = true;
     this.#pump();
   }
 
-  #onFilePacket(): void {
-    this.#file.onPacket(this.#phase === 'infile');
-    if (this.#file.isOpen) return;
+  #onFilePacket(file: LocalFile): void {
+    file.onPacket(this.#phase === 'infile');
+    if (file.isOpen) return;
     this.#flushFile();
     if (this.#phase === 'infile') this.#phase = 'waiting';
-    const answer = this.#file.takeAnswer();
+    const answer = file.takeAnswer();
     if (answer !== null) this.#write(answer);
   }
 
   #flushFile(): void {
-    this.#file.flush(this.#server, () => {
+    this.#file?.flush(this.#server, () => {
       if (this.#phase !== 'closed') this.#pump();
     });
   }

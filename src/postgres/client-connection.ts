@@ -75,7 +75,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   readonly #transaction = new ClientTransaction();
   readonly #session: SessionSettings;
   readonly #auto: AutoPrepareSession;
-  readonly #drawn = new DrawnSequences();
+  #drawn: DrawnSequences | null = null;
   readonly #out: ClientOutput;
   /** Of the running unit. */
   #holdsReply = false;
@@ -367,7 +367,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   leftOn(unit: Unit): ServerConnection | null {
-    return this.#drawn.askedOn(unit as PostgresUnit);
+    return this.#drawn?.askedOn(unit as PostgresUnit) ?? null;
   }
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
@@ -376,18 +376,14 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     const left = this.#session.leftBefore(server);
     const { current } = this.#session;
     const isDenied = options.denial !== null;
-    const forgets = this.#drawn.comesTo(server, own, this.#database!.asked, isDenied);
+    if (own.mayDraw) this.#drawn ??= new DrawnSequences();
+    const forgets = this.#drawn?.comesTo(server, own, this.#database!.asked, isDenied) === true;
     if (left === null && server.state === current && !isDenied && !forgets && isPlain(own)) {
       this.#start(own, placed, null);
       return;
     }
-    const ready = {
-      left,
-      current,
-      autoPrepare: this.#runtime.autoPrepare,
-      drawn: forgets ? this.#drawn : null,
-      client: this,
-    };
+    const drawn = forgets ? this.#drawn : null;
+    const ready = { left, current, autoPrepare: this.#runtime.autoPrepare, drawn, client: this };
     const begun = (begin: HeldBegin | null): void => this.#start(own, placed, begin);
     const refused = (error: ServerError): void => this.#onRefused(own, placed, error);
     makeReady(own, server, { ...options, ...ready }, begun, refused);

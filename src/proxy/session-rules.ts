@@ -7,7 +7,7 @@ import type { ClientConnection } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Position } from '../protocol/position.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
-import type { Answered, ServerError, Unit } from '../protocol/unit.js';
+import type { Answered, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
 import type { PolicyLayer } from '../routing/policy.js';
 import { isChained, type PinReason } from '../sql/statement.js';
@@ -103,6 +103,13 @@ export function whyNotShared(unit: Unit, cluster: ClusterRuntime, switched: bool
   if (usualMs > maxUsualMs)
     return `it takes ${usualMs.toFixed(1)} ms, more than maxUsualMs (${maxUsualMs} ms)`;
   return 'its replies are too large';
+}
+
+/** Its client is gone. An autocommitted write is left to end as it would have without us; anything else is stopped. */
+export function endsByItself(unit: Unit, server: ServerConnection, transaction: TransactionStatus): boolean {
+  const isInside = transaction !== 'idle' || unit.startsTransaction;
+  // One that was never written, because something of ours has thrown, would never end.
+  return server.depth > 0 && !isInside && !unit.open && !isReplicaRead(unit.statement);
 }
 
 /** What commits by the way, in MySQL: DDL, of accounts too, and the care of tables. */

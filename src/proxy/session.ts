@@ -681,12 +681,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#tenure.abandonShared(this.#client);
       return;
     }
-    // An autocommitted write is left to end as it would have without us; anything else is stopped.
-    const unit = this.#unit!;
-    const isInside = this.#transaction !== 'idle' || unit.startsTransaction;
-    // One that was never written, because something of ours has thrown, would never end.
-    const isWrite = server.depth > 0 && !isInside && !unit.open && !isReplicaRead(unit.statement);
-    if (isWrite) return;
+    if (rules.endsByItself(this.#unit!, server, this.#transaction)) return;
     this.#tenure.cancelAndDiscard(`its client is gone: ${reason}`);
   }
 
