@@ -1,42 +1,36 @@
-// The server connections of one node: who has which, who waits, how many there may be.
-// A connection's state is the list it stands on; nothing here knows a protocol, a statement or a client.
+// The server connections of one node: who gets which, and what becomes of it when it comes back.
+// Nothing here knows a protocol, a statement or a client, nor when another one is opened.
 
 import { monotonicMs } from '../lib/clock.js';
-import { connectFailure, ProxyError } from '../lib/errors.js';
+import { ProxyError } from '../lib/errors.js';
 import type { Credential } from '../protocol/credential.js';
 import type { Connect, PoolKey, ServerConnection } from '../protocol/server-connection.js';
-import { Attempts } from './attempts.js';
-import { IdleConnections } from './idle-connections.js';
+import { ConnectionLists } from './connection-lists.js';
+import type { IdleConnections } from './idle-connections.js';
 import { keyTextOf } from './key-text.js';
-import { SharedConnections } from './shared-connections.js';
+import { Opening } from './opening.js';
+import type { SharedConnections } from './shared-connections.js';
 import { type Broke, grant, grantShared, refuse } from './telling.js';
-import { UserCounts } from './user-counts.js';
-import type { Login, PoolLimits, PoolNode, PoolWaiter, Wait } from './waiter.js';
+import type { PoolLimits, PoolNode, PoolWaiter, Wait } from './waiter.js';
+import { Waits } from './waits.js';
 
 export type { PoolLimits, PoolWaiter } from './waiter.js';
 
 /** A waiter of another user is not overtaken longer than this by users whose connections come free. */
 const OVERTAKE_MS = 100;
 const SWEEP_MS = 1000;
-/** Where connections cannot be opened, or come and go at once, no more often than so. */
-const SPARE_EVERY_MS = 20;
 
 export class NodePool {
   readonly node: string;
-  #host: string;
-  #port: number;
-  #limits: PoolLimits;
-  readonly #connect: Connect;
+  readonly #address: PoolNode;
   readonly #onBroken: Broke;
-  readonly #idle = new IdleConnections();
+  readonly #lists: ConnectionLists;
+  readonly #idle: IdleConnections;
   readonly #shared: SharedConnections;
-  readonly #leased = new Map<ServerConnection, PoolWaiter>();
+  readonly #leased: Map<ServerConnection, PoolWaiter>;
   readonly #lastHolders = new WeakMap<ServerConnection, PoolWaiter>();
-  #waits: Wait[] = [];
-  readonly #attempts = new Attempts();
-  #opening = false;
-  #mustOpen = false;
-  #spareAfterMs = 0;
+  readonly #waits = new Waits();
+  readonly #opening: Opening;
   #isServing = false;
   #closed = false;
   readonly #sweep: NodeJS.Timeout;
@@ -49,17 +43,24 @@ export class NodePool {
   onShort: ((user: string | null) => void) | null = null;
   /** There are fewer server connections than before. */
   onFewer: (() => void) | null = null;
-  readonly #users = new UserCounts();
 
   /** `onBroken`: ends a waiter that has thrown. */
-  constructor(node: PoolNode, limits: PoolLimits, connect: Connect, onBroken: Broke) {
-    this.node = node.name;
-    this.#host = node.host;
-    this.#port = node.port;
-    this.#limits = limits;
-    this.#shared = new SharedConnections(limits.sharing, (server, closed) => this.#onDrained(server, closed));
-    this.#connect = connect;
+  constructor({ name, host, port }: PoolNode, limits: PoolLimits, connect: Connect, onBroken: Broke) {
     this.#onBroken = onBroken;
+    this.node = name;
+    this.#address = { name, host, port };
+    this.#lists = new ConnectionLists(limits, (server, closed) => this.#onDrained(server, closed));
+    this.#idle = this.#lists.idle;
+    this.#shared = this.#lists.shared;
+    this.#leased = this.#lists.leased;
+    this.#opening = new Opening(this.#address, this.#lists, this.#waits, connect, {
+      isClosed: () => this.#closed,
+      opened: (server) => this.#onOpened(server),
+      failed: () => this.#onOpenFailed(),
+      grantOldest: (wait) => this.#grantOldest(wait),
+      broke: this.#broke,
+      short: (user) => this.onShort?.(user),
+    });
     this.#sweep = setInterval(() => this.#onSweep(), SWEEP_MS);
     this.#sweep.unref();
   }
@@ -73,32 +74,24 @@ export class NodePool {
   }
 
   get waiting(): number {
-    return this.#waits.length;
+    return this.#waits.size;
   }
 
   get bytesReceived(): number {
-    return this.#sum(this.#endedBytesReceived, (server) => server.bytesReceived);
+    return this.#lists.sum(this.#endedBytesReceived, (server) => server.bytesReceived);
   }
 
   get bytesSent(): number {
-    return this.#sum(this.#endedBytesSent, (server) => server.bytesSent);
-  }
-
-  #sum(start: number, bytes: (server: ServerConnection) => number): number {
-    let sum = start;
-    for (const server of this.#idle.servers()) sum += bytes(server);
-    for (const server of this.#leased.keys()) sum += bytes(server);
-    for (const server of this.#shared.servers()) sum += bytes(server);
-    return sum;
+    return this.#lists.sum(this.#endedBytesSent, (server) => server.bytesSent);
   }
 
   get connecting(): number {
-    return this.#attempts.total;
+    return this.#lists.attempts.total;
   }
 
   /** Units under way or waiting: what balancing by least connections compares. */
   get outstanding(): number {
-    return this.#leased.size + this.#shared.depth + this.#waits.length;
+    return this.#leased.size + this.#shared.depth + this.#waits.size;
   }
 
   /** Server connections that units of several clients are on. */
@@ -116,31 +109,23 @@ export class NodePool {
 
   /** Idle ones above the limits are closed at once, others when they come back. */
   set limits(limits: PoolLimits) {
-    this.#limits = limits;
-    this.#shared.limits = limits.sharing;
-    const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
-    for (const server of unused) {
-      if (this.#total() > limits.maxServerConnections || this.#isUserOver(server.key.user))
-        server.close('over the limit');
-    }
-    this.#closeShared(null, this.#total() - limits.maxServerConnections);
-    for (const [user, over] of this.#users.over(limits.maxByUser)) this.#closeShared(user, over);
-    this.#openForWaits();
+    const lists = this.#lists;
+    lists.limits = limits;
+    for (const server of lists.unused()) if (lists.isOver(server)) server.close('over the limit');
+    lists.closeShared(null, lists.total - limits.maxServerConnections);
+    for (const [user, over] of lists.users.over(limits.maxByUser)) lists.closeShared(user, over);
+    this.#opening.forWaits();
   }
 
   /** Server connections there are or are being opened, of all users or of one. */
   open(user: string | null): number {
-    return user === null ? this.#total() : this.#users.of(user);
+    return user === null ? this.#lists.total : this.#lists.users.of(user);
   }
 
   /** How many it would use now if it could. */
   wanted(user: string | null): number {
-    if (user === null)
-      return this.#leased.size + this.#shared.inUse + this.#attempts.total + this.#waits.length;
-    const unused = [...this.#idle.servers(), ...this.#shared.drainedSince(Number.POSITIVE_INFINITY)];
-    const idle = unused.filter(({ key }) => key.user === user).length;
-    const waits = this.#waits.filter(({ key }) => key.user === user).length;
-    return this.#users.of(user) - idle + waits;
+    if (user === null) return this.#lists.used + this.#waits.size;
+    return this.#lists.usedBy(user) + this.#waits.of(user);
   }
 
   /**
@@ -155,22 +140,23 @@ export class NodePool {
   ): ServerConnection | null {
     const keyText = keyTextOf(key);
     // Whoever waits for a connection of this user and database comes first; others' waiting is no reason to wait.
-    if (!this.#waits.some((wait) => wait.keyText === keyText)) {
+    if (this.#waits.firstFor(keyText) === null) {
       const server = this.#takeIdle(keyText, stateDigest, key.user, waiter);
       if (server !== null) {
         this.#lend(server, waiter);
         return server;
       }
     }
-    if (this.#closed || this.#waits.length >= this.#limits.maxWaiting) {
+    const { maxWaiting } = this.#lists.limits;
+    if (this.#closed || this.#waits.size >= maxWaiting) {
       this.counts.refusals++;
-      const error = new ProxyError('pool-queue-full', { node: this.node, limit: this.#limits.maxWaiting });
+      const error = new ProxyError('pool-queue-full', { node: this.node, limit: maxWaiting });
       queueMicrotask(() => refuse(waiter, error, this.#broke));
       return null;
     }
     this.counts.waited++;
-    this.#waits.push({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs() });
-    this.#openForWaits();
+    this.#waits.add({ waiter, keyText, key, credential, stateDigest, sinceMs: monotonicMs() });
+    this.#opening.forWaits();
     return null;
   }
 
@@ -181,7 +167,7 @@ export class NodePool {
   share(key: PoolKey, credential: Credential, stateDigest: string, usualMs: number): ServerConnection | null {
     if (this.#closed) return null;
     const keyText = keyTextOf(key);
-    if (this.#waits.length > 0) this.#shareWithOvertaken(keyText, stateDigest);
+    if (this.#waits.size > 0) this.#shareWithOvertaken(keyText, stateDigest);
     const { server, wantsMore } = this.#shared.choose(keyText, stateDigest, usualMs);
     if (!wantsMore) return server;
     const idle = this.#idle.takeExactly(keyText, stateDigest, this.#isUnasked);
@@ -190,19 +176,8 @@ export class NodePool {
       this.#shared.add(idle, keyText, stateDigest);
       return idle;
     }
-    if (server !== null) this.#openSpare({ keyText, key, credential });
+    if (server !== null) this.#opening.spare({ keyText, key, credential });
     return server;
-  }
-
-  /** For those whose queues are long; nobody waits for it, so nobody is told if it cannot be opened. */
-  #openSpare(login: Login): void {
-    const { keyText, key } = login;
-    if (this.#attempts.of(keyText) > 0 || this.#isUserFull(key.user) || this.#mustWaitForOwn(keyText)) return;
-    if (this.#total() >= this.#limits.maxServerConnections || this.#idle.hasFor(keyText)) return;
-    const now = monotonicMs();
-    if (now < this.#spareAfterMs) return;
-    this.#spareAfterMs = now + SPARE_EVERY_MS;
-    this.#open(login);
   }
 
   /** The unit has been written; it usually takes so long. */
@@ -217,11 +192,10 @@ export class NodePool {
 
   /** It stays shared, unless somebody waits for one, or it has to go. */
   #onDrained(server: ServerConnection, closed: boolean): void {
-    const isOver =
-      this.#total() > this.#limits.maxServerConnections || this.#isUserOver(server.key.user) || this.#closed;
-    if (!closed && !isOver && this.#waits.length === 0 && server.reusable) return;
+    const isOver = this.#closed || this.#lists.isOver(server);
+    if (!closed && !isOver && this.#waits.size === 0 && server.reusable) return;
     this.#shared.remove(server);
-    if (this.#closed || !server.reusable || this.#isSurplus(server)) server.close('not reusable');
+    if (this.#closed || !server.reusable || this.#lists.isSurplus(server)) server.close('not reusable');
     else this.#offer(server);
   }
 
@@ -234,7 +208,7 @@ export class NodePool {
 
   /** The waiter does not want one any more. */
   withdraw(waiter: PoolWaiter): void {
-    this.#waits = this.#waits.filter((wait) => wait.waiter !== waiter);
+    this.#waits.withdraw(waiter);
   }
 
   /** Gives a leased connection back; one that is not reusable is closed, with `reason` in the log. */
@@ -245,21 +219,12 @@ export class NodePool {
       server.close('its pool is gone');
       return;
     }
-    if (!server.reusable || this.#closed || this.#isSurplus(server)) {
+    if (!server.reusable || this.#closed || this.#lists.isSurplus(server)) {
       server.close(server.reusable ? 'too old, or over the limit' : reason);
-      this.#openForWaits();
+      this.#opening.forWaits();
       return;
     }
     this.#offer(server);
-  }
-
-  /** Of a connection that has just been taken off its list. */
-  #isSurplus(server: ServerConnection): boolean {
-    return (
-      monotonicMs() - server.openedAtMs > this.#limits.maxLifetimeMs ||
-      this.#total() >= this.#limits.maxServerConnections ||
-      this.#isUserOver(server.key.user)
-    );
   }
 
   /** Nobody waits for what still runs on this leased connection: it comes back when that has ended. */
@@ -274,11 +239,11 @@ export class NodePool {
     this.#leased.delete(server);
     this.#shared.remove(server);
     if (!server.closed) server.close(reason);
-    this.#openForWaits();
+    this.#opening.forWaits();
   }
 
   isAt(host: string, port: number): boolean {
-    return this.#host === host && this.#port === port;
+    return this.#address.host === host && this.#address.port === port;
   }
 
   /** The node leaves the configuration: waiters are refused, leased connections end when they come back. */
@@ -286,7 +251,7 @@ export class NodePool {
     this.#closed = true;
     clearInterval(this.#sweep);
     const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
-    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
+    for (const wait of this.#waits.takeAll()) refuse(wait.waiter, error, this.#broke);
     this.closeIdle(reason);
   }
 
@@ -299,7 +264,7 @@ export class NodePool {
   /** The node has lost its role: whatever is under way there must not go on, and nobody waits for it any more. */
   closeAll(reason: string): void {
     const error = new ProxyError('connect-failed', { node: this.node, detail: reason });
-    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
+    for (const wait of this.#waits.takeAll()) refuse(wait.waiter, error, this.#broke);
     this.closeIdle(reason);
     for (const server of [...this.#leased.keys(), ...this.#shared.servers()]) server.close(reason);
   }
@@ -308,7 +273,7 @@ export class NodePool {
   close(error: ProxyError): void {
     this.#closed = true;
     clearInterval(this.#sweep);
-    for (const wait of this.#waits.splice(0)) refuse(wait.waiter, error, this.#broke);
+    for (const wait of this.#waits.takeAll()) refuse(wait.waiter, error, this.#broke);
     this.closeAll(error.message);
   }
 
@@ -323,10 +288,6 @@ export class NodePool {
     for (const [server, holder] of this.#leased)
       if (holder === waiter) this.discard(server, 'an error of the proxy itself');
   };
-
-  #total(): number {
-    return this.#idle.size + this.#leased.size + this.#shared.size + this.#attempts.total;
-  }
 
   #takeIdle(keyText: string, stateDigest: string, user: string, waiter: PoolWaiter): ServerConnection | null {
     if (waiter.leavesAsked === true) return this.#takeUnasked(keyText, stateDigest, user, waiter);
@@ -348,7 +309,7 @@ export class NodePool {
       this.#idle.takeFree(keyText, stateDigest, isOwn, this.#isUnasked) ??
       this.#shared.takeDrained(keyText, stateDigest);
     if (free !== null) return free;
-    const mayOpen = this.#total() < this.#limits.maxServerConnections && !this.#isUserFull(user);
+    const mayOpen = !this.#lists.isFull && !this.#lists.isUserFull(user);
     return mayOpen ? null : this.#idle.takeOldest(keyText);
   }
 
@@ -359,26 +320,29 @@ export class NodePool {
   /** A free connection goes to whoever has waited longest and can use it, else on the idle list. */
   #offer(server: ServerConnection): void {
     const keyText = keyTextOf(server.key);
-    const head = this.#waits[0];
-    if (head !== undefined) {
-      const at = this.#waits.findIndex((wait) => wait.keyText === keyText);
-      const headIsStarved =
-        head.keyText !== keyText &&
-        this.#attempts.of(head.keyText) === 0 &&
-        !this.#isUserFull(head.key.user) &&
-        monotonicMs() - head.sinceMs > OVERTAKE_MS;
-      // The connection in hand stands on no list.
-      const isFull = this.#total() + 1 >= this.#limits.maxServerConnections;
-      if (at >= 0 && !(headIsStarved && isFull)) {
-        if (this.#shareWithWaiters(server, keyText, this.#waits[at]!)) return;
-        const [wait] = this.#waits.splice(at, 1);
-        this.#lend(server, wait!.waiter);
-        grant(wait!.waiter, server, this.#broke);
-        return;
-      }
+    const { first } = this.#waits;
+    const wait = first === null ? null : this.#waits.firstFor(keyText);
+    if (first !== null && wait !== null && !this.#mustLeaveTo(first, keyText)) {
+      if (this.#shareWithWaiters(server, keyText, wait)) return;
+      this.#waits.remove(wait);
+      this.#lend(server, wait.waiter);
+      grant(wait.waiter, server, this.#broke);
+      return;
     }
     this.#idle.add(server, keyText);
-    this.#openForWaits();
+    this.#opening.forWaits();
+  }
+
+  /** Whoever has waited longest has been overtaken for too long by users whose connections come free: this one makes room. */
+  #mustLeaveTo(first: Wait, keyText: string): boolean {
+    const lists = this.#lists;
+    const isStarved =
+      first.keyText !== keyText &&
+      lists.attempts.of(first.keyText) === 0 &&
+      !lists.isUserFull(first.key.user) &&
+      monotonicMs() - first.sinceMs > OVERTAKE_MS;
+    // The connection in hand stands on no list.
+    return isStarved && lists.total + 1 >= lists.limits.maxServerConnections;
   }
 
   /**
@@ -391,22 +355,20 @@ export class NodePool {
       wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharedMs >= 0;
     const usualMs = first.waiter.sharedMs;
     if (!fits(first) || !this.#shared.choose(keyText, digest, usualMs).wantsMore) return false;
-    const waits = this.#waits.filter(fits).slice(0, this.#shared.roomFor(usualMs));
-    const taken = new Set(waits);
-    this.#waits = this.#waits.filter((wait) => !taken.has(wait));
+    const waits = this.#waits.take(fits, this.#shared.roomFor(usualMs));
     this.#lastHolders.delete(server);
     this.#shared.add(server, keyText, digest);
     for (const wait of waits) grantShared(wait.waiter, server, this.#broke);
     // They may all have gone elsewhere: then nothing ends here that would tell us so.
     if (server.depth === 0 && this.#shared.has(server)) this.#onDrained(server, false);
-    if (this.#waits.length > 0) this.#openForWaits();
+    if (this.#waits.size > 0) this.#opening.forWaits();
     return true;
   }
 
   /** Whoever has waited too long for room on a shared connection comes before a newcomer. */
   #shareWithOvertaken(keyText: string, digest: string): void {
     const sinceMs = monotonicMs() - OVERTAKE_MS;
-    if (this.#waits[0]!.sinceMs > sinceMs || this.#isServing) return;
+    if (this.#waits.first!.sinceMs > sinceMs || this.#isServing) return;
     const fits = (wait: Wait): boolean =>
       wait.sinceMs <= sinceMs &&
       wait.keyText === keyText &&
@@ -415,146 +377,34 @@ export class NodePool {
     // One of them may go elsewhere and ask here again.
     this.#isServing = true;
     for (;;) {
-      const at = this.#waits.findIndex(fits);
-      if (at < 0) break;
-      const { waiter } = this.#waits[at]!;
+      const wait = this.#waits.find(fits);
+      if (wait === null) break;
+      const { waiter } = wait;
       const { server } = this.#shared.choose(keyText, digest, waiter.sharedMs);
       if (server === null) break;
-      this.#waits.splice(at, 1);
+      this.#waits.remove(wait);
       grantShared(waiter, server, this.#broke);
     }
     this.#isServing = false;
   }
 
-  /** Opens connections for waiters that have none coming, as far as the limits allow. Closing one to make room comes back here. */
-  #openForWaits(): void {
-    this.#mustOpen = true;
-    if (this.#opening) return;
-    this.#opening = true;
-    while (this.#mustOpen && !this.#closed) {
-      this.#mustOpen = false;
-      this.#openOnce();
-    }
-    this.#opening = false;
+  #onOpened(server: ServerConnection): void {
+    this.counts.opened++;
+    server.onClosed = (reason, bug) => this.#onServerClosed(server, reason, bug);
+    if (this.#closed || server.closed) server.close('the pool is closed');
+    else if (this.#lists.isSurplus(server)) server.close('over the limit');
+    else this.#offer(server);
   }
 
-  #openOnce(): void {
-    const waitsByKey = new Map<string, number>();
-    for (const wait of [...this.#waits]) {
-      const { keyText, key } = wait;
-      const waits = (waitsByKey.get(keyText) ?? 0) + 1;
-      waitsByKey.set(keyText, waits);
-      if (this.#attempts.of(keyText) >= waits || this.#mustWaitForOwn(keyText)) continue;
-      const isFull = this.#total() >= this.#limits.maxServerConnections || this.#isUserFull(key.user);
-      // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
-      if (isFull && this.#grantOldest(wait)) continue;
-      if (this.#isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
-        this.#closeShared(key.user, this.#wantedOfShared(key.user));
-        this.onShort?.(key.user);
-        continue;
-      }
-      if (this.#total() >= this.#limits.maxServerConnections && !this.#evictIdle(keyText)) {
-        this.#closeShared(null, this.#wantedOfShared(null));
-        this.onShort?.(null);
-        return;
-      }
-      this.#open(wait);
-    }
-  }
-
-  /** Under load a shared connection is never drained by itself: so many (of this user, or of any) come back when they are. */
-  #closeShared(user: string | null, wanted: number): void {
-    let more = wanted - this.#shared.closing(user);
-    while (more > 0 && this.#shared.closeOne(user)) more--;
-  }
-
-  /** One for each who needs it for himself, and one for all of a state of which none is shared. */
-  #wantedOfShared(user: string | null): number {
-    const states = new Set<string>();
-    let alone = 0;
-    for (const { waiter, key, keyText, stateDigest } of this.#waits) {
-      if (user !== null && key.user !== user) continue;
-      if (waiter.sharedMs < 0) alone++;
-      else if (this.#attempts.of(keyText) === 0 && !this.#shared.isOpen(keyText, stateDigest))
-        states.add(`${keyText} ${stateDigest}`);
-    }
-    return alone + states.size;
-  }
-
-  #isUserFull(user: string): boolean {
-    return this.#users.of(user) >= (this.#limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY);
-  }
-
-  #isUserOver(user: string): boolean {
-    return this.#users.of(user) > (this.#limits.maxByUser?.get(user) ?? Number.POSITIVE_INFINITY);
-  }
-
-  /** A user at the limit, with idle connections to another database. */
-  #evictIdleOf(user: string, keyText: string): boolean {
-    const server = this.#findUnused((itsKeyText, { key }) => itsKeyText !== keyText && key.user === user);
-    server?.close('makes room for another database');
-    return server !== null;
-  }
-
-  /** Makes room for another user's connection. */
-  #evictIdle(keyText: string): boolean {
-    const server = this.#findUnused((itsKeyText) => itsKeyText !== keyText);
-    server?.close('makes room for another user');
-    return server !== null;
-  }
-
-  #findUnused(fits: (keyText: string, server: ServerConnection) => boolean): ServerConnection | null {
-    return this.#idle.find(fits) ?? this.#shared.findDrained(fits);
-  }
-
-  #open(wait: Login): void {
-    this.#attempts.began(wait.keyText);
-    this.#users.change(wait.key.user, 1);
-    this.#connect({
-      node: this.node,
-      host: this.#host,
-      port: this.#port,
-      key: wait.key,
-      credential: wait.credential,
-      timeoutMs: this.#limits.connectTimeoutMs,
-    }).then(
-      (server) => {
-        this.#attempts.ended(wait.keyText);
-        this.counts.opened++;
-        server.onClosed = (reason, bug) => this.#onServerClosed(server, reason, bug);
-        if (this.#closed || server.closed) server.close('the pool is closed');
-        else if (this.#isSurplus(server)) server.close('over the limit');
-        else this.#offer(server);
-        this.#openForWaits();
-      },
-      (cause: unknown) => {
-        this.#attempts.ended(wait.keyText);
-        this.counts.openFailures++;
-        this.#users.change(wait.key.user, -1);
-        this.onFewer?.();
-        this.#attemptFailed(wait, connectFailure(cause, this.node));
-        this.#openForWaits();
-      },
-    );
-  }
-
-  #mustWaitForOwn = (keyText: string): boolean =>
-    this.#attempts.mustWait(keyText, [this.#leased.keys(), this.#shared.servers()]);
-
-  /** Refuses the waiter on whose account the attempt was made, if it has not been served by another. */
-  #attemptFailed(attempt: Login, error: ProxyError): void {
-    if (error.isRefusedLogin) this.#attempts.refused(attempt.keyText);
-    const wait = this.#waits.find((each) => each === attempt);
-    // One that somebody might have asked back is better than none.
-    if (wait === undefined || this.#grantOldest(wait) || this.#mustWaitForOwn(wait.keyText)) return;
-    this.#waits.splice(this.#waits.indexOf(wait), 1);
-    refuse(wait.waiter, error, this.#broke);
+  #onOpenFailed(): void {
+    this.counts.openFailures++;
+    this.onFewer?.();
   }
 
   #grantOldest(wait: Wait): boolean {
-    const server = this.#waits.includes(wait) ? this.#idle.takeOldest(wait.keyText) : null;
+    const server = this.#waits.has(wait) ? this.#idle.takeOldest(wait.keyText) : null;
     if (server === null) return false;
-    this.#waits.splice(this.#waits.indexOf(wait), 1);
+    this.#waits.remove(wait);
     this.#lend(server, wait.waiter);
     // Who asks right now is first told to wait.
     queueMicrotask(() => grant(wait.waiter, server, this.#broke));
@@ -565,7 +415,7 @@ export class NodePool {
     this.counts.closed++;
     this.#endedBytesReceived += server.bytesReceived;
     this.#endedBytesSent += server.bytesSent;
-    this.#users.change(server.key.user, -1);
+    this.#lists.users.change(server.key.user, -1);
     this.#idle.remove(server);
     this.#shared.remove(server);
     const holder = this.#leased.get(server);
@@ -573,24 +423,18 @@ export class NodePool {
     this.onFewer?.();
     if (bug !== null) holder?.terminate(bug);
     holder?.lost(server, reason);
-    this.#openForWaits();
+    this.#opening.forWaits();
   }
 
   #onSweep(): void {
     const now = monotonicMs();
-    this.#shared.closeOlderThan(now - this.#limits.maxLifetimeMs);
-    const unusedSinceMs = now - this.#limits.idleTimeoutMs;
-    for (const server of [
-      ...this.#idle.unusedSince(unusedSinceMs),
-      ...this.#shared.drainedSince(unusedSinceMs),
-    ])
-      server.close('idle for too long');
-    const late = this.#waits.filter((wait) => now - wait.sinceMs > this.#limits.waitTimeoutMs);
-    if (late.length === 0) return;
-    this.#waits = this.#waits.filter((wait) => !late.includes(wait));
+    const { maxLifetimeMs, idleTimeoutMs, waitTimeoutMs } = this.#lists.limits;
+    this.#shared.closeOlderThan(now - maxLifetimeMs);
+    for (const server of this.#lists.unusedSince(now - idleTimeoutMs)) server.close('idle for too long');
+    const late = this.#waits.take((wait) => now - wait.sinceMs > waitTimeoutMs);
     for (const wait of late) {
       this.counts.timeouts++;
-      const error = new ProxyError('pool-timeout', { node: this.node, ms: this.#limits.waitTimeoutMs });
+      const error = new ProxyError('pool-timeout', { node: this.node, ms: waitTimeoutMs });
       refuse(wait.waiter, error, this.#broke);
     }
   }
