@@ -9,7 +9,16 @@ export interface Opening<C> {
   readonly ready: Promise<void>;
 }
 
-export interface SpareConnectionsOptions<C> {
+export interface SpareSizes {
+  /** Idle connections beyond so many are closed. */
+  readonly keepIdle: number;
+  /** Calls beyond so many at a time wait. */
+  readonly maxOpen: number;
+  /** Beyond so many that wait they are refused. */
+  readonly maxWaiting: number;
+}
+
+export interface SpareConnectionsOptions<C> extends SpareSizes {
   /** Must return at once; whatever takes time belongs into `ready`. */
   readonly open: () => Opening<C>;
   /** Ends it at once, also while it opens or works. */
@@ -18,12 +27,6 @@ export interface SpareConnectionsOptions<C> {
   readonly survives: (error: unknown) => boolean;
   /** The error of a call that has taken too long. */
   readonly timedOut: (timeoutMs: number) => Error;
-  /** Idle connections beyond so many are closed. */
-  readonly keepIdle: number;
-  /** Calls beyond so many at a time wait. */
-  readonly maxOpen: number;
-  /** Beyond so many that wait they are refused. */
-  readonly maxWaiting: number;
 }
 
 interface Wait {

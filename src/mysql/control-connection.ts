@@ -3,7 +3,7 @@
 
 import { type Connection, createConnection, type RowDataPacket } from 'mysql2';
 import { describeError } from '../lib/errors.js';
-import { SpareConnections } from '../lib/spare-connections.js';
+import { SpareConnections, type SpareSizes } from '../lib/spare-connections.js';
 import {
   type NodeAddress,
   type NodeControlOptions,
@@ -98,7 +98,7 @@ function survives(error: unknown): boolean {
 export function controlConnections(
   address: NodeAddress,
   options: NodeControlOptions,
-  sizes: { readonly keepIdle: number; readonly maxOpen: number; readonly maxWaiting: number },
+  sizes: SpareSizes,
 ): SpareConnections<ControlConnection> {
   const spare: SpareConnections<ControlConnection> = new SpareConnections({
     ...sizes,

@@ -6,12 +6,14 @@
 // REPLICATION_SLAVE_ADMIN and SYSTEM_VARIABLES_ADMIN (MariaDB: REPLICATION SLAVE ADMIN, READ_ONLY ADMIN).
 
 import type { SpareConnections } from '../lib/spare-connections.js';
-import type {
-  NodeAddress,
-  NodeControl,
-  NodeControlOptions,
-  ProbeReading,
-  StoredVerifier,
+import {
+  CALLS,
+  type NodeAddress,
+  type NodeControl,
+  type NodeControlOptions,
+  PROBES,
+  type ProbeReading,
+  type StoredVerifier,
 } from '../protocol/node-control.js';
 import type { Position } from '../protocol/position.js';
 import type { Standing } from '../protocol/server-connection.js';
@@ -53,9 +55,6 @@ const text = (value: unknown): string => (value === null || value === undefined 
 /** Variables of type boolean come as 0 or 1; newer MariaDB gives read_only as a word. */
 const isOn = (value: unknown): boolean => !['', '0', 'OFF'].includes(text(value).toUpperCase());
 
-/** All users of a database may log in at a time; opening a connection takes longer than most calls. */
-const CALLS = { keepIdle: 2, maxOpen: 8, maxWaiting: 10_000 };
-
 export class MysqlNodeControl implements NodeControl {
   readonly address: NodeAddress;
   /** Probes have a connection of their own: the server may refuse new ones, and others may take long. */
@@ -67,7 +66,7 @@ export class MysqlNodeControl implements NodeControl {
 
   constructor(address: NodeAddress, options: NodeControlOptions) {
     this.address = address;
-    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2, maxWaiting: 0 });
+    this.#probes = controlConnections(address, options, PROBES);
     this.#calls = controlConnections(address, options, CALLS);
     this.#promotion = new Promotion((timeoutMs, work) => this.#call(timeoutMs, work, false));
   }

@@ -6,7 +6,7 @@ import '../lib/user-agent.js';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { describeError } from '../lib/errors.js';
-import { SpareConnections } from '../lib/spare-connections.js';
+import { SpareConnections, type SpareSizes } from '../lib/spare-connections.js';
 import {
   type NodeAddress,
   type NodeControlOptions,
@@ -68,7 +68,7 @@ function survives(error: unknown): boolean {
 export function controlConnections(
   address: NodeAddress,
   options: NodeControlOptions,
-  sizes: { readonly keepIdle: number; readonly maxOpen: number; readonly maxWaiting: number },
+  sizes: SpareSizes,
 ): SpareConnections<ControlConnection> {
   const spare: SpareConnections<ControlConnection> = new SpareConnections({
     ...sizes,

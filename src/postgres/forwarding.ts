@@ -7,17 +7,15 @@ import { ReplySlices } from './reply-slices.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { SyncGroup } from './sync-group.js';
 
+type Server = Pick<PostgresServerConnection, 'pauseReading' | 'evacuate'>;
+
 export class Forwarding {
   readonly slices = new ReplySlices();
-  readonly #server: Pick<PostgresServerConnection, 'pauseReading' | 'evacuate'>;
+  readonly #server: Server;
   readonly #queue: ExpectationQueue;
   readonly #group: SyncGroup;
 
-  constructor(
-    server: Pick<PostgresServerConnection, 'pauseReading' | 'evacuate'>,
-    queue: ExpectationQueue,
-    group: SyncGroup,
-  ) {
+  constructor(server: Server, queue: ExpectationQueue, group: SyncGroup) {
     this.#server = server;
     this.#queue = queue;
     this.#group = group;

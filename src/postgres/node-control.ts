@@ -6,9 +6,11 @@
 
 import type { SpareConnections } from '../lib/spare-connections.js';
 import {
+  CALLS,
   type NodeAddress,
   type NodeControl,
   type NodeControlOptions,
+  PROBES,
   ProbeFailure,
   type ProbeReading,
   type StoredVerifier,
@@ -72,9 +74,6 @@ interface ProbeRow {
   readonly version: string;
 }
 
-/** All users of a database may log in at a time; opening a connection takes longer than most calls. */
-const CALLS = { keepIdle: 2, maxOpen: 8, maxWaiting: 10_000 };
-
 export class PostgresNodeControl implements NodeControl {
   readonly address: NodeAddress;
   /** Probes have a connection of their own: the server may refuse new ones, and others may take long. */
@@ -84,7 +83,7 @@ export class PostgresNodeControl implements NodeControl {
 
   constructor(address: NodeAddress, options: NodeControlOptions) {
     this.address = address;
-    this.#probes = controlConnections(address, options, { keepIdle: 1, maxOpen: 2, maxWaiting: 0 });
+    this.#probes = controlConnections(address, options, PROBES);
     this.#calls = controlConnections(address, options, CALLS);
     const command: Query = (sql, timeoutMs) => this.#run(sql, timeoutMs, false);
     this.#promotion = new Promotion(command, (primary, sql, timeoutMs) =>

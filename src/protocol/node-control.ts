@@ -1,6 +1,7 @@
 // What the monitor and the failover ask of one node, on a connection of their own; implemented by each protocol with its driver.
 // Types only; it knows nothing of clients.
 
+import type { SpareSizes } from '../lib/spare-connections.js';
 import type { Position } from './position.js';
 import type { Standing } from './server-connection.js';
 
@@ -119,6 +120,11 @@ export interface NodeControl {
   follow(primary: NodeAddress, timeoutMs: number): Promise<void>;
   close(): Promise<void>;
 }
+
+/** Sizes for probes: they come together only where a node hangs. */
+export const PROBES: SpareSizes = { keepIdle: 1, maxOpen: 2, maxWaiting: 0 };
+/** Sizes for other calls: all users of a database may log in at a time, and opening a connection takes longer than most calls. */
+export const CALLS: SpareSizes = { keepIdle: 2, maxOpen: 8, maxWaiting: 10_000 };
 
 export interface NodeControlOptions {
   readonly user: string;
