@@ -164,6 +164,8 @@ describe('serve', { skip: skipWithout(available('postgres')) }, () => {
     await until('it is taken over', async () => (await statusOf(server)).config.revision === 2);
     folder.write('proxy.json', configured({}, { log: { level: 'info' } }));
     await until('it is taken back', async () => (await statusOf(server)).config.revision === 3);
+    // Its line comes by another way than the status.
+    await server.logged('configuration applied');
     const applied = server.log().filter((line) => line.msg === 'configuration applied');
     // Announced at the new level: the change to warn is silent, the change to info is not.
     assert.deepEqual(
