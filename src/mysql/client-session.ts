@@ -13,7 +13,12 @@ import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { LOGIN_ROLE, readsTheSame, TrackedState } from './tracked-state.js';
 import type { MysqlUnit, UnitKind } from './unit.js';
-import { blindsTracking, isTrackingSetting, VisibleTracking } from './visible-tracking.js';
+import {
+  blindsTracking,
+  isTrackingSetting,
+  type ShownTracking,
+  VisibleTracking,
+} from './visible-tracking.js';
 import { CAPABILITY, type Capabilities, hasCapability } from './wire/capabilities.js';
 import { STATUS } from './wire/ok.js';
 
@@ -29,6 +34,8 @@ const LASTING_STATUS =
 const RUNS: ReadonlySet<UnitKind> = new Set(['query', 'execute', 'bulk-execute']);
 
 const NO_VALUES: ReadonlyMap<string, string> = new Map();
+/** Of all clients that have set nothing of it. */
+const UNTOUCHED: ShownTracking = new VisibleTracking();
 const NO_CAPABILITIES: Capabilities = { flags: 0, mariadb: 0 };
 
 /** How the client's texts are read, and what that follows from. */
@@ -41,7 +48,7 @@ export interface LexedBy {
 export class ClientSession {
   readonly statements = new ClientStatements();
   readonly counts = new LastCounts();
-  tracking = new VisibleTracking();
+  #tracking: VisibleTracking | null = null;
   user = '';
   capabilities: Capabilities = NO_CAPABILITIES;
   collation = 45;
@@ -69,6 +76,16 @@ export class ClientSession {
   constructor(host: SessionHost) {
     this.#host = host;
     this.#next = new NextTransaction(host);
+  }
+
+  get tracking(): ShownTracking {
+    return this.#tracking ?? UNTOUCHED;
+  }
+
+  /** The client has set one of its session_track_* variables. */
+  setTracking(effect: SessionEffect): void {
+    this.#tracking ??= new VisibleTracking();
+    this.#tracking.apply(effect);
   }
 
   get isInTransaction(): boolean {
@@ -105,7 +122,7 @@ export class ClientSession {
   /** COM_CHANGE_USER: as after the login, but for whether texts of several statements are taken. */
   forget(): void {
     this.state = this.state.ofChanges;
-    this.tracking = new VisibleTracking();
+    this.#tracking = null;
     this.statements.clear();
     this.counts.forget();
     this.#textStatements = null;
@@ -218,7 +235,7 @@ export class ClientSession {
     for (const effect of statement.session) {
       if (effect.kind !== 'set') continue;
       if (isTrackingSetting(effect)) {
-        this.tracking.apply(effect);
+        this.setTracking(effect);
         server.trackingLost = true;
       } else if (isRole(effect)) {
         const leadsBack = !server.isMariadb || server.loginValues.has(LOGIN_ROLE);

@@ -210,11 +210,11 @@ function asTaken({ state, capabilities }: ClientSession, classified: Classified)
 
 /** It is a change of the session, which a client that wants to know of such is told; MySQL looks at that before, MariaDB behind. */
 function setTracking({ session, runtime }: CommandContext, set: StatementClass, frame: Buffer): Buffer {
-  const { status, capabilities, tracking } = session;
-  const before = tracking.tellsChanges;
-  for (const effect of set.session) if (isTrackingSetting(effect)) tracking.apply(effect);
-  const tells =
-    runtime.flavour.flavour === 'mariadb' ? tracking.tellsChanges : before && tracking.tellsChanges;
+  const { status, capabilities } = session;
+  const before = session.tracking.tellsChanges;
+  for (const effect of set.session) if (isTrackingSetting(effect)) session.setTracking(effect);
+  const after = session.tracking.tellsChanges;
+  const tells = runtime.flavour.flavour === 'mariadb' ? after : before && after;
   const changes = tells ? buildSessionChanges([{ kind: 'state-change', changed: '1' }]) : null;
   const plain = { header: 0, counts: Buffer.of(0, 0), warnings: 0, info: Buffer.alloc(0) };
   return buildOk({ ...plain, status, changes }, capabilities, sequenceAfter(frame));

@@ -6,7 +6,7 @@ import type { ExecuteOptions, Outcome } from '../protocol/unit.js';
 import type { Gate } from './gate.js';
 import type { PreparedText } from './prepared-statements.js';
 import type { ReplyKind } from './reply.js';
-import type { VisibleTracking } from './visible-tracking.js';
+import type { ShownTracking } from './visible-tracking.js';
 import type { Capabilities } from './wire/capabilities.js';
 import type { PrepareOk } from './wire/result-set.js';
 import type { SessionChange } from './wire/session-track.js';
@@ -37,7 +37,7 @@ export interface Run {
   /** Other clients' runs are queued before and behind it. */
   readonly isShared: boolean;
   /** It tells what is tracked: the server tells what the client has asked for. */
-  readonly tracking: VisibleTracking | null;
+  readonly tracking: ShownTracking | null;
   /** Of the client, before it. */
   readonly isInTransaction: boolean;
   /** Null: the answer counts whatever the node has. */

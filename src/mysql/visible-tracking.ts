@@ -30,6 +30,9 @@ const TRACKING_VARIABLES = [
 
 const GTIDS = 'session_track_gtids';
 
+/** Not to be changed by who has it. */
+export type ShownTracking = Pick<VisibleTracking, 'sees' | 'tellsChanges' | 'showOn'>;
+
 export class VisibleTracking {
   #variables: ReadonlySet<string> | 'all' = DEFAULT_VARIABLES;
   #schema = true;

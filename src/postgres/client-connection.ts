@@ -220,8 +220,10 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       ? standInFor(this.#database!, this.#auto, classified, sql, this.stateDigest)
       : null;
     const { status } = this.#transaction;
-    const own = this.#names.answer(classified, status) ?? this.#session.own.answerQuery(classified, status);
-    if (own !== null) {
+    const own =
+      this.#names.answer(classified, status) ??
+      this.#session.ownFor(classified)?.answerQuery(classified, status);
+    if (own) {
       this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
       return;
     }
@@ -297,8 +299,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   /** True: the batch, as far as it has come, was for the proxy. */
   #answerOwn(batch: ExtendedBatch): boolean {
     const { status } = this.#transaction;
-    const own = this.#session.own.answerBatch(batch, this.#names, this, status);
-    if (own === null) return false;
+    const own = this.#session.ownForAll(batch.classified)?.answerBatch(batch, this.#names, this, status);
+    if (!own) return false;
     this.#batch = null;
     this.#skipping = own.skips;
     this.#answerLocally(own.replies);

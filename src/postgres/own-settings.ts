@@ -64,7 +64,8 @@ function ownStatement({ statement, shape }: Classified): OwnStatement | null {
   return { kind: 'reset' };
 }
 
-function mayBeOwn({ verb, session }: StatementClass): boolean {
+/** What is not, is for a server. */
+export function mayBeOwn({ verb, session }: StatementClass): boolean {
   return verb === 'SHOW' || session.length > 0;
 }
 

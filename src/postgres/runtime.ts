@@ -19,6 +19,7 @@ import type { Connect } from '../protocol/server-connection.js';
 import {
   buildPostgresCatalog,
   type CatalogRow,
+  digestQuery,
   keepsReadsApart,
   POSTGRES_CATALOG_QUERIES,
   type PostgresCatalog,
@@ -44,6 +45,8 @@ export interface DatabaseClassifier {
   catalog: PostgresCatalog | null;
   /** Of the rows that it was built from. */
   catalogDigest: string;
+  /** What the server made of these rows, or of earlier ones; null: it has not been asked. */
+  serverDigest: string | null;
   classifier: PostgresClassifying;
   /** Reads of several clients may be one transaction: as far as is known none shows in another one. */
   readsMayJoin: boolean;
@@ -93,6 +96,7 @@ export class PostgresRuntime implements ProtocolRuntime {
         catalog = next;
       },
       catalogDigest: '',
+      serverDigest: null,
       classifier: this.#createClassifier(() => catalog),
       readsMayJoin: false,
       asked: new AskedSequences(),
@@ -143,9 +147,15 @@ export class PostgresRuntime implements ProtocolRuntime {
       const control = open(database);
       try {
         const generation = this.#generation;
+        // Asked before the rows, which then are as new at least. Where one was known until now nothing comes before the rows.
+        const isUrgent = entry.catalog === null && entry.catalogDigest !== '';
+        // A server that cannot say it is asked for the rows.
+        const serverDigest = isUrgent ? null : await askCatalogDigest(control, timeoutMs).catch(() => null);
+        if (entry.catalog !== null && serverDigest !== null && serverDigest === entry.serverDigest) continue;
         const rows = await readCatalog(control, timeoutMs);
         // What was read while the schema changed may be from before.
         if (generation !== this.#generation) continue;
+        entry.serverDigest = serverDigest;
         const digest = digestOf(rows);
         // What has been concluded from the same catalog still holds.
         if (entry.catalog !== null && entry.catalogDigest === digest) continue;
@@ -200,6 +210,15 @@ export class PostgresRuntime implements ProtocolRuntime {
     }
     return sum;
   }
+}
+
+async function askCatalogDigest(control: NodeControl, timeoutMs: number): Promise<string> {
+  const digests: unknown[] = [];
+  for (const sql of Object.values(POSTGRES_CATALOG_QUERIES)) {
+    const [row] = await control.query(digestQuery(sql), timeoutMs);
+    digests.push(row?.digest ?? null);
+  }
+  return JSON.stringify(digests);
 }
 
 async function readCatalog(control: NodeControl, timeoutMs: number): Promise<PostgresCatalogRows> {

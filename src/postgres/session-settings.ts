@@ -4,8 +4,8 @@
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
-import { isChained, type SessionEffect, type StatementClass } from '../sql/statement.js';
-import { OwnSettings } from './own-settings.js';
+import { type Classified, isChained, type SessionEffect, type StatementClass } from '../sql/statement.js';
+import { mayBeOwn, OwnSettings } from './own-settings.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
 
@@ -39,15 +39,19 @@ export class SessionSettings {
   #committed = TrackedState.empty;
   #open: OpenTransaction | null = null;
 
-  /** Those that are the proxy's. */
-  readonly own: OwnSettings;
+  /** Those that are the proxy's; null: the client has said nothing that may be about them. */
+  #own: OwnSettings | null = null;
+  readonly #level: SessionLevel;
 
   constructor(level: SessionLevel) {
-    this.own = new OwnSettings(level);
+    this.#level = level;
   }
 
   start(base: TrackedState, level: ConsistencyLevel | null): void {
-    this.own.start(level);
+    if (level !== null) {
+      this.#own = new OwnSettings(this.#level);
+      this.#own.start(level);
+    }
     this.#base = base;
     this.#committed = base;
   }
@@ -57,10 +61,22 @@ export class SessionSettings {
     return this.#open?.state ?? this.#committed;
   }
 
+  /** Null: the statement is not about the proxy's settings, nor was any before. */
+  ownFor({ statement }: Classified): OwnSettings | null {
+    if (this.#own === null && mayBeOwn(statement)) this.#own = new OwnSettings(this.#level);
+    return this.#own;
+  }
+
+  /** The same of a batch. */
+  ownForAll(statements: readonly Classified[]): OwnSettings | null {
+    for (const each of statements) this.ownFor(each);
+    return this.#own;
+  }
+
   /** The transaction is gone, and its settings with it. */
   forgetTransaction(): void {
     this.#open = null;
-    this.own.transactionEnded(false);
+    this.#own?.transactionEnded(false);
   }
 
   /** The transaction that is open, if this server connection does not know of it: it was begun on another node. */
@@ -72,13 +88,13 @@ export class SessionSettings {
 
   /** The transaction has ended, and no server knew of it. */
   endedLocally(statement: StatementClass): void {
-    this.own.transactionEnded(endingOf(statement) === 'commit');
+    this.#own?.transactionEnded(endingOf(statement) === 'commit');
   }
 
   /** DISCARD ALL has been done, and stays done whatever becomes of the rest of its unit: it cannot be in a transaction. */
   discarded(server: PostgresServerConnection): void {
     const effects: readonly SessionEffect[] = [{ kind: 'discard', what: 'all' }];
-    this.own.discarded();
+    this.#own?.discarded();
     this.#committed = this.#committed.apply(effects, this.#base);
     server.state = server.state.apply(effects, TrackedState.empty);
   }
@@ -88,7 +104,7 @@ export class SessionSettings {
    * the server connection.
    */
   unitEnded(statement: StatementClass, server: PostgresServerConnection, end: UnitEnd): boolean {
-    this.own.unitEnded(end.failed ? null : statement, end.transaction, end.tag);
+    this.#own?.unitEnded(end.failed ? null : statement, end.transaction, end.tag);
     const before = this.current;
     const isAmbiguous = this.#endsSomewhere(statement, end);
     let serverBefore = this.#open?.serverBefore ?? server.state;

@@ -184,7 +184,7 @@ export class Listener {
   #accept(socket: Socket, isTooMany: boolean): void {
     this.#welcome ??= this.#settings(false);
     const listener: SessionListener = this.#session;
-    const address = socket.remoteAddress ?? '';
+    const address = addressOf(socket);
     this.cluster.protocol.accept(
       socket,
       isTooMany ? this.#settings(true) : this.#welcome,
@@ -207,4 +207,11 @@ export class Listener {
       full: isTooMany ? maxClients : null,
     };
   }
+}
+
+/** Node keeps what it has read of the peer, 80 bytes of an idle client; it reads it again when it is asked again. */
+function addressOf(socket: Socket & { _peername?: unknown }): string {
+  const address = socket.remoteAddress ?? '';
+  socket._peername = null;
+  return address;
 }

@@ -101,7 +101,8 @@ export class Framer {
 
   #phase: Phase;
   #limits: FrameLimits;
-  readonly #streamAboveBytes: number;
+  /** Null: nothing is streamed. (Infinity would be 16 bytes in each framer.) */
+  readonly #streamAboveBytes: number | null;
 
   #chunk: Buffer = NOTHING;
   #position = 0;
@@ -119,7 +120,7 @@ export class Framer {
   constructor(options: FramerOptions) {
     this.#limits = options.limits;
     this.#phase = options.startup === true ? 'startup' : 'messages';
-    this.#streamAboveBytes = options.streamAboveBytes ?? Number.POSITIVE_INFINITY;
+    this.#streamAboveBytes = options.streamAboveBytes ?? null;
   }
 
   /** Takes bytes from the socket; they are not copied, and must not be written to by the caller any more. */
@@ -254,9 +255,8 @@ export class Framer {
   }
 
   #isStreamed(total: number): boolean {
-    return (
-      total > this.#streamAboveBytes && (this.type === BACKEND.dataRow || this.type === BACKEND.copyData)
-    );
+    if (this.#streamAboveBytes === null || total <= this.#streamAboveBytes) return false;
+    return this.type === BACKEND.dataRow || this.type === BACKEND.copyData;
   }
 
   #beginAssembly(capacity: number, wanted: number): void {

@@ -239,3 +239,14 @@ export const POSTGRES_CATALOG_QUERIES = {
 } as const;
 
 export type PostgresCatalogQuery = keyof typeof POSTGRES_CATALOG_QUERIES;
+
+/**
+ * One row with a column `digest`, which is another one when the rows of `sql` are, in whatever order: the thousands of rows of
+ * a catalog in which nothing has changed need not be sent.
+ */
+export function digestQuery(sql: string): string {
+  return `
+    SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.textsend(
+             pg_catalog.string_agg(r::text, E'\\n' ORDER BY r::text COLLATE pg_catalog."C"))), 'hex') AS digest
+      FROM (${sql}) r`;
+}

@@ -5,7 +5,7 @@ import type { PinReason } from '../statement.js';
 import type { PostgresCatalogQuery } from './catalog-queries.js';
 import { pinningFunctions, primaryFunctions, primaryPrefixes } from './functions.js';
 
-export { POSTGRES_CATALOG_QUERIES, type PostgresCatalogQuery } from './catalog-queries.js';
+export { digestQuery, POSTGRES_CATALOG_QUERIES, type PostgresCatalogQuery } from './catalog-queries.js';
 
 export type Volatility = 'immutable' | 'stable' | 'volatile';
 
