@@ -1,6 +1,6 @@
 // Buffers that sockets are read into, in place of one of 64 KiB that Node allocates, shrinks and collects for each read: 1 us
-// less of the 7 that a read and a write of a hundred bytes take. One for all clients: what they send is copied before anybody sees
-// it. One for each server connection. Node offers this (`onread`) for sockets that connect and have not been read yet, so
+// less of the 7 that a read and a write of a hundred bytes take. One for all: what is read into it is copied before anybody sees it.
+// One of its own for each server connection that has sent much at a time. Node offers this (`onread`) for sockets that connect and have not been read yet, so
 // this leans on how Node does it (20 to 26); where that is not as expected, a socket is read as any other.
 
 import { Socket, type SocketConstructorOpts } from 'node:net';
@@ -43,18 +43,21 @@ export function readIntoOne(socket: Socket, onRead: OnRead): boolean {
 }
 
 /**
- * The same with a buffer of the socket's own, also for one that has been read before, if nothing is left of that.
- * `onRead`: whether the buffer may be read into again; else somebody has kept it, and the next read gets another one.
+ * The same, also for a socket that has been read before, if nothing is left of that. `onRead`: whether the buffer may be read into
+ * again; else the next read gets another one, which is the socket's own: of such a one it may keep what it has been told.
  */
-export function readIntoOwn(socket: Socket, onRead: (bytes: number, buffer: Buffer) => boolean): boolean {
+export function readIntoOwn(
+  socket: Socket,
+  onRead: (bytes: number, buffer: Buffer, isOwn: boolean) => boolean,
+): boolean {
   // What is decrypted is copied anyway.
   if ('encrypted' in socket) return false;
   let isFree = true;
   return readInto(
     socket,
-    Buffer.allocUnsafeSlow(BYTES),
-    (bytes, own) => {
-      isFree = onRead(bytes, own);
+    buffer,
+    (bytes, into) => {
+      isFree = onRead(bytes, into, into !== buffer);
       return !socket.isPaused();
     },
     () => (isFree ? null : Buffer.allocUnsafeSlow(BYTES)),

@@ -1,6 +1,6 @@
-// Leads a server connection's socket to its owner. What is read lies in one buffer that is read into again and again, where
-// whoever was told of it holds on to nothing: a result of many rows leaves no garbage then (a third of the processor time was V8
-// collecting buffers of what had long been passed on). It knows no protocol.
+// Leads a server connection's socket to its owner. Where much comes it lies in one buffer that is read into again and again, as
+// long as whoever was told of it holds on to nothing: a result of many rows leaves no garbage then (a third of the processor
+// time was V8 collecting buffers of what had long been passed on). It knows no protocol.
 
 import type { Socket } from 'node:net';
 import { busyPoll } from './busy-poll.js';
@@ -23,11 +23,12 @@ export function ownServerSocket(
   const reading = new StreamReading(socket);
   // Whether the last chunk had gone when `received` returned: the next one will, most likely.
   let isGone = false;
-  const onRead = (bytes: number, buffer: Buffer): boolean => {
+  const onRead = (bytes: number, buffer: Buffer, isOwn: boolean): boolean => {
     // A stream of rows keeps nobody waiting who could be woken sooner.
     if (bytes < LEAST_BYTES) busyPoll.noteInput('server');
     const chunk = buffer.subarray(0, bytes);
-    if (isGone && bytes >= LEAST_BYTES) {
+    const isMuch = isGone && bytes >= LEAST_BYTES;
+    if (isMuch && isOwn) {
       isGone = received(chunk);
       reading.passedOn(bytes, isGone);
       return isGone;
@@ -35,7 +36,8 @@ export function ownServerSocket(
     const copy = Buffer.allocUnsafe(bytes);
     copy.set(chunk);
     isGone = received(copy);
-    return true;
+    // 64 KiB for who has had much; it is kept, because who has had much will again.
+    return !isMuch || isOwn;
   };
   const onData = (chunk: Buffer): void => {
     busyPoll.noteInput('server');
