@@ -274,6 +274,15 @@ export class ClusterRuntime {
   }
 
   /** What the primary has now, in the words of a store; null: it has not told it. */
+  /** What is called back to go on with somebody's unit. */
+  turnOf(who: { terminate(error: ProxyError): void }, goOn: () => void): void {
+    try {
+      goOn();
+    } catch (cause) {
+      this.#broke(who, cause);
+    }
+  }
+
   sharedPosition(callback: (position: SharedPosition | null) => void): void {
     this.positionAfter(monotonicMs(), (position) => {
       const { primary } = this.#snapshot;

@@ -59,6 +59,9 @@ export interface PeekedView {
   readonly key: string | null;
 }
 
+/** Told when what it waits for has thrown. */
+type Waiting = Parameters<ClusterRuntime['turnOf']>[0];
+
 export class SessionSight {
   readonly #cluster: ClusterRuntime;
   /** Of what is under no key. */
@@ -148,8 +151,11 @@ export class SessionSight {
     return this.#key?.watermark ?? this.#own;
   }
 
-  /** True: it calls `then` once it is known what other processes have let the unit's key see. `read`: what is to be placed. */
-  awaitsFloor(read: Unit, policy: UnitPolicy, then: () => void): boolean {
+  /**
+   * True: it calls `then` once it is known what other processes have let the unit's key see. `read`: what is to be placed; `who`
+   * waits for it.
+   */
+  awaitsFloor(read: Unit, policy: UnitPolicy, who: Waiting, then: () => void): boolean {
     const { store } = this.#cluster;
     const key = this.#key;
     if (store === null || key === null || this.#floor !== null || !isReplicaRead(read.statement))
@@ -159,12 +165,13 @@ export class SessionSight {
     if (policy.target === null ? !policy.splitReads : policy.target.kind === 'primary') return false;
     const turn = this.#turn;
     let isLate = false;
-    store.read(key.key, (answer) => {
+    const came = (answer: FloorAnswer): void => {
       if (this.#turn !== turn) return;
       this.#floor = answer;
       this.#take(key.watermark, answer);
       if (isLate) then();
-    });
+    };
+    store.read(key.key, (answer) => this.#cluster.turnOf(who, () => came(answer)));
     isLate = true;
     return this.#floor === null;
   }
@@ -353,9 +360,9 @@ export class SessionSight {
   }
 
   /** It calls `then` once every process that could be asked for the unit's keys knows what the unit has shown. */
-  settle(then: () => void): void {
+  settle(who: Waiting, then: () => void): void {
     const { store } = this.#cluster;
     if (store === null || this.#keys.length === 0) then();
-    else recordUse(this.#cluster, store, this.#keys, then);
+    else recordUse(this.#cluster, store, this.#keys, () => this.#cluster.turnOf(who, then));
   }
 }

@@ -222,7 +222,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     const read = this.#last.repeatedFor(unit) ?? unit;
     const waits = (): boolean => this.#phase === 'waiting' && this.#unit === unit;
-    if (this.#sight.awaitsFloor(read, this.#policies.current, () => waits() && this.#place(unit))) {
+    if (this.#sight.awaitsFloor(read, this.#policies.current, this, () => waits() && this.#place(unit))) {
       this.#transition('waiting');
       return;
     }
@@ -557,7 +557,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       if (this.#phase === 'idle') this.#tenure.next(this.#client);
       return;
     }
-    this.#sight.settle(() => {
+    this.#sight.settle(this, () => {
       if (this.#phase !== 'settling') return;
       this.#transition('idle');
       this.#tenure.next(this.#client);

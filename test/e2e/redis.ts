@@ -6,7 +6,10 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import type { ConfigInput } from '../../src/config/schema.js';
+import { Watermark } from '../../src/consistency/watermark.js';
+import { Tenure } from '../../src/proxy/tenure.js';
 import { Relay } from '../cluster/relay.js';
+import { plantError } from '../proxy/planted-error.js';
 import { available, availablePeer, type Kind, skipWithout } from '../servers/available.js';
 import { startRedis } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
@@ -14,6 +17,11 @@ import { background, nextId, note, writes } from './redis-writes.js';
 import { type Front, Stage } from './stage.js';
 
 const LEASE_MS = 800;
+/** Behind what the store says: a session goes on, and its view of the key is made. */
+const OWN_ERRORS = [
+  ['when others know of a write', Tenure, 'next'],
+  ['when it is known what others have seen', Watermark, 'atLeast'],
+] as const;
 
 export function redisSuite(kind: Kind): void {
   const skip = skipWithout(available(kind)) || skipWithout(availablePeer('redis'));
@@ -113,6 +121,21 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
     await sleep(2 * LEASE_MS);
     await stop();
   });
+  if (workers === 1)
+    for (const [what, owner, method] of OWN_ERRORS)
+      await t.test(`an error of our own ${what} ends its client`, async (t) => {
+        const client = await fronts[0].connect(t);
+        const id = nextId();
+        // The one that reads has not seen the key: Redis is asked for what it must see.
+        await clients[1].query(`/* scheelite: session=own${id} */ INSERT INTO notes VALUES (?, 'new')`, [id]);
+        const planted = plantError(t, owner, method);
+        const write = client.query(`/* scheelite: session=own${id} */ INSERT INTO notes VALUES (?, 'b')`, [
+          nextId(),
+        ]);
+        await assert.rejects(method === 'next' ? write : write.then(() => note(client, `own${id}`, id)));
+        assert.ok(planted.isOver);
+        assert.equal(await note(clients[0], `own${id}`, id), 'new');
+      });
   await t.test('afterwards reads of a key go to replicas again', async () => {
     for (const replica of stage.cluster.replicas) await replica.resumeReplay();
     for (const i of [0, 1] as const)
@@ -121,7 +144,8 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
         return stage.nodeAt(rows[0]?.port) !== stage.cluster.primary.name;
       });
     if (workers > 1) return;
-    const { store } = fronts[0].counters();
+    const { store, errors } = fronts[0].counters();
+    assert.equal(errors['internal-error'], OWN_ERRORS.length);
     assert.ok(store.recorded > 0 && store.unrecorded > 0, JSON.stringify(store));
     assert.ok(
       Object.values(store.doubts).some((count) => count > 0),
