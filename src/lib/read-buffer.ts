@@ -1,7 +1,8 @@
 // Buffers that sockets are read into, in place of one of 64 KiB that Node allocates, shrinks and collects for each read: 1 us
-// less of the 7 that a read and a write of a hundred bytes take. One for all: what is read into it is copied before anybody sees it.
-// One of its own for each server connection that has sent much at a time. Node offers this (`onread`) for sockets that connect and have not been read yet, so
-// this leans on how Node does it (20 to 26); where that is not as expected, a socket is read as any other.
+// less of the 7 that a read and a write of a hundred bytes take. One for all: what is read into it is copied before anybody
+// sees it. One of its own for each server connection that has sent much at a time. Node offers this (`onread`) for sockets that
+// connect and have not been read yet, so this leans on how Node does it (20 to 26); where that is not as expected, a socket is
+// read as any other.
 
 import { Socket, type SocketConstructorOpts } from 'node:net';
 

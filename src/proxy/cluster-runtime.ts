@@ -273,8 +273,7 @@ export class ClusterRuntime {
     this.waits.wake();
   }
 
-  /** What the primary has now, in the words of a store; null: it has not told it. */
-  /** What is called back to go on with somebody's unit. */
+  /** For what is called back to go on with somebody's unit. */
   turnOf(who: { terminate(error: ProxyError): void }, goOn: () => void): void {
     try {
       goOn();
@@ -283,6 +282,7 @@ export class ClusterRuntime {
     }
   }
 
+  /** What the primary has now, in the words of a store; null: it has not told it. */
   sharedPosition(callback: (position: SharedPosition | null) => void): void {
     this.positionAfter(monotonicMs(), (position) => {
       const { primary } = this.#snapshot;
