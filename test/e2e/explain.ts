@@ -74,7 +74,8 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
 
   await t.test('the key is that of the explained text, not of what the session ran last', async (t) => {
     const rules = [{ match: { shape: 'SELECT note FROM notes' }, action: { session: 'notes' } }];
-    const front = await stage.front(t, { consistency: { scope: 'comment' }, rules });
+    // What is known of a key each worker knows by itself.
+    const front = await stage.front(t, { consistency: { scope: 'comment' }, rules }, ONE_PROCESS);
     const { client, id } = await connect(t, front);
     const of = (name: string) => `/* scheelite: session=${name} */ ${READ}`;
     // What a key is not known for is owed by all of it; alice's reads come back to replicas, bob's do not.

@@ -11,7 +11,7 @@ import { startRedis } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
 import { startRedisCluster, startSentinels, tlsFiles, tlsSettings } from '../servers/redis.js';
 import { background, type Clients, writes } from './redis-writes.js';
-import { type Front, Stage } from './stage.js';
+import { type Front, ONE_PROCESS, Stage } from './stage.js';
 
 const LEASE_MS = 2_000;
 /** The machine is busy, and its timers are late. */
@@ -31,8 +31,13 @@ export function redisModesSuite(kind: Kind): void {
 
 /** Two proxies before the stage whose replicas stand still from then on; they share keys already. */
 async function pairOn(t: TestContext, stage: Stage, redis: RedisInput) {
-  const front = (member: string): Promise<Front> =>
-    stage.front(t, { consistency: { scope: 'comment' }, redis: { leaseMs: LEASE_MS, member, ...redis } });
+  const front = (member: string): Promise<Front> => {
+    const shared = {
+      consistency: { scope: 'comment' },
+      redis: { leaseMs: LEASE_MS, member, ...redis },
+    } as const;
+    return stage.front(t, shared, ONE_PROCESS);
+  };
   const fronts = await Promise.all([front('one'), front('two')]);
   const clients: Clients = [await fronts[0]!.connect(t), await fronts[1]!.connect(t)];
   await trusted(stage, fronts, clients);

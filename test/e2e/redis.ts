@@ -14,7 +14,7 @@ import { available, availablePeer, type Kind, skipWithout } from '../servers/ava
 import { startRedis } from '../servers/peers.js';
 import { until } from '../servers/poll.js';
 import { background, nextId, note, writes } from './redis-writes.js';
-import { type Front, Stage } from './stage.js';
+import { type Front, ONE_PROCESS, Stage } from './stage.js';
 
 const LEASE_MS = 800;
 /** Behind what the store says: a session goes on, and its view of the key is made. */
@@ -44,7 +44,7 @@ async function pairTests(t: TestContext, stage: Stage, workers: number): Promise
     t.after(() => relay.close());
   }
   const front = (i: 0 | 1): Promise<Front> => {
-    const top: Partial<ConfigInput> = workers === 1 ? {} : { workers };
+    const top: Partial<ConfigInput> = workers === 1 ? ONE_PROCESS : { workers };
     const member = `proxy ${i}`;
     const shared = { nodes: [{ port: relays[i].port }], leaseMs: LEASE_MS, member };
     return stage.front(t, { consistency: { scope: 'comment' }, redis: shared }, top);

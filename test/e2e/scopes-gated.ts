@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
-import type { Stage } from './stage.js';
+import { ONE_PROCESS, type Stage } from './stage.js';
 
 const READ = 'SELECT value, node_port() AS port FROM counters WHERE id = ?';
 const READERS = 3;
@@ -43,7 +43,7 @@ export async function gatedScopeTests(t: TestContext, stage: Stage, set: (level:
   });
 
   await t.test('what one connection of a key has read on a replica, another one reads too', async (t) => {
-    const front = await stage.front(t, { consistency: { scope: 'user' } });
+    const front = await stage.front(t, { consistency: { scope: 'user' } }, ONE_PROCESS);
     const [one, other] = await front.connectMany(t, 2);
     const [behind, ahead] = cluster.replicas;
     const readBy = async (client: Client, hint: string, seconds = 0) => {
