@@ -5,7 +5,7 @@ import { monotonicMs } from '../../lib/clock.js';
 import { describeError } from '../../lib/errors.js';
 
 /** Generous: a busy machine is slow, and what cannot come any more mostly fails earlier by itself. */
-const DEADLINE_MS = 60_000;
+export const DEADLINE_MS = 60_000;
 const POLL_MS = 20;
 
 export class StepFailed extends Error {
