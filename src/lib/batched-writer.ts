@@ -2,6 +2,7 @@
 // It knows no protocol.
 
 import type { Socket } from 'node:net';
+import { writeNow } from './direct-write.js';
 
 /** Beyond this nothing is gathered any more. */
 const MAX_GATHERED_BYTES = 65_536;
@@ -76,7 +77,7 @@ export class BatchedWriter {
 
 /** One write for all: a copy where that is cheaper than handing the kernel a list. */
 export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolean {
-  if (chunks.length === 1) return socket.write(chunks[0]!);
+  if (chunks.length === 1) return writeNow(socket, chunks[0]!);
   let bytes = 0;
   for (const chunk of chunks) bytes += chunk.length;
   if (bytes <= MAX_COPIED_BYTES) {
@@ -86,7 +87,7 @@ export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolea
       all.set(chunk, at);
       at += chunk.length;
     }
-    return socket.write(all);
+    return writeNow(socket, all);
   }
   socket.cork();
   let keepsUp = true;

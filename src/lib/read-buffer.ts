@@ -28,13 +28,6 @@ function findFields(): Fields | null {
   return kBuffer && kBufferCb && kBufferGen ? { kBuffer, kBufferCb, kBufferGen } : null;
 }
 
-/** The first `length` bytes. The copy has memory of its own: a slice of a pool, kept by an idle client, would keep 8 KiB. */
-export function copyOf(bytes: Buffer, length: number): Buffer {
-  const copy = Buffer.allocUnsafeSlow(length);
-  copy.set(bytes.subarray(0, length));
-  return copy;
-}
-
 /**
  * From now on `onRead` is told of what the socket reads, and `data` listeners are not. False: it is as before, because Node is
  * another one than expected, or something has been read already.

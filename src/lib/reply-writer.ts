@@ -3,6 +3,7 @@
 
 import type { Socket } from 'node:net';
 import { uncork, writeTogether } from './batched-writer.js';
+import { isAllSent } from './direct-write.js';
 
 /** What a reply begins with goes out although the rest is kept back when there is more than this. */
 const MAX_HELD_BYTES = 262_144;
@@ -80,7 +81,7 @@ export class ReplyWriter {
 
   /** Everything is with the kernel: nothing refers to the bytes that were written any more. */
   get isWritten(): boolean {
-    return this.#held === null && this.#socket.writableLength === 0;
+    return this.#held === null && isAllSent(this.#socket);
   }
 
   /** False: the client does not read what it is answered. */

@@ -4,12 +4,13 @@
 
 import type { Socket } from 'node:net';
 import { busyPoll } from './busy-poll.js';
+import { MAX_POOLED_BYTES, pooledCopyOf } from './chunk-copies.js';
 import { describeError } from './errors.js';
 import { readIntoOwn } from './read-buffer.js';
 import { StreamReading } from './stream-reading.js';
 
 /** Less is copied: what is kept of it keeps no whole buffer. */
-const LEAST_BYTES = 8_192;
+const LEAST_BYTES = MAX_POOLED_BYTES;
 
 /**
  * `received`: true when nothing refers to the chunk any more, neither here nor on its way to a client. `lost`: null: the node has
@@ -26,16 +27,13 @@ export function ownServerSocket(
   const onRead = (bytes: number, buffer: Buffer, isOwn: boolean): boolean => {
     // A stream of rows keeps nobody waiting who could be woken sooner.
     if (bytes < LEAST_BYTES) busyPoll.noteInput('server');
-    const chunk = buffer.subarray(0, bytes);
     const isMuch = isGone && bytes >= LEAST_BYTES;
     if (isMuch && isOwn) {
-      isGone = received(chunk);
+      isGone = received(buffer.subarray(0, bytes));
       reading.passedOn(bytes, isGone);
       return isGone;
     }
-    const copy = Buffer.allocUnsafe(bytes);
-    copy.set(chunk);
-    isGone = received(copy);
+    isGone = received(pooledCopyOf(buffer, bytes));
     // 64 KiB for who has had much; it is kept, because who has had much will again.
     return !isMuch || isOwn;
   };

@@ -3,8 +3,9 @@
 
 import type { Socket } from 'node:net';
 import { busyPoll } from './busy-poll.js';
+import { pooledCopyOf } from './chunk-copies.js';
 import { describeError } from './errors.js';
-import { copyOf, readIntoOne } from './read-buffer.js';
+import { readIntoOne } from './read-buffer.js';
 
 export interface SocketOwner {
   received(chunk: Buffer): void;
@@ -42,7 +43,7 @@ function onData(this: OwnedSocket, chunk: Buffer): void {
 }
 
 function onRead(this: Socket, bytes: number, buffer: Buffer): boolean {
-  onData.call(this as OwnedSocket, copyOf(buffer, bytes));
+  onData.call(this as OwnedSocket, pooledCopyOf(buffer, bytes));
   return !this.isPaused();
 }
 

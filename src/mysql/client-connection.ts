@@ -140,6 +140,7 @@ export class MysqlClientConnection
     try {
       if (this.#phase === 'startup') this.#startup!.read();
       else this.#readPackets();
+      this.#framer.letGo();
     } catch (cause) {
       this.terminate(asProxyError(cause, this.runtime.bug));
     }
@@ -410,8 +411,7 @@ export class MysqlClientConnection
     }
     this.#phase = 'ready';
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (this.#framer.waitingBytes > 0) this.#pump();
-    else this.#framer.letGo();
+    this.#pump();
   }
 
   fail(unit: Unit, error: ProxyError, _transaction: TransactionStatus): void {

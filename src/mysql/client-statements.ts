@@ -1,6 +1,7 @@
 // The prepared statements of one client: ids, parameter types, long data and cursors, as the client knows them.
 // It knows no server connection.
 
+import { copyOf } from '../lib/chunk-copies.js';
 import { ProxyError } from '../lib/errors.js';
 import type { PreparedText } from './prepared-statements.js';
 import { parseLongData } from './wire/command.js';
@@ -97,6 +98,6 @@ export class ClientStatements {
     const bytes = statement.longDataBytes + frame.length;
     if (bytes > limitBytes) throw new ProxyError('message-too-large', { bytes, limit: limitBytes });
     statement.longDataBytes = bytes;
-    statement.longData.push(Buffer.from(frame));
+    statement.longData.push(copyOf(frame, frame.length));
   }
 }

@@ -2,6 +2,7 @@
 // It knows no server connection and routes nothing.
 
 import { isDeepStrictEqual } from 'node:util';
+import { copyOf } from '../lib/chunk-copies.js';
 import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { RuledStatement } from '../protocol/unit.js';
@@ -420,7 +421,8 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const execute = isBulk ? null : parseExecute(payload, text.parameters, client.session.capabilities);
   const bulk = isBulk ? parseBulkExecute(payload, text.parameters) : null;
   const types = execute?.types ?? bulk?.types ?? null;
-  if (types !== null) statement.types = Buffer.from(types);
+  if (types !== null && statement.types?.equals(types) !== true)
+    statement.types = copyOf(types, types.length);
   const own = execute === null ? null : ownVariableStatement(text.classified, text.sql);
   if (own !== null) {
     const sent = { command: execute!, types: statement.types, longData: statement.longData.length > 0 };

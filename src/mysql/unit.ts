@@ -1,6 +1,7 @@
 // A MySQL unit: one command of a client, and what the proxy needs to run it on any server connection.
 // It knows no connection; how it is written for one is in client-connection.ts and execute-statement.ts.
 
+import { copyOf } from '../lib/chunk-copies.js';
 import type { RuledStatement, Unit } from '../protocol/unit.js';
 import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
@@ -49,6 +50,7 @@ export class MysqlUnit implements Unit {
   needsOwnStatement = false;
   /** It has been answered with an error. */
   hasFailed = false;
+  #keeping: 'new' | 'asked' | 'apart' = 'new';
   /** What its text is, whatever the session makes of it; null for what has none. */
   text: RuledStatement | null = null;
 
@@ -74,13 +76,39 @@ export class MysqlUnit implements Unit {
     return this.frame.length;
   }
 
-  holdOnce(held: Map<string, Buffer>): void {
+  holdApart(held: Map<string, Buffer> | null): void {
+    if (held === null && this.#keeping === 'new') {
+      this.#keeping = 'asked';
+      return;
+    }
     // What is longer is hardly ever the same, and would have to be copied to know.
-    if (this.frame.length > MAX_HELD_ONCE_BYTES) return;
-    const text = this.frame.toString('latin1');
-    const same = held.get(text);
-    if (same === undefined) held.set(text, this.frame);
-    else this.frame = same;
+    const text =
+      held === null || this.frame.length > MAX_HELD_ONCE_BYTES ? null : this.frame.toString('latin1');
+    const same = text === null ? undefined : held!.get(text);
+    if (same !== undefined) this.#moveTo(same);
+    else if (this.#keeping !== 'apart') this.#moveTo(copyOf(this.frame, this.frame.length));
+    if (text !== null && same === undefined) held!.set(text, this.frame);
+    this.#keeping = 'apart';
+  }
+
+  /** The same bytes, elsewhere. */
+  #moveTo(frame: Buffer): void {
+    const { buffer, byteOffset } = this.frame;
+    const moved = (part: Buffer): Buffer => {
+      if (part.buffer !== buffer) return part;
+      const at = part.byteOffset - byteOffset;
+      return frame.subarray(at, at + part.length);
+    };
+    const { execute } = this;
+    this.frame = frame;
+    if (execute === null) return;
+    const types = execute.types === null ? null : moved(execute.types);
+    this.execute = {
+      ...execute,
+      nullBitmap: moved(execute.nullBitmap),
+      types,
+      values: moved(execute.values),
+    };
   }
 
   get ruled(): readonly RuledStatement[] {

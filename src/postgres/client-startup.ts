@@ -4,8 +4,8 @@
 import type { Socket } from 'node:net';
 import type { ConsistencyLevel } from '../config/schema.js';
 import { writeTogether } from '../lib/batched-writer.js';
+import { copyOf } from '../lib/chunk-copies.js';
 import { describeError, ProxyError } from '../lib/errors.js';
-import { copyOf } from '../lib/read-buffer.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { Credential } from '../protocol/credential.js';
 import type { ListenerSettings } from '../protocol/protocol.js';

@@ -2,6 +2,7 @@
 // then written for that server connection with the names it has there.
 // It opens no socket; what is written and what is expected come out together.
 
+import { copyOf } from '../lib/chunk-copies.js';
 import { ProxyError } from '../lib/errors.js';
 import type { Classified } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
@@ -101,7 +102,11 @@ export function readExtended(
     case FRONTEND.describe:
       return { kind: 'describe', fields: parseDescribe(bytes, 0, bytes.length), bytes };
     case FRONTEND.close:
-      return { kind: 'close', fields: parseClose(bytes, 0, bytes.length), bytes };
+      // Drivers send it without a Sync, in front of what comes next, whenever that may be.
+      return {
+        ...{ kind: 'close', fields: parseClose(bytes, 0, bytes.length) },
+        bytes: copyOf(bytes, bytes.length),
+      };
     case FRONTEND.copyData:
     case FRONTEND.copyDone:
     case FRONTEND.copyFail:

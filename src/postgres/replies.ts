@@ -13,7 +13,7 @@ import { nameNotifier } from './own-notifications.js';
 import { refusedParse } from './refused-parse.js';
 import { retryOf } from './replica-errors.js';
 import { advance, giveFakes } from './reply-steps.js';
-import type { Run } from './run.js';
+import type { ReplySink } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { SyncGroup } from './sync-group.js';
 import { isDescription, noteDescription } from './told-descriptions.js';
@@ -30,8 +30,8 @@ import type { Framer } from './wire/framer.js';
 type Server = Pick<PostgresServerConnection, 'closed' | 'parameters' | 'prepared'>;
 
 export class Replies {
-  /** The sink of the last run: where a notification goes that comes between units. */
-  lastRun: Run | null = null;
+  /** Of the last run: where a notification goes that comes between units. */
+  lastSink: ReplySink | null = null;
   /** FATAL: the node says why it closes. */
   farewell: string | null = null;
   /** Of the last chunk. */
@@ -91,9 +91,9 @@ export class Replies {
           this.#forwarding.forward(head, buffer, start, end);
         return;
       case BACKEND.notificationResponse:
-        nameNotifier(buffer, start, this.#backendKey, head?.run ?? this.lastRun);
+        nameNotifier(buffer, start, this.#backendKey, head?.run?.sink ?? this.lastSink);
         if (head?.run != null) this.#forwarding.forward(head, buffer, start, end);
-        else this.lastRun?.sink.write(Buffer.from(buffer.subarray(start, end)));
+        else this.lastSink?.write(Buffer.from(buffer.subarray(start, end)));
         return;
       case BACKEND.errorResponse:
         this.#onError(head, buffer, start, end);

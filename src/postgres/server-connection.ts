@@ -174,7 +174,7 @@ export class PostgresServerConnection implements ServerConnection {
     if (run.isSimple) this.unnamed = null;
     const joins = this.transaction === 'idle' && this.#group.admits(run.maxGroup, this.#state);
     this.#expect(run, null, null, joins);
-    this.#replies.lastRun = run;
+    this.#replies.lastSink = run.sink;
     // The last of them is its Sync.
     const count = joins ? messages.length - 1 : messages.length;
     for (let i = 0; i < count; i++) this.#write(messages[i]!);

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
-import { copyOf, readIntoOne } from '../../src/lib/read-buffer.js';
+import { copyOf } from '../../src/lib/chunk-copies.js';
+import { readIntoOne } from '../../src/lib/read-buffer.js';
 import { ownSocket, type SocketOwner } from '../../src/lib/socket-events.js';
 import { until } from '../servers/poll.js';
 import { SocketPairs } from './socket-pairs.js';

@@ -1,6 +1,7 @@
 // Finds packets in a stream of chunks: takes them whole up to a limit, or passes them on slice by slice; it knows no packet's meaning.
 // Packets: https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html
 
+import { copyOf, MAX_POOLED_BYTES } from '../../lib/chunk-copies.js';
 import { ProxyError } from '../../lib/errors.js';
 
 export const HEADER_BYTES = 4;
@@ -254,7 +255,11 @@ export class PacketFramer {
       this.#runEnd = end;
     } else if (this.#phase === 'take' && available > 0) {
       if (this.#parts === NO_PARTS) this.#parts = [];
-      this.#parts.push(this.#chunk.subarray(this.#at, end));
+      const part = this.#chunk.subarray(this.#at, end);
+      // It may be long until the rest comes.
+      this.#parts.push(
+        available === this.#left || available > MAX_POOLED_BYTES ? part : copyOf(part, available),
+      );
       this.#partBytes += available;
     }
     this.#at = end;
