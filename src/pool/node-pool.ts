@@ -351,11 +351,10 @@ export class NodePool {
    */
   #shareWithWaiters(server: ServerConnection, keyText: string, first: Wait): boolean {
     const digest = server.stateDigest;
-    const fits = (wait: Wait): boolean =>
-      wait.keyText === keyText && wait.stateDigest === digest && wait.waiter.sharedMs >= 0;
+    const fits = (wait: Wait): boolean => wait.stateDigest === digest && wait.waiter.sharedMs >= 0;
     const usualMs = first.waiter.sharedMs;
     if (!fits(first) || !this.#shared.choose(keyText, digest, usualMs).wantsMore) return false;
-    const waits = this.#waits.take(fits, this.#shared.roomFor(usualMs));
+    const waits = this.#waits.takeFor(keyText, fits, this.#shared.roomFor(usualMs));
     this.#lastHolders.delete(server);
     this.#shared.add(server, keyText, digest);
     for (const wait of waits) grantShared(wait.waiter, server, this.#broke);
@@ -370,14 +369,11 @@ export class NodePool {
     const sinceMs = monotonicMs() - OVERTAKE_MS;
     if (this.#waits.first!.sinceMs > sinceMs || this.#isServing) return;
     const fits = (wait: Wait): boolean =>
-      wait.sinceMs <= sinceMs &&
-      wait.keyText === keyText &&
-      wait.stateDigest === digest &&
-      wait.waiter.sharedMs >= 0;
+      wait.sinceMs <= sinceMs && wait.stateDigest === digest && wait.waiter.sharedMs >= 0;
     // One of them may go elsewhere and ask here again.
     this.#isServing = true;
     for (;;) {
-      const wait = this.#waits.find(fits);
+      const wait = this.#waits.find(keyText, fits);
       if (wait === null) break;
       const { waiter } = wait;
       const { server } = this.#shared.choose(keyText, digest, waiter.sharedMs);
@@ -431,7 +427,7 @@ export class NodePool {
     const { maxLifetimeMs, idleTimeoutMs, waitTimeoutMs } = this.#lists.limits;
     this.#shared.closeOlderThan(now - maxLifetimeMs);
     for (const server of this.#lists.unusedSince(now - idleTimeoutMs)) server.close('idle for too long');
-    const late = this.#waits.take((wait) => now - wait.sinceMs > waitTimeoutMs);
+    const late = this.#waits.takeOlder(now - waitTimeoutMs);
     for (const wait of late) {
       this.counts.timeouts++;
       const error = new ProxyError('pool-timeout', { node: this.node, ms: waitTimeoutMs });

@@ -11,6 +11,8 @@ import type { Waits } from './waits.js';
 
 /** Where connections cannot be opened, or come and go at once, no more often than so. */
 const SPARE_EVERY_MS = 20;
+/** Of those who wait for a connection of one user and database: each is asked what it needs, and thousands may wait. */
+const MAX_LOOKED_AT = 64;
 
 export interface OpeningHost {
   isClosed(): boolean;
@@ -66,40 +68,61 @@ export class Opening {
     this.#isOpening = false;
   }
 
+  /** One for each user and database in turn, whoever has waited longest first. */
   #openOnce(): void {
-    const lists = this.#lists;
-    const waitsByKey = new Map<string, number>();
-    for (const wait of this.#waits.all()) {
-      const { keyText, key } = wait;
-      const waits = (waitsByKey.get(keyText) ?? 0) + 1;
-      waitsByKey.set(keyText, waits);
-      if (lists.attempts.of(keyText) >= waits || lists.mustWaitForOwn(keyText)) continue;
-      // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
-      if ((lists.isFull || lists.isUserFull(key.user)) && this.#host.grantOldest(wait)) continue;
-      if (lists.isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
-        lists.closeShared(key.user, this.#wantedOfShared(key.user));
-        this.#host.short(key.user);
-        continue;
+    let lanes = this.#waits.lanes();
+    while (lanes.length > 0) {
+      const unserved: typeof lanes = [];
+      for (const lane of lanes) {
+        const verb = this.#openFor(lane);
+        if (verb === 'stop') return;
+        if (verb === 'again') unserved.push(lane);
       }
-      if (lists.isFull && !this.#evictIdle(keyText)) {
-        lists.closeShared(null, this.#wantedOfShared(null));
-        this.#host.short(null);
-        return;
-      }
-      this.#open(wait);
+      lanes = unserved;
     }
   }
 
-  /** One for each who needs it for himself, and one for all of a state of which none is shared. */
+  /** `enough`: nothing more can be done for these; `stop`: for nobody. */
+  #openFor(lane: readonly Wait[]): 'again' | 'enough' | 'stop' {
+    const lists = this.#lists;
+    if (lane.length === 0) return 'enough';
+    const { keyText, key } = lane[0]!;
+    // Those in front of it get what is being opened already.
+    const wait = lane[lists.attempts.of(keyText)];
+    if (wait === undefined || lists.mustWaitForOwn(keyText)) return 'enough';
+    // It left the idle ones to those who may ask them back, for one that a waiter before it gets.
+    if ((lists.isFull || lists.isUserFull(key.user)) && this.#host.grantOldest(wait)) return 'again';
+    if (lists.isUserFull(key.user) && !this.#evictIdleOf(key.user, keyText)) {
+      lists.closeShared(key.user, this.#wantedOfShared(key.user));
+      this.#host.short(key.user);
+      return 'enough';
+    }
+    if (lists.isFull && !this.#evictIdle(keyText)) {
+      lists.closeShared(null, this.#wantedOfShared(null));
+      this.#host.short(null);
+      return 'stop';
+    }
+    this.#open(wait);
+    return 'again';
+  }
+
+  /** One for each who needs it for himself, and one for all of a state of which none is shared; no more than there are. */
   #wantedOfShared(user: string | null): number {
     const { attempts, shared } = this.#lists;
     const states = new Set<string>();
     let alone = 0;
-    for (const { waiter, key, keyText, stateDigest } of this.#waits.all()) {
+    for (const lane of this.#waits.lanes()) {
+      const { key, keyText } = lane[0]!;
       if (user !== null && key.user !== user) continue;
-      if (waiter.sharedMs < 0) alone++;
-      else if (attempts.of(keyText) === 0 && !shared.isOpen(keyText, stateDigest))
-        states.add(`${keyText} ${stateDigest}`);
+      const isComing = attempts.of(keyText) > 0;
+      // Who stands further back is looked at when he has come forward.
+      const looked = Math.min(lane.length, MAX_LOOKED_AT);
+      for (let i = 0; i < looked; i++) {
+        if (alone + states.size >= shared.size) return shared.size;
+        const { waiter, stateDigest } = lane[i]!;
+        if (waiter.sharedMs < 0) alone++;
+        else if (!isComing && !shared.isOpen(keyText, stateDigest)) states.add(`${keyText} ${stateDigest}`);
+      }
     }
     return alone + states.size;
   }

@@ -159,6 +159,60 @@ test('units of one user are served in the order in which they came', async () =>
   });
 });
 
+test('with room for few, each user and database gets one before the first gets a second', async () => {
+  await frozenClock(async () => {
+    const world = new World();
+    const [ann, annOther, bob] = KEYS as [PoolKey, PoolKey, PoolKey];
+    // Nothing may be opened until the limit is raised.
+    world.pool.limits = { ...LIMITS, maxServerConnections: 0 };
+    for (const key of [ann, ann, ann, bob, annOther]) world.acquire(key);
+    assert.equal(world.attempts.length, 0);
+    world.pool.limits = { ...LIMITS, maxServerConnections: 4 };
+    const users = world.attempts.map(({ request: { key } }) => `${key.user}@${key.database}`);
+    assert.deepEqual(users, ['ann@app', 'bob@app', 'ann@other', 'ann@app']);
+    for (const attempt of [...world.attempts]) attempt.succeed();
+    await settle();
+  });
+});
+
+test('of thousands who wait, few are asked what they need when one comes, or a connection comes free', async () => {
+  await frozenClock(async () => {
+    const [key, , bob] = KEYS as [PoolKey, PoolKey, PoolKey];
+    const waiting = 2_000;
+    for (const maxByUser of [undefined, new Map([[key.user, 3]])]) {
+      const limits = {
+        ...LIMITS,
+        maxServerConnections: maxByUser === undefined ? 4 : 10,
+        maxWaiting: waiting,
+      };
+      const world = new World({ ...limits, ...(maxByUser === undefined ? {} : { maxByUser }) });
+      // All there may be are shared, or lent, so that whoever waits would have some closed.
+      const holders = [world.share(key, 'x'), world.acquire(key), world.acquire(key), world.acquire(bob)];
+      for (const attempt of [...world.attempts]) attempt.succeed();
+      await settle();
+      let asked = 0;
+      for (let i = 0; i < waiting; i++) {
+        const client = new Client(world, key, i % 3 > 0, 'y');
+        const { sharedMs } = client;
+        Object.defineProperty(client, 'sharedMs', {
+          get() {
+            asked++;
+            return client.shares ? 0 : sharedMs;
+          },
+        });
+        world.place(client);
+      }
+      assert.equal(world.pool.waiting, waiting);
+      // Each of them for each that comes would be two million.
+      assert.ok(asked < 100 * waiting, `asked ${asked} times for ${waiting} who came`);
+      asked = 0;
+      const [, , held] = holders;
+      world.release(held!);
+      assert.ok(asked <= 2 * waiting, `asked ${asked} times for one that came free`);
+    }
+  });
+});
+
 test('a waiter of another user is overtaken for a moment only', async () => {
   await frozenClock(async (clock) => {
     const world = new World({ ...LIMITS, maxServerConnections: 1 });
