@@ -96,11 +96,6 @@ export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolea
   return keepsUp;
 }
 
-/** For `process.nextTick`, which takes no method. */
-export function uncork(socket: Socket): void {
-  socket.uncork();
-}
-
 /** What has been written still goes out; somebody who never reads what he was told last is not waited for. */
 export function hangUp(socket: Socket): void {
   socket.end();

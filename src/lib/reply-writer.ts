@@ -1,8 +1,9 @@
-// What a client is written: gathered over one turn of the event loop, and kept back where its reply must not be seen yet.
+// What a client is written: what is the proxy's own is gathered until the stack is empty, and replies are kept back where they must
+// not be seen yet.
 // It knows no protocol and not why a reply is kept back.
 
 import type { Socket } from 'node:net';
-import { uncork, writeTogether } from './batched-writer.js';
+import { hangUp, writeTogether } from './batched-writer.js';
 import { isAllSent } from './direct-write.js';
 
 /** What a reply begins with goes out although the rest is kept back when there is more than this. */
@@ -14,6 +15,8 @@ export class ReplyWriter {
   /** Null: nothing is kept back. What came together, in order. */
   #held: (readonly Buffer[])[] | null = null;
   #heldBytes = 0;
+  /** Of the proxy's own; null: nothing has been gathered. */
+  #own: Buffer[] | null = null;
 
   constructor(socket: Socket, limitBytes: number) {
     this.#socket = socket;
@@ -46,24 +49,38 @@ export class ReplyWriter {
     this.#heldBytes = 0;
   }
 
-  /** False: more should wait for the socket's `drain`. */
+  /** Something of the proxy's own. False: more should wait for the socket's `drain`. */
   write(bytes: Buffer): boolean {
     if (this.#held !== null) return this.#keep([bytes]);
-    const socket = this.#socket;
-    if (!socket.writable) return true;
-    if (socket.writableCorked === 0) {
-      socket.cork();
-      process.nextTick(uncork, socket);
+    if (!this.#socket.writable) return true;
+    if (this.#own === null) {
+      this.#own = [];
+      process.nextTick(flush, this);
     }
-    socket.write(bytes);
+    this.#own.push(bytes);
     return this.keepsUp;
   }
 
   writeAll(slices: readonly Buffer[]): boolean {
     if (this.#held !== null) return this.#keep(slices);
     if (!this.#socket.writable) return true;
-    writeTogether(this.#socket, slices);
+    const own = this.#own;
+    this.#own = null;
+    writeTogether(this.#socket, own === null ? slices : [...own, ...slices]);
     return this.keepsUp;
+  }
+
+  /** What has been gathered goes out. */
+  flush(): void {
+    const own = this.#own;
+    this.#own = null;
+    if (own !== null && this.#socket.writable) writeTogether(this.#socket, own);
+  }
+
+  /** What has been written still goes out, but for what is kept back. */
+  hangUp(): void {
+    this.flush();
+    hangUp(this.#socket);
   }
 
   #keep(slices: readonly Buffer[]): boolean {
@@ -74,6 +91,7 @@ export class ReplyWriter {
     while (this.#heldBytes > MAX_HELD_BYTES && held.length > 2) {
       const first = held.shift()!;
       for (const { length } of first) this.#heldBytes -= length;
+      this.flush();
       if (this.#socket.writable) writeTogether(this.#socket, first);
     }
     return this.keepsUp;
@@ -81,11 +99,16 @@ export class ReplyWriter {
 
   /** Everything is with the kernel: nothing refers to the bytes that were written any more. */
   get isWritten(): boolean {
-    return this.#held === null && isAllSent(this.#socket);
+    return this.#held === null && this.#own === null && isAllSent(this.#socket);
   }
 
   /** False: the client does not read what it is answered. */
   get keepsUp(): boolean {
     return this.#socket.writableLength < this.#limitBytes;
   }
+}
+
+/** For `process.nextTick`, which takes no method. */
+function flush(writer: ReplyWriter): void {
+  writer.flush();
 }

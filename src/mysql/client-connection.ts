@@ -2,7 +2,6 @@
 // keeps the client's state and prepared statements. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { hangUp } from '../lib/batched-writer.js';
 import { asProxyError, ProxyError } from '../lib/errors.js';
 import { ReplyWriter } from '../lib/reply-writer.js';
 import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
@@ -591,7 +590,7 @@ export class MysqlClientConnection
     this.#phase = 'closed';
     this.#startup?.stop();
     this.runtime.ids.forget(this.connectionId);
-    hangUp(this.#socket);
+    this.#out.hangUp();
     // Half a file must fail, not be taken for a whole one.
     if (wasInfile) this.#server?.close(`its client is gone in the middle of a file: ${reason}`);
     else this.#server?.resumeReading();

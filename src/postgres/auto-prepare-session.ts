@@ -217,8 +217,8 @@ export class AutoPrepareSession {
   /** Of every unit of the client, also of those that were written as they came. */
   ended(unit: PostgresUnit, { transaction, failed, known, serviceMs }: UnitEnding): void {
     const { statement } = unit;
-    if (statement.session.some((effect) => effect.kind === 'discard' && effect.what === 'all'))
-      this.#isUntracked = false;
+    for (const effect of statement.session)
+      if (effect.kind === 'discard' && effect.what === 'all') this.#isUntracked = false;
     if (!known || (statement.pin !== null && UNTRACKED_PINS.has(statement.pin))) this.#isUntracked = true;
     if (transaction === 'idle') this.#isOffInTransaction = false;
     else if (!isPlannedUnit(unit)) {

@@ -3,7 +3,6 @@
 // It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
-import { hangUp } from '../lib/batched-writer.js';
 import { asProxyError, ProxyError } from '../lib/errors.js';
 import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
 import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
@@ -589,7 +588,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#phase = 'closed';
     this.#startup?.stop();
     if (this.#cancelKey !== null) this.#runtime.cancelKeys.forget(this.#cancelKey);
-    hangUp(this.#socket);
+    this.#out.hangUp();
     // Half a COPY must fail, not be taken for a whole one.
     if (wasCopying) this.#server?.close(`its client is gone in the middle of COPY: ${reason}`);
     else this.#server?.resumeReading();

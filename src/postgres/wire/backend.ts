@@ -51,8 +51,26 @@ export function parseReadyForQuery(buffer: Buffer, start: number, end: number): 
 
 /** `INSERT 0 1`, `SELECT 5`, `BEGIN` ... */
 export function parseCommandComplete(buffer: Buffer, start: number, end: number): string {
-  const tagEnd = endOfString(buffer, start + HEADER_BYTES, end, 'CommandComplete');
-  return buffer.toString('latin1', start + HEADER_BYTES, tagEnd);
+  const tagStart = start + HEADER_BYTES;
+  const tagEnd = endOfString(buffer, tagStart, end, 'CommandComplete');
+  const bytes = tagEnd - tagStart;
+  if (bytes === 0 || bytes > MAX_RECENT_BYTES) return buffer.toString('latin1', tagStart, tagEnd);
+  // The same few come again and again, and making a text of one takes longer than comparing it.
+  const place = (31 * buffer[tagStart]! + 7 * buffer[tagEnd - 1]! + bytes) % recentTags.length;
+  const recent = recentTags[place]!;
+  if (isText(recent, buffer, tagStart, bytes)) return recent;
+  const tag = buffer.toString('latin1', tagStart, tagEnd);
+  recentTags[place] = tag;
+  return tag;
+}
+
+const MAX_RECENT_BYTES = 16;
+const recentTags: string[] = new Array<string>(64).fill('');
+
+function isText(text: string, buffer: Buffer, start: number, bytes: number): boolean {
+  if (text.length !== bytes) return false;
+  for (let i = 0; i < bytes; i++) if (text.charCodeAt(i) !== buffer[start + i]) return false;
+  return true;
 }
 
 export interface ParameterStatusFields {
