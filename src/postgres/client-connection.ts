@@ -31,7 +31,7 @@ import { ClientStatements, type PreparedText, type TextReader } from './prepared
 import { answeredByUs, type ReplyEvents, type Run } from './run.js';
 import type { DatabaseClassifier, PostgresRuntime } from './runtime.js';
 import type { PostgresServerConnection } from './server-connection.js';
-import { SessionSettings } from './session-settings.js';
+import { type LeftTransaction, SessionSettings } from './session-settings.js';
 import { type StandIn, standInFor } from './stand-in.js';
 import { BatchUnit, type PostgresUnit, SimpleUnit, UNCLASSIFIED } from './unit.js';
 import { isPlain } from './verified-rows.js';
@@ -372,22 +372,25 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   execute(unit: Unit, on: ServerConnection, options: ExecuteOptions, done: (outcome: Outcome) => void): void {
-    const [server, own] = [on as PostgresServerConnection, unit as PostgresUnit];
+    const server = on as PostgresServerConnection;
+    const own = unit as PostgresUnit;
     const placed = { server, options, done };
     const left = this.#session.leftBefore(server);
-    const { current } = this.#session;
     const isDenied = options.denial !== null;
     if (own.mayDraw) this.#drawn ??= new DrawnSequences();
     const forgets = this.#drawn?.comesTo(server, own, this.#database!.asked, isDenied) === true;
-    if (left === null && server.state === current && !isDenied && !forgets && isPlain(own)) {
-      this.#start(own, placed, null);
-      return;
-    }
+    const isReady = left === null && server.state === this.#session.current && !isDenied && !forgets;
+    if (isReady && isPlain(own)) this.#start(own, placed, null);
+    else this.#makeReady(own, placed, left, forgets);
+  }
+
+  #makeReady(own: PostgresUnit, placed: Placed, left: LeftTransaction | null, forgets: boolean): void {
     const drawn = forgets ? this.#drawn : null;
+    const { current } = this.#session;
     const ready = { left, current, autoPrepare: this.#runtime.autoPrepare, drawn, client: this };
     const begun = (begin: HeldBegin | null): void => this.#start(own, placed, begin);
     const refused = (error: ServerError): void => this.#onRefused(own, placed, error);
-    makeReady(own, server, { ...options, ...ready }, begun, refused);
+    makeReady(own, placed.server, { ...placed.options, ...ready }, begun, refused);
   }
 
   #start(unit: PostgresUnit, placed: Placed, begin: HeldBegin | null, isAgain = false): void {

@@ -122,12 +122,21 @@ function isSame(buffer: Buffer, start: number, end: number, message: Buffer): bo
   return true;
 }
 
+const NOTHING: readonly Classified[] = [];
+
+/** The list itself, but for the first: most have one, and a list that grows takes room for seventeen. */
+function withOneMore(list: readonly Classified[], one: Classified): readonly Classified[] {
+  if (list.length === 0) return [one];
+  (list as Classified[]).push(one);
+  return list;
+}
+
 export class ExtendedBatch {
   readonly messages: BatchMessage[] = [];
   /** The statements that it parses, binds or describes. */
-  readonly classified: Classified[] = [];
+  classified: readonly Classified[] = NOTHING;
   /** Those that it executes: bound here, or in a unit before. */
-  readonly executed: Classified[] = [];
+  executed: readonly Classified[] = NOTHING;
   bytes = 0;
   /** Every portal that it uses is the unnamed one, bound by itself before; and there is one. */
   bindsWhatItRuns = false;
@@ -200,7 +209,7 @@ export class ExtendedBatch {
   }
 
   #execute(classified: Classified): void {
-    this.executed.push(classified);
+    this.executed = withOneMore(this.executed, classified);
     const { prepared, session } = classified.statement;
     if (prepared === null && session.length === 0) return;
     const isAll = session.some((effect) => effect.kind === 'discard' && effect.what === 'all');
@@ -216,7 +225,7 @@ export class ExtendedBatch {
     if (this.#noted === text) return this.classified.at(-1)!;
     this.#noted = text;
     const classified = this.#texts.classify(sqlOf(text), true);
-    this.classified.push(classified);
+    this.classified = withOneMore(this.classified, classified);
     const { prepared } = classified.statement;
     if (prepared?.kind === 'deallocate' && prepared.name !== null) {
       this.#deallocates ??= new Map();

@@ -1,8 +1,11 @@
 // What has been read for one client and not been handed over: messages that follow each other in one chunk are one slice.
 // It knows no message and no socket.
 
+/** Never written to. */
+const NONE: Buffer[] = [];
+
 export class ReplySlices {
-  #slices: Buffer[] = [];
+  #slices: Buffer[] = NONE;
   #buffer: Buffer | null = null;
   #start = 0;
   #end = 0;
@@ -25,14 +28,14 @@ export class ReplySlices {
   /** Bytes that stand by themselves. */
   push(bytes: Buffer): void {
     this.#endSlice();
-    this.#slices.push(bytes);
+    this.#append(bytes);
   }
 
   /** Nothing is left, and the list is whoever's takes it. */
   take(): Buffer[] {
     this.#endSlice();
     const slices = this.#slices;
-    this.#slices = [];
+    this.#slices = NONE;
     return slices;
   }
 
@@ -43,12 +46,22 @@ export class ReplySlices {
 
   discard(): void {
     this.#buffer = null;
-    if (this.#slices.length > 0) this.#slices = [];
+    this.#slices = NONE;
   }
 
   #endSlice(): void {
-    if (this.#buffer === null) return;
-    this.#slices.push(this.#buffer.subarray(this.#start, this.#end));
+    const buffer = this.#buffer;
+    if (buffer === null) return;
+    const isWhole = this.#start === 0 && this.#end === buffer.length;
+    this.#append(isWhole ? buffer : buffer.subarray(this.#start, this.#end));
     this.#buffer = null;
+  }
+
+  /** One or two are the rule, and a list that grows takes room for seventeen. */
+  #append(bytes: Buffer): void {
+    const slices = this.#slices;
+    if (slices.length === 0) this.#slices = [bytes];
+    else if (slices.length === 1) this.#slices = [slices[0]!, bytes];
+    else slices.push(bytes);
   }
 }

@@ -42,7 +42,7 @@ export type Protocols = Readonly<Partial<Record<ProtocolName, Protocol>>>;
 const BUSY_POLL_US = 100;
 /** How often a drain looks for clients that have become idle. */
 const DRAIN_STEP_MS = 50;
-const KEEPING_INTERVAL_MS = 1_000;
+const KEEPING_INTERVAL_MS = 5_000;
 
 export interface DataPathOptions {
   readonly config: Config;

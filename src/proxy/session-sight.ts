@@ -61,6 +61,8 @@ export interface PeekedView {
 
 /** Told when what it waits for has thrown. */
 type Waiting = Parameters<ClusterRuntime['turnOf']>[0];
+type AwaitsFloor = Waiting & { floorKnown(unit: Unit): void };
+type Store = NonNullable<ClusterRuntime['store']>;
 
 export class SessionSight {
   readonly #cluster: ClusterRuntime;
@@ -152,10 +154,10 @@ export class SessionSight {
   }
 
   /**
-   * True: it calls `then` once it is known what other processes have let the unit's key see. `read`: what is to be placed; `who`
-   * waits for it.
+   * True: it calls `who.floorKnown` with `unit` once it is known what other processes have let the unit's key see. `read`: what is
+   * to be placed for it.
    */
-  awaitsFloor(read: Unit, policy: UnitPolicy, who: Waiting, then: () => void): boolean {
+  awaitsFloor(read: Unit, policy: UnitPolicy, who: AwaitsFloor, unit: Unit): boolean {
     const { store } = this.#cluster;
     const key = this.#key;
     if (store === null || key === null || this.#floor !== null || !isReplicaRead(read.statement))
@@ -163,13 +165,18 @@ export class SessionSight {
     // The other levels need nothing that others have seen, or go to the primary.
     if (policy.consistency !== 'session') return false;
     if (policy.target === null ? !policy.splitReads : policy.target.kind === 'primary') return false;
+    return this.#asksFloor(store, key, who, unit);
+  }
+
+  #asksFloor(store: Store, key: KeyedWatermark, who: AwaitsFloor, unit: Unit): boolean {
     const turn = this.#turn;
     let isLate = false;
     const came = (answer: FloorAnswer): void => {
       if (this.#turn !== turn) return;
       this.#floor = answer;
       this.#take(key.watermark, answer);
-      if (isLate) then();
+      // Else the answer of this function tells.
+      if (isLate) who.floorKnown(unit);
     };
     store.read(key.key, (answer) => this.#cluster.turnOf(who, () => came(answer)));
     isLate = true;

@@ -221,8 +221,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return;
     }
     const read = this.#last.repeatedFor(unit) ?? unit;
-    const waits = (): boolean => this.#phase === 'waiting' && this.#unit === unit;
-    if (this.#sight.awaitsFloor(read, this.#policies.current, this, () => waits() && this.#place(unit))) {
+    if (this.#sight.awaitsFloor(read, this.#policies.current, this, unit)) {
       this.#transition('waiting');
       return;
     }
@@ -263,14 +262,13 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#hold();
       return;
     }
-    const shared = shares
-      ? pool.share(this.key!, this.#credential, this.#client.stateDigest, sharedMs)
-      : null;
+    const { stateDigest } = this.#client;
+    const shared = shares ? pool.share(this.key!, this.#credential, stateDigest, sharedMs) : null;
     if (shared !== null) {
       this.#runShared(unit, shared, sharedMs);
       return;
     }
-    const server = pool.acquire(this.key!, this.#credential, this.#client.stateDigest, this);
+    const server = pool.acquire(this.key!, this.#credential, stateDigest, this);
     if (server === null) {
       this.#waitingFor = decision.node;
       this.#transition('waiting');
@@ -278,6 +276,10 @@ export class Session implements SessionHost, PoolWaiter, Held {
     }
     this.#tenure.take(server);
     this.#run(unit, server);
+  }
+
+  floorKnown(unit: Unit): void {
+    if (this.#phase === 'waiting' && this.#unit === unit) this.#place(unit);
   }
 
   /** A READ ONLY transaction has nothing to commit: where the unit ends it and then may write, the replica is left first. */
@@ -404,8 +406,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #mayRunAgain(unit: Unit): boolean {
-    if (!rules.isRepeatable(unit) && this.#last.repeatedFor(unit) === null) return false;
-    return this.#isOutside;
+    return this.#isOutside && (rules.isRepeatable(unit) || this.#last.repeatedFor(unit) !== null);
   }
 
   get #isOutside(): boolean {

@@ -77,6 +77,8 @@ export interface PassedOver {
   readonly why: string;
 }
 
+const NO_NODES: RoutingNode[] = [];
+
 const NOT_A_REPLICA: PassedOver = { label: 'no-replica', why: 'is not a replica' };
 const ERRANT: PassedOver = { label: 'no-replica', why: 'has history that the primary does not have' };
 const NOT_THE_TARGET: PassedOver = { label: 'target-unavailable', why: 'is not where the read is wanted' };
@@ -197,11 +199,12 @@ export function decide(
   }
   if (asksForPrimary(session, snapshot)) return toPrimary(snapshot, 'primary-asked');
 
-  const eligible: RoutingNode[] = [];
+  let eligible: RoutingNode[] = NO_NODES;
   let fallback: ReadReason = 'no-replica';
   for (const node of snapshot.nodes) {
     const over = passedOver(node, session, positions);
-    if (over === null) eligible.push(node);
+    // A list that grows takes room for seventeen, and this is done for each read.
+    if (over === null) eligible = eligible.length === 0 ? [node] : [...eligible, node];
     else if (over.label !== 'no-replica') fallback = over.label;
   }
   if (eligible.length === 0) {
