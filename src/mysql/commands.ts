@@ -437,7 +437,8 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', reply, classified, frame);
   unit.prepared = statement;
   unit.text = text.classified;
-  unit.execute = execute;
+  const { capabilities } = client.session;
+  if (execute !== null) unit.executes(execute, { parameters: text.parameters, capabilities });
   unit.needsOwnStatement =
     usesCursor ||
     statement.longData.length > 0 ||

@@ -1,13 +1,14 @@
 // A MySQL unit: one command of a client, and what the proxy needs to run it on any server connection.
 // It knows no connection; how it is written for one is in client-connection.ts and execute-statement.ts.
 
-import { copyOf } from '../lib/chunk-copies.js';
 import type { RuledStatement, Unit } from '../protocol/unit.js';
 import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
 import type { ReplyKind } from './reply.js';
 import { showsTracking } from './visible-tracking.js';
-import type { BulkExecute, Execute } from './wire/execute.js';
+import type { Capabilities } from './wire/capabilities.js';
+import { type BulkExecute, type Execute, parseExecute } from './wire/execute.js';
+import { payloadOf } from './wire/framer.js';
 
 /**
  * - `command`: the frame goes as it came
@@ -37,11 +38,13 @@ export class MysqlUnit implements Unit {
   readonly hint: Hint | null;
   readonly shape: string;
   readonly reply: ReplyKind;
-  /** As it came from the client, headers included. */
-  frame: Buffer;
+  /** Null: it is `#kept`, byte by byte. */
+  #frame: Buffer | null;
+  #kept = '';
+  #execute: Execute | null = null;
+  #readBy: { readonly parameters: number; readonly capabilities: Capabilities } | null = null;
   /** COM_STMT_*: the statement that it is about. */
   prepared: ClientStatement | null = null;
-  execute: Execute | null = null;
   bulk: BulkExecute | null = null;
   startsTransaction = false;
   /** It only reads: the BEGIN that no server knows of yet may be sent together with it. */
@@ -50,7 +53,6 @@ export class MysqlUnit implements Unit {
   needsOwnStatement = false;
   /** It has been answered with an error. */
   hasFailed = false;
-  #keeping: 'new' | 'asked' | 'apart' = 'new';
   /** What its text is, whatever the session makes of it; null for what has none. */
   text: RuledStatement | null = null;
 
@@ -60,7 +62,7 @@ export class MysqlUnit implements Unit {
     this.statement = classified.statement;
     this.hint = classified.hint;
     this.shape = classified.shape;
-    this.frame = frame;
+    this.#frame = frame;
   }
 
   /** It is the first in its client's transaction, of which no server knows: that is the primary's to begin. */
@@ -73,42 +75,40 @@ export class MysqlUnit implements Unit {
   }
 
   get bytes(): number {
-    return this.frame.length;
+    return this.#frame?.length ?? this.#kept.length;
   }
 
-  holdApart(held: Map<string, Buffer> | null): void {
-    if (held === null && this.#keeping === 'new') {
-      this.#keeping = 'asked';
-      return;
-    }
-    // What is longer is hardly ever the same, and would have to be copied to know.
-    const text =
-      held === null || this.frame.length > MAX_HELD_ONCE_BYTES ? null : this.frame.toString('latin1');
-    const same = text === null ? undefined : held!.get(text);
-    if (same !== undefined) this.#moveTo(same);
-    else if (this.#keeping !== 'apart') this.#moveTo(copyOf(this.frame, this.frame.length));
-    if (text !== null && same === undefined) held!.set(text, this.frame);
-    this.#keeping = 'apart';
+  /** As it came from the client, headers included. */
+  get frame(): Buffer {
+    return this.#frame ?? Buffer.from(this.#kept, 'latin1');
   }
 
-  /** The same bytes, elsewhere. */
-  #moveTo(frame: Buffer): void {
-    const { buffer, byteOffset } = this.frame;
-    const moved = (part: Buffer): Buffer => {
-      if (part.buffer !== buffer) return part;
-      const at = part.byteOffset - byteOffset;
-      return frame.subarray(at, at + part.length);
-    };
-    const { execute } = this;
-    this.frame = frame;
-    if (execute === null) return;
-    const types = execute.types === null ? null : moved(execute.types);
-    this.execute = {
-      ...execute,
-      nullBitmap: moved(execute.nullBitmap),
-      types,
-      values: moved(execute.values),
-    };
+  /** Of COM_STMT_EXECUTE; null: it is none. */
+  get execute(): Execute | null {
+    if (this.#readBy === null) return null;
+    const { parameters, capabilities } = this.#readBy;
+    return this.#execute ?? parseExecute(payloadOf(this.frame), parameters, capabilities);
+  }
+
+  /** `readBy`: what `execute` was parsed with. */
+  executes(execute: Execute, readBy: { parameters: number; capabilities: Capabilities }): void {
+    this.#execute = execute;
+    this.#readBy = readBy;
+  }
+
+  keep(): void {
+    if (this.#frame === null) return;
+    this.#kept = this.#frame.toString('latin1');
+    this.#frame = null;
+    this.#execute = null;
+  }
+
+  holdOnce(held: Map<string, string>): void {
+    // What is longer is hardly ever the same.
+    if (this.#frame !== null || this.#kept.length > MAX_HELD_ONCE_BYTES) return;
+    const same = held.get(this.#kept);
+    if (same === undefined) held.set(this.#kept, this.#kept);
+    else this.#kept = same;
   }
 
   get ruled(): readonly RuledStatement[] {

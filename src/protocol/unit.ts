@@ -36,11 +36,10 @@ export interface Unit {
   readonly onlyReads?: boolean;
   /** Its replies are short and end by themselves, as far as the messages tell: it may share a server connection. */
   readonly shareable: boolean;
-  /**
-   * It is kept for a client that may never ask about it: its bytes get memory of their own, not before it is asked the second time,
-   * which most do not live to see. With `held`, at once, and equal bytes once for all: the map is forgotten afterwards.
-   */
-  holdApart?(held: Map<string, Buffer> | null): void;
+  /** It is kept behind its end, for a client that may never ask about it: but none of the memory that it came in. */
+  keep?(): void;
+  /** Of one that is kept: equal bytes are held once, in `held`, which is forgotten afterwards. */
+  holdOnce?(held: Map<string, string>): void;
   /** It can be done again, unseen, for what may be asked about it: also where it had a server connection to itself. */
   readonly leavesAgain?: boolean;
   /** It executes nothing: how long it takes tells nothing of its statements. */

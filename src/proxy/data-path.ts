@@ -42,7 +42,6 @@ export type Protocols = Readonly<Partial<Record<ProtocolName, Protocol>>>;
 const BUSY_POLL_US = 100;
 /** How often a drain looks for clients that have become idle. */
 const DRAIN_STEP_MS = 50;
-const KEEPING_INTERVAL_MS = 5_000;
 
 export interface DataPathOptions {
   readonly config: Config;
@@ -79,7 +78,6 @@ export class DataPath implements RunningProxy {
   #config: Config;
   #state: 'running' | 'draining' | 'closed' = 'running';
   #stopTidying = (): void => {};
-  #keeping: NodeJS.Timeout | undefined;
 
   constructor(options: DataPathOptions) {
     const { config, sharing } = options;
@@ -161,9 +159,8 @@ export class DataPath implements RunningProxy {
     busyPoll.limitUs = busyPollUs(this.#config);
     this.#stopTidying = tidyHeapWhenIdle(
       () => this.#arrivals(),
-      () => this.letGo(new Map()),
+      () => this.letGo(),
     );
-    this.#keeping = setInterval(() => this.letGo(null), KEEPING_INTERVAL_MS).unref();
   }
 
   reload(next: Config): ReloadResult {
@@ -198,7 +195,6 @@ export class DataPath implements RunningProxy {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     this.#stopTidying();
-    clearInterval(this.#keeping);
     const error = new ProxyError('shutting-down');
     for (const listener of this.#listeners.values()) await listener.stopAccepting();
     for (const { runtime } of this.#clusters.values()) runtime.close(error);
@@ -208,7 +204,8 @@ export class DataPath implements RunningProxy {
   }
 
   /** Only what nobody would miss; sessions may be in the middle of something. */
-  letGo(held: Map<string, Buffer> | null): void {
+  letGo(): void {
+    const held = new Map<string, string>();
     for (const { runtime } of this.#clusters.values())
       for (const session of runtime.sessions) session.letGo(held);
   }

@@ -24,6 +24,7 @@ export class LastStatement {
     const before = this.read ?? this.#readThere;
     this.server = null;
     this.#readThere = null;
+    if (isRepeatable) unit.keep?.();
     this.read = isRepeatable ? unit : unit.asksLast && unit.keepsLast === true ? before : null;
     this.#isLost = false;
   }

@@ -133,9 +133,9 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#sight.peekFor(this.#policies.peek(unit).policy, this.#transaction !== 'idle');
   }
 
-  /** Keeps what it may be asked about apart; with `held` once for all sessions: clients of one application often end with the same read. */
-  letGo(held: Map<string, Buffer> | null): void {
-    this.#last.read?.holdApart?.(held);
+  /** Keeps what it may be asked about only once for all sessions: clients of one application often end with the same read. */
+  letGo(held: Map<string, string>): void {
+    this.#last.read?.holdOnce?.(held);
   }
 
   denial(ruled: readonly RuledStatement[]): ProxyError | null {
