@@ -1,6 +1,6 @@
 // Copies of what has been read from a socket into a buffer that is read into again. It knows no socket.
 
-/** What is longer has memory of its own. */
+/** What is read at once and is longer has memory of its own. */
 export const MAX_POOLED_BYTES = 8_192;
 
 /**
@@ -13,9 +13,14 @@ export function pooledCopyOf(bytes: Buffer, length: number): Buffer {
   return copy;
 }
 
-/** The first `length` bytes, with memory of their own: to be kept for longer. */
-export function copyOf(bytes: Buffer, length: number): Buffer {
-  const copy = Buffer.allocUnsafeSlow(length);
-  copy.set(bytes.subarray(0, length));
+/** With memory of its own: to be kept for longer. */
+export function copyOf(bytes: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
   return copy;
+}
+
+/** The same of what has been read, or a part of it, but for what is too long to have been cut from the pool. */
+export function unpooled(chunk: Buffer): Buffer {
+  return chunk.length > MAX_POOLED_BYTES ? chunk : copyOf(chunk);
 }

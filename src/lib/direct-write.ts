@@ -1,5 +1,5 @@
-// Writes to a socket past Node's streams, where nothing waits in them: of a statement's way through the proxy a tenth is what
-// Node keeps of a write that the kernel takes at once. Node does not offer this, so this leans on how it does it (20 to 26); where
+// Writes to a socket past Node's streams, where nothing waits in them: of the 8.4 us that a bare echo takes, 0.7 are what Node's
+// streams do about a write that the kernel takes at once. Node does not offer this, so this leans on how it does it (tried: 20, 24); where
 // that is not as expected, a socket is written to as any other. It knows no protocol.
 
 import type { Socket } from 'node:net';

@@ -98,6 +98,6 @@ export class ClientStatements {
     const bytes = statement.longDataBytes + frame.length;
     if (bytes > limitBytes) throw new ProxyError('message-too-large', { bytes, limit: limitBytes });
     statement.longDataBytes = bytes;
-    statement.longData.push(copyOf(frame, frame.length));
+    statement.longData.push(copyOf(frame));
   }
 }

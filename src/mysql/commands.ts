@@ -421,8 +421,7 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   const execute = isBulk ? null : parseExecute(payload, text.parameters, client.session.capabilities);
   const bulk = isBulk ? parseBulkExecute(payload, text.parameters) : null;
   const types = execute?.types ?? bulk?.types ?? null;
-  if (types !== null && statement.types?.equals(types) !== true)
-    statement.types = copyOf(types, types.length);
+  if (types !== null && statement.types?.equals(types) !== true) statement.types = copyOf(types);
   const own = execute === null ? null : ownVariableStatement(text.classified, text.sql);
   if (own !== null) {
     const sent = { command: execute!, types: statement.types, longData: statement.longData.length > 0 };

@@ -302,7 +302,7 @@ function statusesOf(parameters: Parameters): Buffer {
   const known = statuses.get(parameters);
   if (known !== undefined) return known;
   const messages = Buffer.concat([...parameters].map(([name, value]) => parameterStatus(name, value)));
-  const kept = copyOf(messages, messages.length);
+  const kept = copyOf(messages);
   statuses.set(parameters, kept);
   return kept;
 }

@@ -105,7 +105,7 @@ export function readExtended(
       // Drivers send it without a Sync, in front of what comes next, whenever that may be.
       return {
         ...{ kind: 'close', fields: parseClose(bytes, 0, bytes.length) },
-        bytes: copyOf(bytes, bytes.length),
+        bytes: copyOf(bytes),
       };
     case FRONTEND.copyData:
     case FRONTEND.copyDone:

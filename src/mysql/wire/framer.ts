@@ -1,7 +1,7 @@
 // Finds packets in a stream of chunks: takes them whole up to a limit, or passes them on slice by slice; it knows no packet's meaning.
 // Packets: https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_packets.html
 
-import { copyOf, MAX_POOLED_BYTES } from '../../lib/chunk-copies.js';
+import { unpooled } from '../../lib/chunk-copies.js';
 import { ProxyError } from '../../lib/errors.js';
 
 export const HEADER_BYTES = 4;
@@ -257,9 +257,7 @@ export class PacketFramer {
       if (this.#parts === NO_PARTS) this.#parts = [];
       const part = this.#chunk.subarray(this.#at, end);
       // It may be long until the rest comes.
-      this.#parts.push(
-        available === this.#left || available > MAX_POOLED_BYTES ? part : copyOf(part, available),
-      );
+      this.#parts.push(available === this.#left ? part : unpooled(part));
       this.#partBytes += available;
     }
     this.#at = end;

@@ -10,7 +10,7 @@
 // its own that grows with the bytes received, never with the length announced. A buffer that has been answered is
 // never written to again: slices of it may be kept.
 
-import { copyOf, MAX_POOLED_BYTES } from '../../lib/chunk-copies.js';
+import { unpooled } from '../../lib/chunk-copies.js';
 import { ProxyError } from '../../lib/errors.js';
 import { BACKEND } from './backend.js';
 import { FRONTEND } from './frontend.js';
@@ -131,7 +131,7 @@ export class Framer {
     if (this.#position < this.#chunk.length || this.#waiting.length > 0) {
       if (this.#waiting === NONE) this.#waiting = [];
       // However little of it there is, it may have to wait for long.
-      this.#waiting.push(chunk.length > MAX_POOLED_BYTES ? chunk : copyOf(chunk, chunk.length));
+      this.#waiting.push(unpooled(chunk));
       return;
     }
     this.#chunk = chunk;
