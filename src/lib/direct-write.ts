@@ -29,8 +29,6 @@ interface DirectSocket extends Socket {
 }
 
 let makeRequest: (new () => WriteRequest) | null = null;
-/** Of the last write, which did not need it. */
-let spare: WriteRequest | null = null;
 let isUsable = true;
 
 /** Everything that was written to it is with the kernel. */
@@ -49,17 +47,15 @@ export function writeNow(socket: Socket, bytes: Buffer): boolean {
     learn(handle);
     return socket.write(bytes);
   }
-  const request = spare ?? new makeRequest();
-  spare = null;
+  // One of its own for each, as Node does: where libuv wrote the rest of what the kernel took in parts, nothing waits any more, and
+  // yet the request is libuv's until its loop comes to it. Used twice it would end the process.
+  const request = new makeRequest();
   const failure = handle.writeBuffer(request, bytes);
   if (failure !== 0) {
     socket.destroy(writeError(failure));
     return false;
   }
-  if (handle.writeQueueSize === 0) {
-    spare = request;
-    return true;
-  }
+  if (handle.writeQueueSize === 0) return true;
   request.oncomplete = onComplete;
   request.socket = direct;
   request.bytes = bytes;

@@ -1,10 +1,12 @@
 // Writes past Node's streams: what is read at the other end is what was written, in its order, however slowly it is read.
 
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import type { Socket } from 'node:net';
+import net, { type Socket } from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { hangUp, writeTogether } from '../../src/lib/batched-writer.js';
 import { isAllSent, writeNow } from '../../src/lib/direct-write.js';
 import { until } from '../servers/poll.js';
@@ -56,6 +58,28 @@ describe('direct writes', () => {
     }
     return { bytes, hash: hash.digest('hex') };
   }
+
+  it('end no process where the rest of one goes out at once, behind what the kernel took in parts', async (t) => {
+    const MEGABYTES = 3_000;
+    // Somebody who reads at the same time, on another processor.
+    let read = 0;
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {});
+      socket.on('data', ({ length }) => {
+        read += length;
+      });
+    });
+    t.after(() => server.close());
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as net.AddressInfo;
+    const flood = fileURLToPath(new URL('direct-write-flood.js', import.meta.url));
+    const child = spawn(process.execPath, [flood, String(port), String(MEGABYTES)], { stdio: 'inherit' });
+    const [code, signal] = await once(child, 'exit');
+    assert.deepEqual({ code, signal }, { code: 0, signal: null });
+    const all = MEGABYTES * 1_000_000 + 'first'.length;
+    await until('all of it is read', () => read === all);
+  });
 
   it('are past the stream on this Node', async () => {
     const { socket, reader } = await pair();
