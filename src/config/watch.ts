@@ -79,6 +79,7 @@ export class Reloader {
     this.#watch ??= new FileWatch(
       () => this.#files,
       intervalMs,
+      () => this.#running,
       () => this.reload('file'),
     );
   }
@@ -133,6 +134,8 @@ export class Reloader {
  */
 class FileWatch {
   readonly #files: () => ReadonlyMap<string, string>;
+  /** Resolves once no reload is under way. */
+  readonly #settled: () => Promise<unknown>;
   readonly #onChange: () => Promise<unknown>;
   readonly #timer: NodeJS.Timeout;
   /** What the last look saw: a file that is still being written differs from look to look. */
@@ -142,9 +145,11 @@ class FileWatch {
   constructor(
     files: () => ReadonlyMap<string, string>,
     intervalMs: number,
+    settled: () => Promise<unknown>,
     onChange: () => Promise<unknown>,
   ) {
     this.#files = files;
+    this.#settled = settled;
     this.#onChange = onChange;
     this.#timer = setInterval(() => void this.#look(), intervalMs);
     this.#timer.unref();
@@ -158,19 +163,26 @@ class FileWatch {
     if (this.#busy) return;
     this.#busy = true;
     try {
-      const signatures: string[] = [];
-      let changed = false;
-      for (const [file, loaded] of this.#files()) {
-        const now = await fileSignature(file);
-        if (now !== loaded) changed = true;
-        signatures.push(now);
-      }
-      const now = signatures.join();
+      const { now, changed } = await this.#compare();
       const stable = now === this.#previous;
       this.#previous = now;
-      if (changed && stable) await this.#onChange();
+      if (!changed || !stable) return;
+      // A reload by signal or call may be taking the change over at this moment.
+      await this.#settled();
+      if ((await this.#compare()).changed) await this.#onChange();
     } finally {
       this.#busy = false;
     }
+  }
+
+  async #compare(): Promise<{ readonly now: string; readonly changed: boolean }> {
+    const signatures: string[] = [];
+    let changed = false;
+    for (const [file, loaded] of this.#files()) {
+      const now = await fileSignature(file);
+      if (now !== loaded) changed = true;
+      signatures.push(now);
+    }
+    return { now: signatures.join(), changed };
   }
 }
