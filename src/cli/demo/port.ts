@@ -1,5 +1,6 @@
 // Finds free TCP ports for servers that the demo and the tests start; it does not know what they are for.
 
+import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
@@ -26,7 +27,24 @@ function canListen(port: number, host: string): Promise<boolean> {
   });
 }
 
-/** A port that nobody listens on and that this function has not returned before. */
+/**
+ * The UDP port of the same number, kept for as long as this process lives: others that look for a port meanwhile find it spoken
+ * for, though no server listens yet, or one is down.
+ */
+function claim(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createSocket('udp4');
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      socket.close();
+      // Where there is no UDP, nothing can be claimed.
+      resolve(error.code !== 'EADDRINUSE');
+    });
+    socket.bind({ port, address: host, exclusive: true }, () => resolve(true));
+    socket.unref();
+  });
+}
+
+/** A port of an IPv4 address that nobody listens on, and that neither this function nor another process's has returned. */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   const top = Math.max(lowestEphemeralPort(), 12_000);
   const bottom = Math.max(10_000, top - 20_000);
@@ -34,7 +52,7 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
     const port = bottom + Math.floor(Math.random() * (top - bottom));
     if (taken.has(port)) continue;
     taken.add(port);
-    if (await canListen(port, host)) return port;
+    if ((await claim(port, host)) && (await canListen(port, host))) return port;
   }
   throw new Error(`no free port between ${bottom} and ${top} on ${host}`);
 }
