@@ -187,13 +187,14 @@ export class ClusterMonitor {
     });
   }
 
-  #urgeAll(): void {
-    for (const node of this.#nodes.values()) node.loop.urge();
+  #urgeAll(except?: string): void {
+    for (const [name, { loop }] of this.#nodes) if (name !== except) loop.urge();
   }
 
   #answered(name: string, reading: ProbeReading): void {
     const primary = findNode(this.#snapshot, this.#snapshot.primary);
     const isPrimary = primary !== null && primary.name === name && reading.role === 'primary';
+    const knewNothing = this.#history.newest === null;
     if (isPrimary && reading.sentAtMs > primary.changedAtMs) {
       this.#history.add(reading.sentAtMs, reading.applied);
       this.resolver.add(reading.sentAtMs, reading.applied);
@@ -219,6 +220,8 @@ export class ClusterMonitor {
         ? { position: reading.history ?? reading.applied, answeredAtMs: reading.answeredAtMs }
         : null;
     if (isPrimary) this.#lookForErrant(reading);
+    // What the replicas have answered before this says nothing of how late they are.
+    if (knewNothing && this.#history.newest !== null) this.#urgeAll(name);
   }
 
   /** A replica cannot have what its primary, asked later, does not have; unless somebody else has written to it. */
@@ -271,6 +274,8 @@ export class ClusterMonitor {
         return control.position(timeoutMs);
       };
       this.resolver.setPrimary(primary === null ? null : query, epoch);
+      // Lag is counted from what it answers as the primary: reads should not wait an interval for that.
+      if (primary !== null) this.#nodes.get(primary)?.loop.urge();
     }
     this.#tell(snapshot, previous);
     for (const listener of this.#listeners) {

@@ -57,13 +57,25 @@ export function toProbeFailure(error: unknown): ProbeFailure {
   if (error instanceof ProbeFailure) return error;
   const code = (error as { code?: unknown } | null)?.code;
   const label = typeof code === 'string' ? ` (${code})` : '';
-  return new ProbeFailure(failureKind(error), `${describeError(error)}${label}`);
+  return new ProbeFailure(failureKind(error), `${describeError(error)}${label}`, error);
+}
+
+/** invalid_catalog_name, of a login. */
+export function isUnknownDatabase(error: unknown): boolean {
+  const { cause } = error as { cause?: { code?: unknown } | null };
+  return error instanceof ProbeFailure && cause?.code === '3D000';
 }
 
 /** An error in a statement leaves the session usable; the FATAL ones above, and any without SQLSTATE, do not. */
 function survives(error: unknown): boolean {
   return error instanceof pg.DatabaseError && error.severity === 'ERROR';
 }
+
+/**
+ * The queries of a catalog look expensive to the planner and run once: compiling them took 2.4 s of PostgreSQL 15, running
+ * them without that 0.07 s (https://www.postgresql.org/docs/current/jit-decision.html).
+ */
+const CONTROL_SETTINGS = '-c jit=off';
 
 export function controlConnections(
   address: NodeAddress,
@@ -83,6 +95,7 @@ export function controlConnections(
         password: options.password,
         database: options.database,
         application_name: options.applicationName,
+        options: CONTROL_SETTINGS,
         ssl: false,
         stream: () => socket,
       });

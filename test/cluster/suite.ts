@@ -199,6 +199,19 @@ export function clusterSuite(kind: Kind, version?: number): void {
     });
   });
 
+  test(`${label}: lag is known at once, however rare probes are`, { skip }, async (t) => {
+    const cluster = await start();
+    t.after(() => cluster.stop());
+    const watched = await watch(cluster, { monitor: { intervalMs: 60_000 } });
+    t.after(() => watched.stop());
+    // Sooner than any node is asked again by the interval.
+    await watched.sees(
+      'lag of all',
+      ({ nodes, primary }) => primary !== null && nodes.every((node) => node.lagMs !== null),
+      40_000,
+    );
+  });
+
   test(`${label}: primary killed; the most received is chosen though it has applied the least`, {
     skip,
   }, async (t) => {

@@ -28,6 +28,7 @@ export function controlFor(cluster: TestCluster, address: NodeAddress): NodeCont
 export const positionsOf = (kind: Kind) => (kind === 'postgres' ? postgresPositions : mysqlPositions);
 
 export interface WatchOptions {
+  readonly monitor?: Partial<ClusterConfig['monitor']>;
   readonly failover?: Partial<FailoverSettings>;
   readonly stateFile?: string;
   readonly auditFile?: string;
@@ -61,7 +62,13 @@ export function configFor(cluster: TestCluster, options: WatchOptions = {}): Clu
         ...options.nodes?.[node.name],
       };
     }),
-    monitor: { ...cluster.superuser, database: 'postgres', intervalMs: 100, timeoutMs: 1_000 },
+    monitor: {
+      ...cluster.superuser,
+      database: 'postgres',
+      intervalMs: 100,
+      timeoutMs: 1_000,
+      ...options.monitor,
+    },
     failover: {
       mode: 'automatic',
       probes: 3,

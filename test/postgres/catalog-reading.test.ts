@@ -41,10 +41,10 @@ test('postgres: the rows of a catalog are sent when they are others', { skip }, 
   const { primary } = cluster;
   const { database } = cluster.user;
   let sent: string[] = [];
-  const open = (): NodeControl => {
+  const open = (name: string): NodeControl => {
     const control = new PostgresNodeControl(primary, {
       ...cluster.superuser,
-      database,
+      database: name,
       applicationName: 'test',
     });
     const query = control.query.bind(control);
@@ -96,4 +96,51 @@ test('postgres: the rows of a catalog are sent when they are others', { skip }, 
   assert.equal(await refresh(), READINGS.size, 'nothing to compare with');
   assert.equal(entry.catalog, catalog, 'the same rows');
   assert.equal(await refresh(), 0);
+
+  await t.test('a database that is gone, or cannot be read, keeps no other one from being read', async () => {
+    const entries = new Map([[database, entry]]);
+    for (const name of ['gone', 'refusing', 'last']) {
+      await primary.admin(`CREATE DATABASE ${name}`);
+      entries.set(name, runtime.classifierOf(name));
+    }
+    await runtime.refreshCatalog(open, 60_000);
+    const isKnown = () => [...entries.values()].map(({ catalog }) => catalog !== null);
+    assert.deepEqual(isKnown(), [true, true, true, true]);
+
+    await primary.admin('DROP DATABASE gone');
+    await primary.admin('ALTER DATABASE refusing ALLOW_CONNECTIONS false');
+    runtime.forgetCatalog();
+    await assert.rejects(runtime.refreshCatalog(open, 60_000), /"refusing" is not currently accepting/);
+    assert.deepEqual(isKnown(), [true, false, false, true]);
+
+    await primary.admin('ALTER DATABASE refusing ALLOW_CONNECTIONS true');
+    await runtime.refreshCatalog(open, 60_000);
+    assert.deepEqual(isKnown(), [true, false, true, true]);
+    assert.notEqual(runtime.classifierOf('gone'), entries.get('gone'), 'made again it is another one');
+  });
+});
+
+test('postgres 15: what is read of a catalog is not compiled first', {
+  skip: skipWithout(available('postgres', 15)),
+}, async (t) => {
+  const cluster = await startCluster('postgres', {
+    replicas: 0,
+    version: 15,
+    settings: { jit_above_cost: 0 },
+  });
+  t.after(() => cluster.stop());
+  const { primary } = cluster;
+  const [compiler] = await primary.admin('SELECT pg_jit_available() AS here');
+  if (compiler!.here !== true) return t.skip('this server has no compiler');
+  const control = new PostgresNodeControl(primary, {
+    ...cluster.superuser,
+    database: cluster.user.database,
+    applicationName: 'test',
+  });
+  t.after(() => control.close());
+  const plan = (rows: readonly object[]): string => JSON.stringify(rows);
+  const explained = `EXPLAIN ANALYZE ${POSTGRES_CATALOG_QUERIES.operators}`;
+  assert.match(plan(await primary.admin(explained)), /JIT/, 'another session compiles it');
+  for (const query of READINGS)
+    assert.doesNotMatch(plan(await control.query(`EXPLAIN ANALYZE ${query}`, 60_000)), /JIT/);
 });
