@@ -49,7 +49,7 @@ export const ERRORS = {
       fatal: true,
     },
   ),
-  'unknown-database': row('database "{database}" does not exist', '3D000', 1049, { fatal: true }),
+  'unknown-database': row('{detail}', '3D000', 1049, { fatal: true }),
   'too-many-clients': row('too many client connections (limit {limit})', '53300', 1040, {
     retryable: true,
     fatal: true,

@@ -10,12 +10,12 @@ import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from '../protocol/unit.js';
-import { type ProofStep, proofForChangeUser, type UserProof } from './auth/client-login.js';
 import { bring } from './bring.js';
+import { type ChangingClient, UserChange } from './change-user.js';
 import type { Phase } from './client-phase.js';
 import { ClientSession } from './client-session.js';
-import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn, loginOk } from './client-startup.js';
-import { type CommandContext, lastCount, readCommand } from './commands.js';
+import { ClientStartup, LOGIN_LIMIT_BYTES, type LoggedIn } from './client-startup.js';
+import { lastCount, readCommand } from './commands.js';
 import type { Killable } from './connection-ids.js';
 import { executionFrames, holdStatement, textOf } from './execute-statement.js';
 import { CONNECTION_LOST, type MysqlServerError } from './expectation.js';
@@ -30,20 +30,17 @@ import type { ReplySink, Run } from './run.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { statementTimeout } from './statement-timeout.js';
-import { asksLast, commandClass, MysqlUnit } from './unit.js';
-import { variantText } from './variant.js';
-import { keyedCapabilities } from './wire/capabilities.js';
-import { buildCommand, type ChangeUser, COM } from './wire/command.js';
+import { asksLast, type MysqlUnit } from './unit.js';
+import type { ChangeUser } from './wire/command.js';
 import { PacketFramer, payloadOf, sequenceAfter } from './wire/framer.js';
 import { buildErr, buildLoginError, buildPlainOk, buildProxyError, type ErrPacket } from './wire/ok.js';
 import type { SessionChange } from './wire/session-track.js';
 
 /** Bytes read ahead while a unit runs; then the socket is paused. */
 const READ_AHEAD_BYTES = 65_536;
-const RESET_FRAME = buildCommand(COM.RESET_CONNECTION);
 
 export class MysqlClientConnection
-  implements ClientConnection, SocketOwner, ReplySink, Killable, CommandContext
+  implements ClientConnection, SocketOwner, ReplySink, Killable, ChangingClient
 {
   readonly runtime: MysqlRuntime;
   readonly settings: ListenerSettings;
@@ -65,8 +62,7 @@ export class MysqlClientConnection
   #file: LocalFile | null = null;
   /** The reply to a preparation, to be given to others; null: not kept. */
   #capture: Buffer[] | null = null;
-  #proof: UserProof | null = null;
-  #changeUser: ChangeUser | null = null;
+  #userChange: UserChange | null = null;
   #afterClear: (() => void) | null = null;
 
   constructor(
@@ -155,7 +151,7 @@ export class MysqlClientConnection
       }
       const frame = this.#framer.take();
       if (frame === null) continue;
-      if (this.#phase === 'proving') this.#onProofPacket(frame);
+      if (this.#phase === 'proving') this.#userChange!.receive(frame);
       else this.#onCommand(frame);
     }
     if (this.#framer.failure !== null) throw this.#framer.failure;
@@ -222,17 +218,19 @@ export class MysqlClientConnection
 
   /** An answer of the proxy's own. */
   answer(bytes: Buffer): void {
-    this.#write(bytes);
+    this.write(bytes);
     this.#host.answeredLocally();
   }
 
   answerLater(bytes: Promise<Buffer>): void {
     this.#phase = 'waiting';
-    void bytes.then((answer) => {
-      if (this.#phase !== 'waiting') return;
-      this.answer(answer);
-      this.next();
-    });
+    bytes
+      .then((answer) => {
+        if (this.#phase !== 'waiting') return;
+        this.answer(answer);
+        this.next();
+      })
+      .catch((cause: unknown) => this.terminate(asProxyError(cause, this.runtime.bug)));
   }
 
   get heldServer(): MysqlServerConnection | null {
@@ -241,14 +239,6 @@ export class MysqlClientConnection
 
   quit(): void {
     this.close('the client said goodbye');
-  }
-
-  changeUser(change: ChangeUser): void {
-    this.#phase = 'proving';
-    this.#changeUser = change;
-    const context = this.runtime.loginContext(this.#host, this.settings);
-    this.#proof = proofForChangeUser(change, this.session.capabilities, context);
-    this.#follow(this.#proof.start('', null));
   }
 
   killQuery(): void {
@@ -338,7 +328,7 @@ export class MysqlClientConnection
     if (unit.startsTransaction && server.transaction === 'idle') this.session.holdBegin();
     const own = { errno: Number(error.code) || 1105, sqlState: error.sqlState, message: error.message };
     const err = options.late === null ? own : this.#timeout();
-    this.#write(buildErr(err, sequenceAfter(unit.frame)));
+    this.write(buildErr(err, sequenceAfter(unit.frame)));
     done({
       kind: 'answered',
       transaction: server.transaction,
@@ -405,6 +395,7 @@ export class MysqlClientConnection
     const afterClear = this.#afterClear;
     if (afterClear !== null) {
       this.#afterClear = null;
+      this.#phase = 'proving';
       afterClear();
       return;
     }
@@ -422,12 +413,12 @@ export class MysqlClientConnection
     if (isStillHeld(unit as MysqlUnit, error)) this.session.holdBegin();
     const asksCount = error.code === 'last-statement-gone' && kind === 'query';
     const count = asksCount ? lastCount(this, frame, true) : null;
-    if (count !== null) this.#write(count);
+    if (count !== null) this.write(count);
     // Whatever we said would be read as the rest of a row.
     else if (run?.cut === true) this.close(error.message);
-    else if (error.isFatal) this.#terminateAt(error, sequence);
+    else if (error.isFatal) this.terminateAt(error, sequence);
     else if (this.#file?.isOpen === true) this.#file.answerBehind((behind) => this.#errorAt(error, behind));
-    else if (kind !== 'clear') this.#write(this.#errorAt(error, sequence));
+    else if (kind !== 'clear') this.write(this.#errorAt(error, sequence));
   }
 
   #errorAt(error: ProxyError, sequence: number): Buffer {
@@ -452,87 +443,41 @@ export class MysqlClientConnection
   terminate(error: ProxyError): void {
     // A client that waits for an answer, or sends the next command and then reads, expects the id 1.
     if (this.#run?.cut === true) this.close(error.message);
-    else this.#terminateAt(error, this.#run?.sequence ?? 1);
+    else this.terminateAt(error, this.#run?.sequence ?? 1);
   }
 
-  #terminateAt(error: ProxyError, sequence: number): void {
+  terminateAt(error: ProxyError, sequence: number): void {
     if (this.#phase === 'closed') return;
     if (this.#phase === 'startup') {
       this.#startup!.fail(error);
       return;
     }
     this.#out.drop();
-    this.#write(buildLoginError(error, sequence, this.#socket.remoteAddress));
+    this.write(buildLoginError(error, sequence, this.#socket.remoteAddress));
     this.close(error.message);
   }
 
   // --- COM_CHANGE_USER --------------------------------------------------------------------------------------
 
-  #follow(step: Promise<ProofStep>): void {
-    step.then(
-      (next) => {
-        if (this.#phase !== 'proving') return;
-        if (next.kind === 'send') this.#write(next.bytes);
-        else this.#onProved(next);
-      },
-      (cause: unknown) =>
-        this.#terminateAt(asProxyError(cause, this.runtime.bug), this.#proof?.sequence ?? 1),
-    );
+  changeUser(change: ChangeUser): void {
+    this.#phase = 'proving';
+    this.#userChange = new UserChange(this, this.#host, change);
   }
 
-  #onProofPacket(frame: Buffer): void {
-    this.#follow(this.#proof!.receive(Buffer.from(payloadOf(frame)), frame[3]!));
+  get isChanging(): boolean {
+    return this.#phase === 'proving';
   }
 
-  #onProved(step: ProofStep & { kind: 'done' }): void {
-    if (step.bytes !== null) this.#write(step.bytes);
-    const logIn = (): void => this.#logInAgain(step);
-    if (this.#host.server === null) {
-      this.session.forget();
-      logIn();
-      return;
-    }
-    // What the former user left there goes with him.
-    this.#afterClear = logIn;
-    const unit = new MysqlUnit('clear', 'results', commandClass('primary', 'RESET'), RESET_FRAME);
+  clear(unit: MysqlUnit, cleared: () => void): void {
     this.#phase = 'waiting';
+    this.#afterClear = cleared;
     this.#host.submit(unit);
   }
 
-  #logInAgain(step: ProofStep & { kind: 'done' }): void {
-    const change = this.#changeUser!;
-    this.#phase = 'proving';
-    const collation = change.collation ?? this.session.collation;
-    const database = change.database ?? '';
-    const variant = variantText({ keyed: keyedCapabilities(this.session.capabilities), collation });
-    this.#host.login(
-      {
-        key: { user: change.user, database, variant },
-        credential: step.credential,
-        applicationName: '',
-        attributes: change.attributes,
-      },
-      (loan, error) => {
-        if (this.#phase !== 'proving') {
-          loan?.release();
-          return;
-        }
-        if (loan === null) {
-          this.#terminateAt(error!, step.sequence);
-          return;
-        }
-        this.session.loginValues = (loan.server as MysqlServerConnection).loginValues;
-        loan.release();
-        this.#proof = null;
-        this.#changeUser = null;
-        this.session.user = change.user;
-        this.session.collation = collation;
-        this.session.loginDatabase = database;
-        this.#write(loginOk(this.session.status, database, this.session.capabilities, step.sequence));
-        this.#phase = 'ready';
-        this.#pump();
-      },
-    );
+  changed(): void {
+    this.#userChange = null;
+    this.#phase = 'ready';
+    this.#pump();
   }
 
   // --- LOAD DATA LOCAL INFILE -------------------------------------------------------------------------------
@@ -556,7 +501,7 @@ export class MysqlClientConnection
     this.#flushFile();
     if (this.#phase === 'infile') this.#phase = 'waiting';
     const answer = file.takeAnswer();
-    if (answer !== null) this.#write(answer);
+    if (answer !== null) this.write(answer);
   }
 
   #flushFile(): void {
@@ -580,7 +525,7 @@ export class MysqlClientConnection
     return this.session.tracking.sees(change);
   }
 
-  #write(bytes: Buffer): boolean {
+  write(bytes: Buffer): boolean {
     return this.#phase === 'closed' || this.#out.write(bytes);
   }
 

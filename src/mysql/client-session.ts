@@ -4,6 +4,7 @@
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { ProxyError } from '../lib/errors.js';
 import type { SessionHost } from '../protocol/client-connection.js';
+import { hidesNodeTables } from '../sql/mysql/variables.js';
 import type { MysqlLexSettings, SessionEffect } from '../sql/statement.js';
 import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
@@ -52,10 +53,12 @@ export class ClientSession {
   user = '';
   capabilities: Capabilities = NO_CAPABILITIES;
   collation = 45;
-  loginDatabase = '';
+  /** What its proofs answer to, as latin1. */
+  challenge = '';
+  #loginDatabase = '';
   /** Variables after the login, as far as the proxy asks for them. */
   loginValues: ReadonlyMap<string, string> = NO_VALUES;
-  state = TrackedState.empty;
+  #state = TrackedState.empty;
   /** Kept by who reads them (commands.ts); null: none has come. */
   lex: LexedBy | null = null;
   status: number = STATUS.AUTOCOMMIT;
@@ -76,6 +79,29 @@ export class ClientSession {
   constructor(host: SessionHost) {
     this.#host = host;
     this.#next = new NextTransaction(host);
+  }
+
+  get state(): TrackedState {
+    return this.#state;
+  }
+
+  set state(state: TrackedState) {
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#moved();
+  }
+
+  get loginDatabase(): string {
+    return this.#loginDatabase;
+  }
+
+  set loginDatabase(database: string) {
+    this.#loginDatabase = database;
+    this.#moved();
+  }
+
+  #moved(): void {
+    this.#host.level.needsPrimary = hidesNodeTables(this.#state.database ?? this.#loginDatabase);
   }
 
   get tracking(): ShownTracking {
@@ -106,6 +132,7 @@ export class ClientSession {
     this.user = login.user;
     this.capabilities = login.capabilities;
     this.collation = login.collation;
+    this.challenge = login.challenge;
     this.loginDatabase = login.database;
     this.loginValues = login.loginValues;
     this.status = login.status & LASTING_STATUS;

@@ -19,6 +19,8 @@ export interface LoggedIn {
   readonly database: string;
   readonly collation: number;
   readonly capabilities: Capabilities;
+  /** What its proofs answer to, as latin1. */
+  readonly challenge: string;
   /** Variables after the login, as far as the proxy asks for them. */
   readonly loginValues: ReadonlyMap<string, string>;
   readonly status: number;
@@ -149,7 +151,8 @@ export class ClientStartup {
         this.stop();
         this.#socket.write(loginOk(status, database, capabilities, sequence));
         const { user, collation } = response;
-        this.#events.loggedIn({ user, database, collation, capabilities, loginValues, status });
+        const challenge = this.#login.challenge.toString('latin1');
+        this.#events.loggedIn({ user, database, collation, capabilities, challenge, loginValues, status });
       },
     );
   }

@@ -7,7 +7,7 @@ import { ProxyError } from '../lib/errors.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { RuledStatement } from '../protocol/unit.js';
 import { killTarget } from '../sql/mysql/kill.js';
-import type { Classified, MysqlLexSettings, StatementClass } from '../sql/statement.js';
+import { type Classified, type MysqlLexSettings, onPrimary, type StatementClass } from '../sql/statement.js';
 import type { ClientSession } from './client-session.js';
 import { ClientStatement } from './client-statements.js';
 import type { Kill, KillResult } from './connection-ids.js';
@@ -16,7 +16,7 @@ import { answerOwnVariable, ownVariableStatement, parametersOf, prepareOwnVariab
 import type { PreparedText } from './prepared-statements.js';
 import type { MysqlRuntime } from './runtime.js';
 import type { MysqlServerConnection } from './server-connection.js';
-import { commandClass, MysqlUnit, onPrimary, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
+import { classOnPrimary, commandClass, MysqlUnit, prepareClass, trackedClass, UNCLASSIFIED } from './unit.js';
 import { variantText } from './variant.js';
 import { isTrackingSetting } from './visible-tracking.js';
 import { CAPABILITY, hasCapability, keyedCapabilities } from './wire/capabilities.js';
@@ -205,8 +205,8 @@ function asTaken({ state, capabilities }: ClientSession, classified: Classified)
   const { statement } = classified;
   if (statement.statements <= 1) return classified;
   if (state.multiStatements(hasCapability(capabilities, CAPABILITY.MULTI_STATEMENTS))) return classified;
-  const one = { route: 'primary', transaction: null, session: [], prepared: null, ddl: false } as const;
-  return { ...classified, statement: { ...statement, ...one, statements: 1, verb: 'UNKNOWN' } };
+  const one = { transaction: null, session: [], prepared: null, ddl: false } as const;
+  return { ...classified, statement: { ...onPrimary(statement), ...one, statements: 1, verb: 'UNKNOWN' } };
 }
 
 /** It is a change of the session, which a client that wants to know of such is told; MySQL looks at that before, MariaDB behind. */
@@ -247,18 +247,18 @@ function classify(client: TextContext, sql: Buffer, settings: MysqlLexSettings):
 
 /** Reads of a session that does not commit by itself are part of a transaction; serializable ones lock. */
 function effective(client: TextContext, classified: Classified): Classified {
-  const { route, transaction } = classified.statement;
+  const { route, transaction, tellsOfNode } = classified.statement;
   const { status } = client.session;
   // A savepoint there is the beginning of a transaction, of which the server says nothing.
   const isFirst = transaction?.kind === 'savepoint' && (status & (STATUS.AUTOCOMMIT | STATUS.IN_TRANS)) === 0;
-  if (isFirst) return onPrimary(classified);
-  if (route !== 'replica') return classified;
-  if ((status & STATUS.AUTOCOMMIT) === 0) return onPrimary(classified);
+  if (isFirst) return classOnPrimary(classified);
+  if (route !== 'replica' && tellsOfNode !== true) return classified;
+  if ((status & STATUS.AUTOCOMMIT) === 0) return classOnPrimary(classified);
   const isolation =
     client.session.state.variable('transaction_isolation') ??
     client.session.state.variable('tx_isolation') ??
     '';
-  return isolation === 'SERIALIZABLE' ? onPrimary(classified) : classified;
+  return isolation === 'SERIALIZABLE' ? classOnPrimary(classified) : classified;
 }
 
 /** The settings that were made last: most clients have the same, and share one object. */
@@ -430,7 +430,7 @@ function onExecute(client: CommandContext, frame: Buffer, payload: Buffer): void
   }
   // A cursor keeps its server connection, with everything that follows.
   const usesCursor = execute !== null && (execute.flags & 7) !== 0;
-  const classified = usesCursor ? onPrimary(text.classified) : effective(client, text.classified);
+  const classified = usesCursor ? classOnPrimary(text.classified) : effective(client, text.classified);
   // A procedure opens none for its client, whatever it opens for itself. MariaDB prepares LOAD DATA LOCAL INFILE, too.
   const reply = usesCursor && classified.statement.verb !== 'CALL' ? 'cursor' : 'query';
   const unit = new MysqlUnit(isBulk ? 'bulk-execute' : 'execute', reply, classified, frame);

@@ -2,7 +2,15 @@
 // It knows no connection; how it is written for one is in client-connection.ts and execute-statement.ts.
 
 import type { RuledStatement, Unit } from '../protocol/unit.js';
-import type { Classified, Hint, Route, SessionEffect, StatementClass } from '../sql/statement.js';
+import {
+  asRead,
+  type Classified,
+  type Hint,
+  onPrimary,
+  type Route,
+  type SessionEffect,
+  type StatementClass,
+} from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
 import type { ReplyKind } from './reply.js';
 import { showsTracking } from './visible-tracking.js';
@@ -71,7 +79,11 @@ export class MysqlUnit implements Unit {
     const isPlain = pin === null && transaction === null && session.length === 0 && prepared === null;
     this.onlyReads = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
     this.startsTransaction = true;
-    this.statement = { ...this.statement, route: 'primary' };
+    this.statement = onPrimary(this.statement);
+  }
+
+  becomeRead(): void {
+    this.statement = asRead(this.statement);
   }
 
   get bytes(): number {
@@ -264,6 +276,6 @@ export function prepareClass(classified: Classified): Classified {
 }
 
 /** Where autocommit is off, or reads lock, a read is part of what the primary has to do. */
-export function onPrimary(classified: Classified): Classified {
-  return { ...classified, statement: { ...classified.statement, route: 'primary' } };
+export function classOnPrimary(classified: Classified): Classified {
+  return { ...classified, statement: onPrimary(classified.statement) };
 }

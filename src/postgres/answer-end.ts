@@ -122,10 +122,12 @@ export class AnswerEnd {
       return;
     }
     if (run.steps !== null && !head.failed) giveFakes(head, run.steps, slices);
-    if (head.failed && run.isBehindBegin && this.transaction === 'idle') {
+    if (run.isEndOurs !== true) {
       // The BEGIN fell with it; for the client it had long been done.
-      slices.push(readyForQuery('failed'));
-    } else if (run.isEndOurs !== true) this.#forwarding.forward(head, buffer, start, end);
+      const fell = head.failed && run.isBehindBegin && this.transaction === 'idle';
+      if (fell) slices.push(readyForQuery('failed'));
+      else this.#forwarding.forward(head, buffer, start, end);
+    }
     head.committed = true;
     this.#forwarding.flush(head);
     // However slowly this client reads what has been handed over: the next run may be another's.

@@ -12,12 +12,12 @@ import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
+import { BehindBatch, closesAlone, endsBeforeQuery } from './before-query.js';
 import type { CancelKey } from './cancel-keys.js';
 import { ClientOutput } from './client-output.js';
 import type { Phase } from './client-phase.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
-import { closesAlone, onlyParses } from './closes-alone.js';
 import { CopyIn } from './copy-in.js';
 import { noteDiscards } from './discards.js';
 import { DrawnSequences } from './drawn-sequences.js';
@@ -54,8 +54,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   #startup: ClientStartup | null;
   #phase: Phase = 'startup';
   #cancelKey: CancelKey | null = null;
-  /** To be read when the open batch before it has ended. */
-  #behind: Buffer | null = null;
+  readonly #behind = new BehindBatch();
   #database: DatabaseClassifier | null = null;
 
   /** The messages of the batch that is being collected, or that runs open. */
@@ -68,7 +67,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   /** After an error in an open batch: everything up to Sync is skipped, as a server does. */
   #skipping = false;
   #copyIn: CopyIn | null = null;
-  #sinkIsFull = false;
 
   readonly #names = new ClientStatements(this);
   readonly #transaction = new ClientTransaction();
@@ -124,8 +122,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     greet(this.#socket, login.parameters, this.#cancelKey);
     this.#startup = null;
     this.#phase = 'collecting';
-    this.#socket.resume();
-    this.#pump();
+    this.#readOn();
   }
 
   // --- reading ----------------------------------------------------------------------------------------------
@@ -134,6 +131,11 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (this.#phase === 'closed') return;
     this.#framer.push(chunk);
     this.#pump();
+  }
+
+  #readOn(): void {
+    this.#socket.resume();
+    if (this.#phase !== 'closed') this.#pump();
   }
 
   /** Reads as many messages as the phase allows. A bug of ours ends this connection, not the process. */
@@ -149,7 +151,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   }
 
   #readMessages(): void {
-    const behind = this.#phase === 'collecting' ? this.#takeBehind() : null;
+    const behind = this.#phase === 'collecting' ? this.#behind.take() : null;
     if (behind !== null) this.#onMessage(behind[0]!, behind, 0, behind.length);
     while (this.#mayRead()) {
       const answer = this.#framer.next();
@@ -163,7 +165,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   #mayRead(): boolean {
     // A client that does not read what it is answered is not read from either.
     if (this.#phase === 'collecting') return this.#out.keepsUp;
-    if (this.#phase === 'copying') return !this.#sinkIsFull;
+    if (this.#phase === 'copying') return !this.#copyIn!.isFull;
     return this.#phase === 'waiting' && this.#unit?.open === true && this.#run !== null;
   }
 
@@ -179,7 +181,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (this.#skipping && type !== FRONTEND.sync) return;
     switch (type) {
       case FRONTEND.query:
-        if (!this.#waitsForOpen(buffer.subarray(start, end))) this.#onQuery(buffer, start, end);
+        if (!this.#waitsForBatch(buffer.subarray(start, end))) this.#onQuery(buffer, start, end);
         return;
       case FRONTEND.parse:
       case FRONTEND.bind:
@@ -195,7 +197,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
         this.#onSync();
         return;
       case FRONTEND.functionCall:
-        if (this.#waitsForOpen(buffer.subarray(start, end))) return;
+        if (this.#waitsForBatch(buffer.subarray(start, end))) return;
         this.#submitSimple(UNCLASSIFIED, [...this.#closesBefore(), buffer.subarray(start, end)], null);
         return;
       case FRONTEND.copyData:
@@ -219,6 +221,8 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       ? standInFor(this.#database!, this.#auto, classified, sql, this.stateDigest)
       : null;
     const { status } = this.#transaction;
+    // A simple query ends the unnamed statement (protocol-flow, extended query).
+    this.#names.delete('');
     const own =
       this.#names.answer(classified, status) ??
       this.#session.ownFor(classified)?.answerQuery(classified, status);
@@ -226,8 +230,6 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       this.#answerLocally([...closes.map(() => CLOSE_COMPLETE), ...own]);
       return;
     }
-    // A simple query ends the unnamed statement (protocol-flow, extended query).
-    this.#names.delete('');
     this.#submitSimple(classified, [...closes, buffer.subarray(start, end)], standIn);
   }
 
@@ -257,12 +259,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (this.#batch === null || (this.#batch.messages.length === this.#written && !isBehindCopy)) return;
     this.#batch.add({ kind: 'flush', bytes });
     if (this.#unit === null) {
-      if (this.#transaction.isLost) {
-        this.#skipping = true;
-        this.#answerLocally([this.#transaction.refuse()]);
-        return;
-      }
-      if (this.#answerOwn(this.#batch)) return;
+      if (this.#answersOpen(this.#batch)) return;
       this.#submit(new BatchUnit(this.#batch, true, this.#transaction.takeBegin()));
     } else this.#writeMore();
   }
@@ -308,20 +305,11 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   #onCopyMessage(type: number, bytes: Buffer): void {
     const verb = this.#copyIn!.verb(type);
-    if (verb !== 'skip') this.#feedCopy(bytes);
+    if (verb !== 'skip' && !this.#server!.feed(bytes)) {
+      this.#socket.pause();
+      this.#copyIn!.pausedFor(this.#server!, () => this.#readOn());
+    }
     if (verb === 'last') this.#phase = 'waiting';
-  }
-
-  #feedCopy(bytes: Buffer): void {
-    const server = this.#server!;
-    if (server.feed(bytes)) return;
-    this.#sinkIsFull = true;
-    this.#socket.pause();
-    server.whenDrained(() => {
-      this.#sinkIsFull = false;
-      this.#socket.resume();
-      if (this.#phase !== 'closed') this.#pump();
-    });
   }
 
   /** Drivers send Close without Sync in front of what comes next. */
@@ -332,19 +320,28 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     return closesAlone(batch, this.#unit !== null, this.#transaction, this.#names, this.#out);
   }
 
-  /** A Query or FunctionCall behind a Flush: a Sync of ours comes first. */
-  #waitsForOpen(message: Buffer): boolean {
-    if (this.#unit === null || !onlyParses(this.#batch!)) return false;
-    this.#behind = message;
-    this.#run!.isEndOurs = true;
-    this.#onSync();
+  /** A Query or FunctionCall in the middle of a batch: where that makes no difference a Sync of ours comes first. */
+  #waitsForBatch(message: Buffer): boolean {
+    const batch = this.#batch;
+    const isOpen = this.#unit !== null;
+    if (batch === null || !endsBeforeQuery(batch, isOpen, this.isInTransaction)) return false;
+    if (!isOpen && this.#answersOpen(batch)) return this.#skipping;
+    if (isOpen) this.#run!.isEndOurs = true;
+    this.#behind.put(message);
+    if (isOpen) this.#onSync();
+    else {
+      batch.add(SYNC_MESSAGE);
+      this.#submit(new BatchUnit(batch, false, this.#transaction.takeBegin()));
+    }
     return true;
   }
 
-  #takeBehind(): Buffer | null {
-    const behind = this.#behind;
-    this.#behind = null;
-    return behind;
+  /** True: the batch needs no server as far as it has come. Behind an error nothing more is read up to Sync. */
+  #answersOpen(batch: ExtendedBatch): boolean {
+    if (!this.#transaction.isLost) return this.#answerOwn(batch);
+    this.#skipping = true;
+    this.#answerLocally([this.#transaction.refuse()]);
+    return true;
   }
 
   classify(sql: Buffer, recurs = false): Classified {
@@ -410,6 +407,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       done: (outcome, tag) => this.#onDone(unit, server, outcome, tag, run, done),
     });
     this.#run = run;
+    if (this.#behind.waits) run.isEndOurs = true;
     if (unit.kind === 'batch') this.#written = unit.batch.messages.length;
     server.run(run, written.messages);
     if (!unit.open) return;
@@ -436,16 +434,17 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
   #onRefused(unit: PostgresUnit, { server, options, done }: Placed, error: ServerError): void {
     const unseen = unseenByClient(error, server.closed, options);
     if (unseen !== null) {
+      this.#session.hear(unseen);
       done(unseen);
       return;
     }
-    const wasOpen = unit.open;
+    const skips = this.#behind.failsWith(unit);
     if (unit.begin !== null) this.#transaction.lose(null);
     else this.#transaction.becomes(server.transaction);
     this.#endUnit();
     const own = options.denial ?? options.late;
     this.#out.write(own === null ? errorResponse({ severity: 'ERROR', ...error }) : proxyErrorResponse(own));
-    if (wasOpen) this.#skipping = true;
+    if (skips) this.#skipping = true;
     else this.#out.write(readyForQuery(this.#transaction.status));
     done(answeredByUs(server.transaction, error));
   }
@@ -463,7 +462,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       const { transaction } = outcome;
       const failed = outcome.error !== null;
       // As a server skips it, up to the client's Sync.
-      if (failed && this.#takeBehind() !== null) this.#skipping = true;
+      if (failed && this.#behind.take() !== null) this.#skipping = true;
       const { effects } = unit;
       const known = this.#session.unitEnded(effects, server, { transaction, failed, tag });
       if (!known) this.#host.pin('untracked-setting');
@@ -478,13 +477,13 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       this.#endRun();
       if (outcome.kind === 'lost') this.#session.forgetTransaction();
     }
+    this.#session.hear(outcome);
     done(outcome);
   }
 
   #endRun(): void {
     this.#run = null;
     this.#server = null;
-    this.#sinkIsFull = false;
     if (this.#phase === 'copying') this.#phase = 'waiting';
   }
 
@@ -510,7 +509,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#out.release();
     this.#phase = 'collecting';
     if (this.#socket.isPaused()) this.#socket.resume();
-    if (this.#framer.pendingBytes > 0 || this.#behind !== null) this.#pump();
+    if (this.#framer.pendingBytes > 0 || this.#behind.waits) this.#pump();
     else this.#framer.letGo();
   }
 
@@ -518,7 +517,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   fail(unit: Unit, error: ProxyError, transaction: TransactionStatus): void {
     this.#endUnit();
-    this.#behind = null;
+    const skips = this.#behind.failsWith(unit);
     this.#session.forgetTransaction();
     if (transaction === 'failed') this.#transaction.lose(null);
     else this.#transaction.becomes('idle');
@@ -527,7 +526,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       return;
     }
     this.#out.write(proxyErrorResponse(error));
-    if (unit.open) this.#skipping = true;
+    if (skips) this.#skipping = true;
     else this.#out.write(readyForQuery(this.#transaction.status));
   }
 
@@ -553,9 +552,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
 
   drained(): void {
     this.#server?.resumeReading();
-    if (this.#phase !== 'collecting') return;
-    this.#socket.resume();
-    this.#pump();
+    if (this.#phase === 'collecting') this.#readOn();
   }
 
   deallocated(discarded: boolean): void {
@@ -581,8 +578,7 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     if (batch?.hasCopied === true) return;
     this.#phase = 'copying';
     this.#copyIn = new CopyIn(batch !== null && !this.#unit!.open);
-    this.#socket.resume();
-    this.#pump();
+    this.#readOn();
   }
 
   close(reason: string): void {

@@ -9,9 +9,23 @@ export class CopyIn {
   readonly #owesSync: boolean;
   /** CopyDone or CopyFail has come. */
   #isOver = false;
+  #isFull = false;
 
   constructor(owesSync: boolean) {
     this.#owesSync = owesSync;
+  }
+
+  /** The server takes no more for now. */
+  get isFull(): boolean {
+    return this.#isFull;
+  }
+
+  pausedFor(server: { whenDrained(callback: () => void): void }, drained: () => void): void {
+    this.#isFull = true;
+    server.whenDrained(() => {
+      this.#isFull = false;
+      drained();
+    });
   }
 
   /** `last`: it goes to the server too, and is the end of it; of a batch that is open still, more messages may follow. */

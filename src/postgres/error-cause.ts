@@ -2,13 +2,12 @@
 // the client is told of it.
 // It knows no socket; what it learns of the statements there it notes.
 
-import type { ServerError } from '../protocol/unit.js';
 import { boundTexts, type Expectation } from './expectation.js';
 import { outdate, type PreparedOnServer } from './prepared-statements.js';
 import { askedText } from './refused-parse.js';
 import { DUPLICATE_STATEMENT, INVALID_STATEMENT_NAME, isStalePlan } from './replica-errors.js';
 import type { Run } from './run.js';
-import { moveErrorPosition, renameInError } from './wire/backend.js';
+import { moveErrorPosition, renameInError, type ServerErrorFields } from './wire/backend.js';
 import { proxyErrorResponse } from './wire/backend-messages.js';
 
 /** query_canceled: also what a client is told of a deadline, in other words. */
@@ -21,8 +20,13 @@ const ON_PRIMARY = [
   'cannot execute COPY FROM in a read-only transaction',
 ] as const;
 
-export function isOurs(head: Expectation, run: Run, error: ServerError, prepared: PreparedOnServer): boolean {
-  if (isStalePlan(error.code, error.message)) {
+export function isOurs(
+  head: Expectation,
+  run: Run,
+  error: ServerErrorFields,
+  prepared: PreparedOnServer,
+): boolean {
+  if (isStalePlan(error)) {
     head.stale = boundTexts(run);
     for (const text of head.stale) outdate(text);
     return head.stale.length > 0;

@@ -150,6 +150,7 @@ export function isHeader(type: number): boolean {
     type === BACKEND.closeComplete ||
     type === BACKEND.parameterDescription ||
     type === BACKEND.rowDescription ||
+    type === BACKEND.copyOutResponse ||
     type === BACKEND.noData
   );
 }

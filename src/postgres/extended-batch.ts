@@ -4,7 +4,7 @@
 
 import { copyOf } from '../lib/chunk-copies.js';
 import { ProxyError } from '../lib/errors.js';
-import type { Classified } from '../sql/statement.js';
+import { type Classified, endsTransaction } from '../sql/statement.js';
 import type { AutoPrepareSession } from './auto-prepare-session.js';
 import type { HeldText } from './auto-prepared.js';
 import {
@@ -180,9 +180,10 @@ export class ExtendedBatch {
       this.#usesOthers ||= message.fields.portal !== '';
       this.bindsWhatItRuns = !this.#usesOthers;
       const text = this.lookUp(message.fields.statement);
+      const classified = text === undefined ? null : this.#note(text);
+      if (text?.isUnsure === true && endsTransaction(classified!.statement)) text.isUnsure = false;
       if (this.unsure !== null || text?.isUnsure === true)
         this.unsure = withBound(this.unsure, text, message.fields, message.bytes);
-      const classified = text === undefined ? null : this.#note(text);
       this.#clientNames.portals.bind(message.fields.portal, classified);
     } else if (message.kind === 'execute') {
       const portal = portalOf(message.bytes);

@@ -160,12 +160,16 @@ export class Replies {
       this.farewell = `${fields.code} ${fields.message}`;
       return;
     }
-    const error: ServerError = { code: fields.code, message: fields.message };
+    const error: ServerError = {
+      code: fields.code,
+      message: fields.message,
+      routine: fields.all.get('R') ?? '',
+    };
     head.error = error;
     head.failed = true;
     const run = head.run;
     if (run === null) return;
-    const ours = isOurs(head, run, error, this.#server.prepared);
+    const ours = isOurs(head, run, fields, this.#server.prepared);
     const heals = !head.committed && isHealable(run, head.step, error.code);
     if (head.grouped) return;
     const { slices } = this.#forwarding;
@@ -175,7 +179,7 @@ export class Replies {
       return;
     }
     if (run.withhold && !head.committed) {
-      const fromReplica = run.onReplica ? retryOf(error.code, error.message) : null;
+      const fromReplica = run.onReplica ? retryOf(fields) : null;
       const retryOn = ours ? 'elsewhere' : fromReplica;
       if (retryOn !== null) {
         head.withheld = retryOn;

@@ -34,6 +34,7 @@ import { AutoPrepare } from './auto-prepare.js';
 import { CancelKeys } from './cancel-keys.js';
 import { PostgresClientConnection } from './client-connection.js';
 import { connectPostgres } from './connect.js';
+import { isUnknownDatabase } from './control-connection.js';
 import { AskedSequences } from './drawn-sequences.js';
 import { foresee } from './foresight.js';
 import { classifyText, inspectText } from './inspect.js';
@@ -53,7 +54,7 @@ export interface DatabaseClassifier {
   readonly asked: AskedSequences;
 }
 
-/** Beyond it the one that came first is forgotten: its clients keep it, and what is new is read again. */
+/** Beyond it the one that came first is forgotten: its clients keep it as one whose catalog is not known. */
 const MAX_DATABASES = 1000;
 
 export class PostgresRuntime implements ProtocolRuntime {
@@ -101,7 +102,7 @@ export class PostgresRuntime implements ProtocolRuntime {
       readsMayJoin: false,
       asked: new AskedSequences(),
     };
-    if (this.#databases.size >= MAX_DATABASES) this.#databases.delete(this.#databases.keys().next().value!);
+    if (this.#databases.size >= MAX_DATABASES) this.#forget(this.#databases.keys().next().value!);
     this.#databases.set(database, entry);
     this.#options.catalogWanted();
     return entry;
@@ -111,11 +112,14 @@ export class PostgresRuntime implements ProtocolRuntime {
     this.#generation++;
     this.autoPrepare.schemaChanged(monotonicMs());
     this.texts.schemaChanged();
-    for (const entry of this.#databases.values()) {
-      entry.catalog = null;
-      entry.readsMayJoin = false;
-      entry.classifier.catalogChanged();
-    }
+    for (const entry of this.#databases.values()) forgetCatalogOf(entry);
+  }
+
+  /** Nobody reads its catalog any more. */
+  #forget(database: string): void {
+    const entry = this.#databases.get(database);
+    if (entry !== undefined) forgetCatalogOf(entry);
+    this.#databases.delete(database);
   }
 
   reconfigure(routing: RoutingConfig, autoPrepare: AutoPrepareConfig): void {
@@ -142,31 +146,41 @@ export class PostgresRuntime implements ProtocolRuntime {
     });
   }
 
+  /** Rejects with the first failure once all databases have been asked; one that is not there any more is none. */
   async refreshCatalog(open: (database: string) => NodeControl, timeoutMs: number): Promise<void> {
+    const failures: unknown[] = [];
     for (const [database, entry] of [...this.#databases]) {
       const control = open(database);
       try {
-        const generation = this.#generation;
-        // Asked before the rows, which then are as new at least. Where one was known until now nothing comes before the rows.
-        const isUrgent = entry.catalog === null && entry.catalogDigest !== '';
-        // A server that cannot say it is asked for the rows.
-        const serverDigest = isUrgent ? null : await askCatalogDigest(control, timeoutMs).catch(() => null);
-        if (entry.catalog !== null && serverDigest !== null && serverDigest === entry.serverDigest) continue;
-        const rows = await readCatalog(control, timeoutMs);
-        // What was read while the schema changed may be from before.
-        if (generation !== this.#generation) continue;
-        entry.serverDigest = serverDigest;
-        const digest = digestOf(rows);
-        // What has been concluded from the same catalog still holds.
-        if (entry.catalog !== null && entry.catalogDigest === digest) continue;
-        entry.catalogDigest = digest;
-        entry.catalog = buildPostgresCatalog(rows);
-        this.#judgeReads(entry);
-        entry.classifier.catalogChanged();
+        await this.#refresh(entry, control, timeoutMs);
+      } catch (cause) {
+        if (isUnknownDatabase(cause)) this.#forget(database);
+        else failures.push(cause);
       } finally {
         await control.close();
       }
     }
+    if (failures.length > 0) throw failures[0];
+  }
+
+  async #refresh(entry: DatabaseClassifier, control: NodeControl, timeoutMs: number): Promise<void> {
+    const generation = this.#generation;
+    // Asked before the rows, which then are as new at least. Where one was known until now nothing comes before the rows.
+    const isUrgent = entry.catalog === null && entry.catalogDigest !== '';
+    // A server that cannot say it is asked for the rows.
+    const serverDigest = isUrgent ? null : await askCatalogDigest(control, timeoutMs).catch(() => null);
+    if (entry.catalog !== null && serverDigest !== null && serverDigest === entry.serverDigest) return;
+    const rows = await readCatalog(control, timeoutMs);
+    // What was read while the schema changed may be from before.
+    if (generation !== this.#generation) return;
+    entry.serverDigest = serverDigest;
+    const digest = digestOf(rows);
+    // What has been concluded from the same catalog still holds.
+    if (entry.catalog !== null && entry.catalogDigest === digest) return;
+    entry.catalogDigest = digest;
+    entry.catalog = buildPostgresCatalog(rows);
+    this.#judgeReads(entry);
+    entry.classifier.catalogChanged();
   }
 
   readonly beginCommits = false;
@@ -210,6 +224,12 @@ export class PostgresRuntime implements ProtocolRuntime {
     }
     return sum;
   }
+}
+
+function forgetCatalogOf(entry: DatabaseClassifier): void {
+  entry.catalog = null;
+  entry.readsMayJoin = false;
+  entry.classifier.catalogChanged();
 }
 
 async function askCatalogDigest(control: NodeControl, timeoutMs: number): Promise<string> {

@@ -25,7 +25,7 @@ import { Replies } from './replies.js';
 import type { ReplyEvents, Run } from './run.js';
 import { SyncGroup } from './sync-group.js';
 import { tell, tellRest } from './telling.js';
-import { mayFailAtCommit, TrackedState } from './tracked-state.js';
+import { mayFailAtCommit, RESET_EVERYTHING, TrackedState } from './tracked-state.js';
 import type { BackendKey } from './wire/backend.js';
 import { buildClose, buildQuery, SYNC, TERMINATE } from './wire/frontend.js';
 
@@ -138,7 +138,9 @@ export class PostgresServerConnection implements ServerConnection {
 
   /**
    * Brings the connection to `state`. True: it is there. False: `done` is called when it is, or with the node's error.
-   * (The unit waits for the answer: behind a failed SET search_path it would run on the wrong tables.)
+   * (The unit waits for the answer: behind a failed SET search_path it would run on the wrong tables.) What another client has left
+   * may stand in the way (what his role could set and this one cannot reset; a standby refuses all else where he was
+   * SERIALIZABLE): it is tried without that once more.
    */
   bringTo(state: TrackedState, done: (error: ServerError | null) => void): boolean {
     const sql = state.statementsFrom(this.#state);
@@ -149,9 +151,17 @@ export class PostgresServerConnection implements ServerConnection {
     this.own(sql, (error) => {
       // The text is one implicit transaction: after an error nothing of it stands.
       if (error === null) this.#state = state;
-      done(error);
+      if (error === null || this.closed || this.#state.size === 0) done(error);
+      else this.#bringAfresh(state, done);
     });
     return false;
+  }
+
+  #bringAfresh(state: TrackedState, done: (error: ServerError | null) => void): void {
+    this.own(RESET_EVERYTHING, (error) => {
+      if (error === null) this.#state = TrackedState.empty;
+      if (error !== null || this.bringTo(state, done)) done(error);
+    });
   }
 
   /** A statement of our own. */

@@ -3,9 +3,10 @@
 
 import type { ConsistencyLevel } from '../config/schema.js';
 import type { SessionLevel } from '../protocol/client-connection.js';
-import type { TransactionStatus } from '../protocol/unit.js';
+import type { Outcome, TransactionStatus } from '../protocol/unit.js';
 import { type Classified, isChained, type SessionEffect, type StatementClass } from '../sql/statement.js';
 import { mayBeOwn, OwnSettings } from './own-settings.js';
+import { refusesSerializable } from './replica-errors.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import { TrackedState } from './tracked-state.js';
 
@@ -38,6 +39,8 @@ export class SessionSettings {
   #base = TrackedState.empty;
   #committed = TrackedState.empty;
   #open: OpenTransaction | null = null;
+  /** A standby has refused it as SERIALIZABLE, which its client has not said: its role, its database or the configuration does. */
+  #isRefused = false;
 
   /** Those that are the proxy's; null: the client has said nothing that may be about them. */
   #own: OwnSettings | null = null;
@@ -53,7 +56,22 @@ export class SessionSettings {
       this.#own.start(level);
     }
     this.#base = base;
-    this.#committed = base;
+    this.#commit(base);
+  }
+
+  /** What holds outside transactions. */
+  #commit(state: TrackedState): void {
+    if (state === this.#committed) return;
+    this.#committed = state;
+    this.#level.needsPrimary = state.isSerializable ?? this.#isRefused;
+  }
+
+  /** What a unit was told, or what was kept from its client. */
+  hear(outcome: Outcome): void {
+    const error = outcome.kind === 'answered' || outcome.kind === 'withheld' ? outcome.error : null;
+    if (error === null || !refusesSerializable(error)) return;
+    this.#isRefused = true;
+    this.#level.needsPrimary = this.#committed.isSerializable ?? true;
   }
 
   /** What a server connection must carry for the next unit. */
@@ -95,7 +113,7 @@ export class SessionSettings {
   discarded(server: PostgresServerConnection): void {
     const effects: readonly SessionEffect[] = [{ kind: 'discard', what: 'all' }];
     this.#own?.discarded();
-    this.#committed = this.#committed.apply(effects, this.#base);
+    this.#commit(this.#committed.apply(effects, this.#base));
     server.state = server.state.apply(effects, TrackedState.empty);
   }
 
@@ -119,7 +137,7 @@ export class SessionSettings {
       // PREPARE TRANSACTION keeps them as COMMIT does.
       const byTag = end.tag === 'COMMIT' || end.tag === 'PREPARE TRANSACTION';
       // In COMMIT; INSERT the last tag tells nothing of the COMMIT; but it went through, or the text had failed there.
-      if (byTag || (!end.failed && !this.#open.failed && commitsFirst(statement))) this.#committed = after;
+      if (byTag || (!end.failed && !this.#open.failed && commitsFirst(statement))) this.#commit(after);
       else server.state = serverBefore;
       this.#open = null;
       after = this.#committed;
@@ -127,7 +145,7 @@ export class SessionSettings {
       serverBefore = server.state;
     }
     if (end.transaction === 'idle') {
-      this.#committed = after;
+      this.#commit(after);
       return !isAmbiguous;
     }
     // What a text has set before its BEGIN is undone with the transaction too.

@@ -5,12 +5,16 @@ import { quoteLiteral } from '../sql/postgres/quote.js';
 import type { SessionEffect } from '../sql/statement.js';
 import { DATE_STYLE, dateStyleBehind } from './date-style.js';
 
+const ISOLATION = 'default_transaction_isolation';
+
 /** Name of the setting to the statement that sets it; in the order in which they were set. */
 export class TrackedState {
   static readonly empty = new TrackedState(new Map());
 
   readonly #settings: ReadonlyMap<string, string>;
   readonly digest: string;
+  /** Of transactions that say nothing else; null: role, database or configuration decides. */
+  readonly isSerializable: boolean | null;
 
   private constructor(settings: ReadonlyMap<string, string>) {
     this.#settings = settings;
@@ -18,6 +22,8 @@ export class TrackedState {
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, sql]) => `${name}\0${sql}`)
       .join('\0\0');
+    const isolation = settings.get(ISOLATION);
+    this.isSerializable = isolation === undefined ? null : /serializable/i.test(isolation);
   }
 
   static of(settings: ReadonlyMap<string, string>): TrackedState {
@@ -108,7 +114,7 @@ export class TrackedState {
 
 /** SERIALIZABLE: what a read has been answered can turn out to be wrong at the end of its transaction. */
 export function mayFailAtCommit(state: TrackedState): boolean {
-  return state.size > 0 && state.get('default_transaction_isolation') !== undefined;
+  return state.size > 0 && state.get(ISOLATION) !== undefined;
 }
 
 /** Beyond, they are forgotten: their clients keep them. */
@@ -117,6 +123,9 @@ const shared = new Map<string, TrackedState>();
 
 /** In the order in which they are taken on. */
 const IDENTITY: readonly string[] = ['session_authorization', 'role'];
+
+/** To `TrackedState.empty`, with whatever rights: unlike RESET of one setting, that of all asks for none (ResetAllOptions, guc.c). */
+export const RESET_EVERYTHING = 'RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL';
 
 function resetStatement(name: string): string {
   if (name === 'session_authorization') return 'RESET SESSION AUTHORIZATION';

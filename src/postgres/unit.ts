@@ -3,7 +3,14 @@
 
 import type { RuledStatement, Unit } from '../protocol/unit.js';
 import { mergeClasses } from '../sql/merge.js';
-import { type Classified, type Hint, isChained, type StatementClass } from '../sql/statement.js';
+import {
+  asRead,
+  type Classified,
+  type Hint,
+  isChained,
+  onPrimary,
+  type StatementClass,
+} from '../sql/statement.js';
 import type { ExtendedBatch } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
 import type { StandIn } from './stand-in.js';
@@ -34,7 +41,7 @@ export class SimpleUnit implements Unit {
   readonly leavesLast = false;
   readonly mayDraw: boolean;
   readonly shareable: boolean;
-  readonly statement: StatementClass;
+  statement: StatementClass;
   readonly hint: Hint | null;
   readonly shape: string;
   readonly message: Buffer;
@@ -67,6 +74,10 @@ export class SimpleUnit implements Unit {
 
   get onlyPrepares(): boolean {
     return false;
+  }
+
+  becomeRead(): void {
+    this.statement = asRead(this.statement);
   }
 
   get startsTransaction(): boolean {
@@ -139,7 +150,11 @@ export class BatchUnit implements Unit {
     // What it is called by is not how it begins: no transaction ends with a COMMIT that is only prepared, or one AND CHAIN.
     if (merged.statements > 1 && (executed[0] !== classified[0] || isChained(executed[0]!.statement)))
       merged = { ...merged, verb: 'UNKNOWN' };
-    return this.#wasOpen ? { ...merged, route: 'primary' } : inTransaction(merged, this.begin);
+    return this.#wasOpen ? onPrimary(merged) : inTransaction(merged, this.begin);
+  }
+
+  becomeRead(): void {
+    this.#statement = asRead(this.statement);
   }
 
   get onlyPrepares(): boolean {
@@ -196,7 +211,7 @@ function isShareable(statement: StatementClass, bytes: number): boolean {
 }
 
 function inTransaction(statement: StatementClass, begin: HeldBegin | null): StatementClass {
-  return begin === null ? statement : { ...statement, route: 'primary' };
+  return begin === null ? statement : onPrimary(statement);
 }
 
 /** A statement prepared by SQL text stays on its server connection, and the client with it. */

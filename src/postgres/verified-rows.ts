@@ -5,13 +5,14 @@
 import { monotonicMs } from '../lib/clock.js';
 import type { ProxyError } from '../lib/errors.js';
 import type { ServerError } from '../protocol/unit.js';
+import { endsTransaction, isChained } from '../sql/statement.js';
 import type { AutoPrepare } from './auto-prepare.js';
 import { failTransaction } from './fail-transaction.js';
 import { CONNECTION_LOST } from './lost-expectations.js';
 import { type PreparedText, parseOf } from './prepared-statements.js';
 import type { ReplyEvents, ReplySink, Run, Step } from './run.js';
 import type { PostgresServerConnection } from './server-connection.js';
-import type { PostgresUnit } from './unit.js';
+import type { BatchUnit, PostgresUnit } from './unit.js';
 import { buildDescribe, SYNC } from './wire/frontend.js';
 
 /** Some drivers (asyncpg, pgjdbc) know it by the routine, and prepare again. */
@@ -19,6 +20,11 @@ const CHANGED: ServerError = {
   code: '0A000',
   message: 'cached plan must not change result type',
   routine: 'RevalidateCachedQuery',
+};
+
+const STILL_FAILED: ServerError = {
+  code: '25P02',
+  message: 'current transaction is aborted, commands ignored until end of transaction block',
 };
 
 /** Never told: the unit runs on the primary. */
@@ -53,6 +59,10 @@ export function withKnownRows(
     start();
     return;
   }
+  if (server.transaction === 'failed' && from === 0) {
+    behindFailed(unit as BatchUnit, server, options, start, refused);
+    return;
+  }
   const goOn = (): void => withKnownRows(unit, server, options, start, refused, from + 1);
   if (text.isUnsure !== true) {
     goOn();
@@ -74,6 +84,49 @@ export function withKnownRows(
       if (!onReplica || !autoPrepare.isReplaying(monotonicMs())) text.isUnsure = false;
       goOn();
     }
+  });
+}
+
+/**
+ * In a failed transaction the server looks at nothing but what ends it. Where the batch begins with that, the transaction ends
+ * sooner, and another one fails in its place, so that the batch finds what its client knows of.
+ */
+function behindFailed(
+  unit: BatchUnit,
+  server: PostgresServerConnection,
+  options: RowsOptions,
+  start: () => void,
+  refused: (error: ServerError) => void,
+): void {
+  const { executed, classified } = unit.batch;
+  const first = classified[0];
+  if (first === undefined || !endsTransaction(first.statement)) {
+    // The server refuses it, wherever in it that is.
+    start();
+    return;
+  }
+  const goesOn = first.statement.transaction!.kind === 'rollback-to' || isChained(first.statement);
+  if (goesOn || executed[0] !== first) {
+    // What it goes on with is not to be had again.
+    refused(STILL_FAILED);
+    return;
+  }
+  const fails = (then: () => void): void =>
+    server.own('BEGIN', (error) => {
+      if (error !== null) refused(error);
+      else
+        failTransaction(server, (failure) => (failure.code === CONNECTION_LOST ? refused(failure) : then()));
+    });
+  server.own('ROLLBACK', (error) => {
+    if (error !== null) refused(error);
+    else
+      withKnownRows(
+        unit,
+        server,
+        options,
+        () => fails(start),
+        (why) => (why.code === CONNECTION_LOST ? refused(why) : fails(() => refused(why))),
+      );
   });
 }
 

@@ -84,6 +84,8 @@ export interface SessionLevel {
   setConsistency(level: ConsistencyLevel | null): void;
   /** What holds for its units, but for what rules and hints say of one. */
   readonly consistency: ConsistencyLevel;
+  /** With its settings no replica can serve it. */
+  needsPrimary: boolean;
 }
 
 /** The session's half: it routes units, holds server connections and remembers what the client has seen. */

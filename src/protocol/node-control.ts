@@ -60,8 +60,9 @@ export class ProbeFailure extends Error {
   override readonly name = 'ProbeFailure';
   readonly kind: ProbeFailureKind;
 
-  constructor(kind: ProbeFailureKind, message: string) {
-    super(message);
+  /** `cause`: as the driver has it. */
+  constructor(kind: ProbeFailureKind, message: string, cause?: unknown) {
+    super(message, { cause });
     this.kind = kind;
   }
 

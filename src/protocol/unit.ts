@@ -44,6 +44,8 @@ export interface Unit {
   readonly leavesAgain?: boolean;
   /** It executes nothing: how long it takes tells nothing of its statements. */
   readonly onlyPrepares: boolean;
+  /** It is said which node its `tellsOfNode` statement is about: that is a read from now on (`asRead`). */
+  becomeRead(): void;
 }
 
 /** A statement as the rules see it: before the state of its session has been taken into account. */
@@ -57,7 +59,7 @@ export interface ServerError {
   /** SQLSTATE (PostgreSQL) or errno in decimal (MySQL). */
   readonly code: string;
   readonly message: string;
-  /** PostgreSQL: where in the server it was raised; only where a client may look at that. */
+  /** PostgreSQL: where in the server it was raised. */
   readonly routine?: string;
 }
 

@@ -282,6 +282,15 @@ export class ClusterRuntime {
     }
   }
 
+  /** The same, once this has come; what fails meanwhile is a bug as well. */
+  turnAfter<T>(
+    who: { terminate(error: ProxyError): void },
+    awaited: Promise<T>,
+    goOn: (value: T) => void,
+  ): void {
+    awaited.then(goOn).catch((cause: unknown) => this.#broke(who, cause));
+  }
+
   /** What the primary has now, in the words of a store; null: it has not told it. */
   sharedPosition(callback: (position: SharedPosition | null) => void): void {
     this.positionAfter(monotonicMs(), (position) => {

@@ -22,7 +22,7 @@ import type { ClusterRuntime } from './cluster-runtime.js';
 import type { ExplainedPolicy } from './policies.js';
 import type { Session } from './session.js';
 import type { SessionFacts } from './session-facts.js';
-import { whyNotShared } from './session-rules.js';
+import { readWhereAsked, whyNotShared } from './session-rules.js';
 import { type PeekedView, SessionSight } from './session-sight.js';
 
 /** Of a list. */
@@ -42,7 +42,7 @@ const WHY: Readonly<Record<string, string>> = {
   write: 'it is not a read that a replica may take',
   'session-state': 'it only changes what the session is',
   'no-primary': 'there is no primary that takes units now: it would be held',
-  'primary-asked': 'reads are not split, or the level asks for the primary',
+  'primary-asked': 'reads are not split, the level asks for the primary, or no replica can serve the session',
   'no-replica': 'no replica takes reads',
   'replicas-lag': 'the replicas lag too much',
   'watermark-unknown': 'what the session wrote or saw is not known as a position yet',
@@ -82,6 +82,7 @@ function explainForNobody(
   const login = { user, database: database ?? '', application: request.application ?? '', clientAddress: '' };
   const explained = cluster.policies.explain(NO_LAYER, login, inspection.unit);
   const { policy } = explained;
+  readWhereAsked(inspection.unit, policy);
   const seen = newcomersView(cluster, request, policy);
   return {
     ...reportOf(cluster, inspection, explained, seen, null),

@@ -7,14 +7,14 @@ import type { SessionLevel } from '../protocol/client-connection.js';
 import type { PoolKey } from '../protocol/server-connection.js';
 import type { RuledStatement, Unit } from '../protocol/unit.js';
 import { type ConsistencyLevel, LEVELS } from '../routing/decide.js';
-import { NO_LAYER, Overlay, type UnitPolicy } from '../routing/policy.js';
+import { NO_LAYER, Overlay, TO_PRIMARY, type UnitPolicy } from '../routing/policy.js';
 import type { ConnectionFacts, RuleMatch } from '../routing/rules.js';
 import { NO_MATCH } from '../routing/rules.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Late } from './deadlines.js';
 import type { ExplainedPolicy, Policies, PolicyContext } from './policies.js';
-import type { SessionListener } from './session-rules.js';
+import { readWhereAsked, type SessionListener } from './session-rules.js';
 
 const CANCEL_AGAIN_MS = 1000;
 const NOBODY: ConnectionFacts = { user: '', database: '', application: '', clientAddress: '' };
@@ -23,6 +23,8 @@ const NOBODY: ConnectionFacts = { user: '', database: '', application: '', clien
 const LAYERS_OF_LEVELS: ReadonlyMap<ConsistencyLevel, Overlay> = new Map(
   LEVELS.map((consistency) => [consistency, new Overlay({ ...NO_LAYER, consistency })]),
 );
+
+const PRIMARY_ONLY = new Overlay({ ...NO_LAYER, target: TO_PRIMARY });
 
 export class SessionPolicy implements SessionLevel {
   readonly #cluster: ClusterRuntime;
@@ -37,6 +39,7 @@ export class SessionPolicy implements SessionLevel {
   #match: RuleMatch = NO_MATCH;
   /** What the client has set for itself; null: nothing. */
   #session: Overlay | null = null;
+  needsPrimary = false;
   /** Of the unit that is under way, or was last. */
   #current: UnitPolicy;
   readonly #late: Late;
@@ -61,12 +64,16 @@ export class SessionPolicy implements SessionLevel {
   begin(unit: Unit): void {
     const policy = this.for(unit);
     this.#current = policy;
+    readWhereAsked(unit, policy);
     if (policy.timeoutMs !== null) this.#lookAt(policy.timeoutMs);
   }
 
   /** For an operator: counts nothing. */
-  peek(unit: Pick<Unit, 'ruled' | 'hint'>): ExplainedPolicy {
-    return this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.#session);
+  peek(unit: Unit): ExplainedPolicy {
+    const explained = this.#cluster.policies.explain(this.#listener.layer, this.#facts, unit, this.#session);
+    const policy = this.#possible(explained.policy);
+    readWhereAsked(unit, policy);
+    return { ...explained, policy };
   }
 
   ended(): void {
@@ -145,10 +152,15 @@ export class SessionPolicy implements SessionLevel {
     let { policy, match } = this.#now().ruled(unit);
     this.#count(match);
     if (this.#session !== null) policy = this.#session.over(policy);
-    if (unit.hint === null) return policy;
+    if (unit.hint === null) return this.#possible(policy);
     const { overlay, isUnread } = this.#policies!.hint(unit.hint);
     if (isUnread) this.#cluster.counters.hintsUnread++;
-    return overlay.over(policy);
+    return this.#possible(overlay.over(policy));
+  }
+
+  /** Whatever is asked for. */
+  #possible(policy: UnitPolicy): UnitPolicy {
+    return this.needsPrimary ? PRIMARY_ONLY.over(policy) : policy;
   }
 
   #count(match: RuleMatch): void {

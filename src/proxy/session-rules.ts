@@ -9,7 +9,7 @@ import type { Position } from '../protocol/position.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { Answered, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
-import type { PolicyLayer } from '../routing/policy.js';
+import type { PolicyLayer, UnitPolicy } from '../routing/policy.js';
 import { isChained, type PinReason } from '../sql/statement.js';
 import { countOne, type ListenerCounters } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
@@ -37,6 +37,12 @@ export function outlivesErrors(pin: PinReason | null): boolean {
   return (
     pin === 'session-lock' || pin === 'sql-prepare' || pin === 'sequence-state' || pin === 'user-variable'
   );
+}
+
+/** What tells of one node is a read of that which somebody names, as fresh as any other; else the primary is meant. */
+export function readWhereAsked(unit: Unit, { target, consistency }: UnitPolicy): void {
+  if (unit.statement.tellsOfNode !== true || target === null) return;
+  if (target.kind !== 'primary' && consistency !== 'primary') unit.becomeRead();
 }
 
 /** A program of the server's, which may have committed what it has left in the session before it failed. */

@@ -175,7 +175,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
         callback(loan, error);
       });
     };
-    void this.#cluster.loginOf(request, this.#asked).then(loggedIn);
+    this.#cluster.turnAfter(this, this.#cluster.loginOf(request, this.#asked), loggedIn);
     this.#asked = null;
   }
 

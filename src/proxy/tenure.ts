@@ -39,7 +39,7 @@ export class Tenure {
   /** The next unit may come, once no cancel is on its way that might hit it here. */
   next(client: ClientConnection): void {
     if (this.#cancelling === null) client.next();
-    else void this.#cancelling.then(() => this.#cluster.turnOf(client, () => client.next()));
+    else this.#cluster.turnAfter(client, this.#cancelling, () => client.next());
   }
 
   take(server: ServerConnection): void {

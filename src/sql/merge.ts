@@ -43,6 +43,8 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
   let prepared = 0;
   let ddl = false;
   let statements = 0;
+  let tells = 0;
+  let reads = 0;
   for (const member of members) {
     if (member.route !== route) {
       route = 'primary';
@@ -60,6 +62,8 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
     if (member.prepared !== null) prepared++;
     ddl ||= member.ddl;
     statements += member.statements;
+    if (member.tellsOfNode === true) tells++;
+    else if (member.route === 'replica') reads++;
   }
   // A read-only transaction begun in the middle of a text cannot be told from its end: the primary serves both.
   if (transactions > 0) route = 'primary';
@@ -73,5 +77,16 @@ export function mergeClasses(classes: readonly StatementClass[]): StatementClass
   }
   if (mixed || (route === 'primary' && reasons.length === 0))
     reasons.push('statements of several kinds in one text');
-  return { route, reasons, pin, transaction, session, prepared: null, ddl, statements, verb: first.verb };
+  const merged = {
+    route,
+    reasons,
+    pin,
+    transaction,
+    session,
+    prepared: null,
+    ddl,
+    statements,
+    verb: first.verb,
+  };
+  return tells > 0 && tells + reads === members.length ? { ...merged, tellsOfNode: true } : merged;
 }

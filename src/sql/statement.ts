@@ -44,6 +44,16 @@ export function isChained({ transaction }: { readonly transaction: TransactionEf
   return transaction !== null && 'chain' in transaction && transaction.chain;
 }
 
+/** What alone is looked at in a transaction that has failed; it has no rows in any schema. */
+export function endsTransaction({
+  transaction,
+}: {
+  readonly transaction: TransactionEffect | null;
+}): boolean {
+  const kind = transaction?.kind;
+  return kind === 'commit' || kind === 'rollback' || kind === 'rollback-to';
+}
+
 /**
  * A change of session state. `name` is lower case without quotes; `sql` is the exact text that repeats the
  * change on another server connection (without a trailing semicolon).
@@ -90,8 +100,30 @@ export interface StatementClass {
   readonly afterWrite?: boolean;
   /** It runs stored programs whose bodies may ask for LAST_INSERT_ID() as well. Absent: none that is known. */
   readonly runsPrograms?: boolean;
+  /**
+   * It would be a read, but for what it asks about: one node (pg_stat_activity, SHOW PROCESSLIST). The primary answers, unless
+   * somebody says which node is meant (`asRead`). Absent: no.
+   */
+  readonly tellsOfNode?: boolean;
   /** It is refused while anybody else is connected to this database (DROP DATABASE). Absent: there is none. */
   readonly empties?: string;
+}
+
+const reads = new WeakMap<StatementClass, StatementClass>();
+
+/** What a statement that `tellsOfNode` is where it is said which node is asked. The same object for each class. */
+export function asRead(statement: StatementClass): StatementClass {
+  let read = reads.get(statement);
+  if (read === undefined) {
+    read = Object.freeze({ ...statement, route: 'replica', tellsOfNode: false });
+    reads.set(statement, read);
+  }
+  return read;
+}
+
+/** Whatever it reads, and wherever that is wanted. */
+export function onPrimary(statement: StatementClass): StatementClass {
+  return { ...statement, route: 'primary', tellsOfNode: false };
 }
 
 /** The settings of a session that change how its text reads. */

@@ -5,6 +5,9 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import mysql from 'mysql2/promise';
+import { nativeScramble, nativeStage1 } from '../../src/mysql/auth/native-password.js';
+import { parseGreeting } from '../../src/mysql/wire/greeting.js';
+import { command, handshakeResponse, MysqlWire } from '../e2e/mysql-wire.js';
 import { type Fixture, startFixture } from './harness.js';
 
 async function one(connection: Connection, sql: string): Promise<unknown> {
@@ -33,6 +36,11 @@ export function loginTests(kind: 'mysql' | 'mariadb'): void {
         () => 'let in',
         (error: { errno?: number }) => error.errno,
       );
+    const told = (client: Promise<unknown>): Promise<unknown> =>
+      client.then(
+        () => 'let in',
+        ({ errno, sqlState, message }) => ({ errno, sqlState, message }),
+      );
 
     before(async () => {
       f = await startFixture(kind, 1, { pool: { maxServerConnections: 4 } });
@@ -45,6 +53,15 @@ export function loginTests(kind: 'mysql' | 'mariadb'): void {
     after(async () => {
       for (const client of open) client.destroy();
       await f.stop();
+    });
+
+    it('a database that is not there is named as the server names it', async () => {
+      const { user, password } = f.cluster.superuser;
+      const { host, port } = f.cluster.primary;
+      const straight = mysql.createConnection({ host, port, user, password, database: 'nowhere' });
+      const expected = await told(straight);
+      assert.deepEqual(await told(logIn(user, password, 'nowhere')), expected);
+      assert.match(JSON.stringify(expected), /1049.*42000.*Unknown database 'nowhere'/);
     });
 
     it('a global variable is that of sessions that begin later, on every node', async () => {
@@ -95,6 +112,27 @@ export function loginTests(kind: 'mysql' | 'mariadb'): void {
       for (let i = 0; i < 10; i++) {
         assert.equal(await one(next, 'SELECT COUNT(*) FROM seen'), 1);
         await next.query('COMMIT');
+      }
+    });
+
+    // MariaDB's library proves a change of user to the challenge of the greeting, whatever it is asked then.
+    const skip = kind === 'mysql' ? 'MySQL 9 has no mysql_native_password' : false;
+    it('a change of user that is proved to the first challenge', { skip }, async (t) => {
+      const { user, password, database } = f.cluster.user;
+      for (const { host, port } of [f.cluster.primary, { host: '127.0.0.1', port: f.port }]) {
+        const wire = await MysqlWire.dial(t, { host, port });
+        const { scramble } = parseGreeting((await wire.packet())!);
+        const proof = nativeScramble(nativeStage1(password), scramble);
+        wire.write(handshakeResponse(user, database, 'mysql_native_password', proof), 1);
+        assert.match(await wire.reply(), /^OK /);
+        for (let i = 0; i < 3; i++) {
+          wire.write(command.changeUser(user, database, proof));
+          const asked = (await wire.packet())!;
+          assert.equal(asked.toString('latin1', 1).split('\0')[0], 'mysql_native_password');
+          wire.write(proof, 2);
+          assert.match(await wire.reply(), /^OK /);
+          assert.ok((await wire.talk(command.query('SELECT USER()')))[1]!.startsWith(`row ${user}@`));
+        }
       }
     });
 

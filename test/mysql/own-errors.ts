@@ -9,7 +9,8 @@ import type { ConfigInput } from '../../src/config/schema.js';
 import { ClientSession } from '../../src/mysql/client-session.js';
 import { MysqlServerConnection } from '../../src/mysql/server-connection.js';
 import { ClusterRuntime } from '../../src/proxy/cluster-runtime.js';
-import { command, MysqlWire } from '../e2e/mysql-wire.js';
+import { SessionPolicy } from '../../src/proxy/session-policy.js';
+import { command, handshakeResponse, MysqlWire } from '../e2e/mysql-wire.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import { PLANTED, type Planted, plantError, plantedInLog } from '../proxy/planted-error.js';
 import { type ProxyUnderTest, startProxyFor } from '../proxy/proxy-under-test.js';
@@ -57,6 +58,15 @@ class Scene {
     const wires: MysqlWire[] = [];
     for (let i = 0; i < count; i++) wires.push(await MysqlWire.open(this.#t, this.proxy, user, database));
     return wires;
+  }
+
+  /** It has said who it is, and waits for the answer. */
+  async arrival(): Promise<MysqlWire> {
+    const wire = await MysqlWire.dial(this.#t, this.proxy);
+    await wire.packet();
+    const { user, database } = this.#cluster.user;
+    wire.write(handshakeResponse(user, database), 1);
+    return wire;
   }
 
   get node() {
@@ -170,6 +180,22 @@ export function ownErrorTests(kind: 'mysql' | 'mariadb'): void {
       assert.match((await holder!.talk(command.query('COMMIT'))).join(), /^OK /);
       await scene.isTold(waiter!, planted);
       assert.deepEqual(await holder!.talk(write(1)), [WRITTEN]);
+      await scene.othersGoOn();
+    });
+
+    await t.test('at a login ends who logs in', async (t) => {
+      const scene = await Scene.open(t, cluster, ALONE);
+      const planted = plantError(t, SessionPolicy, 'loggedIn');
+      await scene.isTold(await scene.arrival(), planted);
+      await scene.othersGoOn();
+    });
+
+    await t.test('at a change of user ends its client', async (t) => {
+      const scene = await Scene.open(t, cluster, ALONE);
+      const [wire] = await scene.clients(1);
+      const planted = plantError(t, SessionPolicy, 'loggedIn');
+      wire!.write(command.changeUser(cluster.user.user, cluster.user.database));
+      await scene.isTold(wire!, planted);
       await scene.othersGoOn();
     });
 

@@ -396,6 +396,9 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
           id = String(load?.id ?? '');
           return id !== '';
         });
+        // One that is killed on its way there may wait for as long as for any lock (50 s).
+        const waits = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ${id}`;
+        await until('it to wait', async () => (await f.cluster.primary.admin(waits)).length === 1);
         await f.cluster.primary.admin(`KILL ${id}`);
         await until('it to end', async () => (await f.cluster.primary.admin(LOADS)).length === 0);
         raw.send(piece(sequence++, ''));

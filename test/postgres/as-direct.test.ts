@@ -122,6 +122,64 @@ test('postgres: what drivers rely on', { skip }, async (t) => {
     await alike(say.query('ALTER TABLE w DROP COLUMN more'));
   });
 
+  await t.test(
+    'what is bound behind the end of a failed transaction, in the batch that ends it',
+    async (t) => {
+      const { alike, proxied } = await pair(t, cluster, proxy);
+      const other = await pair(t, cluster, proxy);
+      const run = (name: string, ...values: unknown[]): Buffer[] => [say.bind(name, values), say.execute()];
+      const parsed = (sql: string): Buffer[] => [say.parse('', sql), ...run('')];
+      const fails = async (): Promise<void> => {
+        await alike(say.query('BEGIN'));
+        await alike(say.query('SAVEPOINT a'));
+        await alike(say.query('SELECT 1 / 0'));
+      };
+      await alike(...prepare('s', 'SELECT v FROM w WHERE id = $1'), say.sync());
+      await alike(...prepare('c', 'COMMIT'), say.sync());
+      for (const ending of [parsed('COMMIT'), parsed('ROLLBACK'), run('c')])
+        for (const behind of [
+          run('s', 1),
+          run('s', 1, 2),
+          [...parsed('BEGIN'), ...run('s', 1), ...parsed('COMMIT')],
+        ]) {
+          await other.alike(say.query('CREATE TABLE beside (a int); DROP TABLE beside'));
+          await fails();
+          await alike(...ending, ...behind, say.sync());
+          await alike(say.query('ROLLBACK'));
+        }
+      // Nothing is looked at but what ends it.
+      for (const first of [run('s', 1), parsed('SELECT 1'), parsed('BEGIN'), parsed('SAVEPOINT b')]) {
+        await other.alike(say.query('CREATE TABLE beside (a int); DROP TABLE beside'));
+        await fails();
+        await alike(...first, ...run('s', 1), say.sync());
+        await alike(say.query('ROLLBACK TO a'));
+        await alike(...run('s', 1), say.sync());
+        await alike(say.query('COMMIT'));
+      }
+      // The end itself, prepared before, has no rows that could be others.
+      for (const sql of ['COMMIT AND CHAIN', 'ROLLBACK TO a', '  rollback']) {
+        await alike(...prepare('e', sql), say.sync());
+        await other.alike(say.query('CREATE TABLE beside (a int); DROP TABLE beside'));
+        await fails();
+        await alike(...run('e'), say.sync());
+        await alike(...run('s', 1), say.sync());
+        await alike(say.query('ROLLBACK'));
+        await alike(say.close('e'), say.sync());
+      }
+      // Its rows are others: the whole batch is refused, and the client may end the transaction once more.
+      await alike(...prepare('r', 'SELECT * FROM w WHERE id = $1'), say.sync());
+      await other.alike(say.query('ALTER TABLE w ADD COLUMN more int DEFAULT 7'));
+      await fails();
+      assert.deepEqual(await proxied.talk(...parsed('ROLLBACK'), ...run('r', 1), say.sync()), [
+        CHANGED,
+        'ReadyForQuery E',
+      ]);
+      await alike(say.query('ROLLBACK'));
+      await alike(...runs('s', 1));
+      await other.alike(say.query('ALTER TABLE w DROP COLUMN more'));
+    },
+  );
+
   await t.test('Parse alone, or Close, and Flush', async (t) => {
     const { alike, alikeUpTo } = await pair(t, cluster, proxy);
     for (const begin of ['SELECT 0', 'BEGIN'])
@@ -137,6 +195,27 @@ test('postgres: what drivers rely on', { skip }, async (t) => {
         await alike(say.bind('f', []), say.execute(), say.close('f'), say.sync());
         await alike(say.query('ROLLBACK'));
       }
+  });
+
+  await t.test('the unnamed statement ends with a Query, whoever answers that', async (t) => {
+    const { alike } = await pair(t, cluster, proxy);
+    for (const sql of [
+      'DEALLOCATE s',
+      'BEGIN',
+      'COMMIT',
+      'SET work_mem = 4096',
+      'SHOW work_mem',
+      'SELECT 1',
+    ]) {
+      await alike(...prepare('s', 'SELECT v FROM w WHERE id = $1'), say.sync());
+      await alike(...prepare('', 'SELECT v + 1 FROM w WHERE id = $1'), say.sync());
+      await alike(...runs('', 1));
+      await alike(say.query(sql));
+      const [refused] = await alike(say.describeStatement(''), say.sync());
+      assert.equal(refused, 'ErrorResponse ERROR 26000 unnamed prepared statement does not exist', sql);
+      await alike(say.query('ROLLBACK'));
+      await alike(say.close('s'), say.sync());
+    }
   });
 
   await t.test('rows that have stayed as they were, behind a change of something else', async (t) => {

@@ -7,6 +7,7 @@ import { AutoPrepareSession } from '../../src/postgres/auto-prepare-session.js';
 import { PostgresServerConnection } from '../../src/postgres/server-connection.js';
 import { SessionSettings } from '../../src/postgres/session-settings.js';
 import { ClusterRuntime } from '../../src/proxy/cluster-runtime.js';
+import { SessionPolicy } from '../../src/proxy/session-policy.js';
 import { type PostgresWire, say } from '../e2e/postgres-wire.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import { PLANTED, type Planted, plantError, plantedInLog } from '../proxy/planted-error.js';
@@ -69,6 +70,13 @@ test('postgres: an error of our own', { skip }, async (t) => {
     wire!.send(write(1));
     await isTold(wire!, planted);
     assert.deepEqual(await other!.talk(write(2)), WRITTEN);
+    await othersGoOn(scene);
+  });
+
+  await t.test('at a login ends who logs in', async (t) => {
+    const scene = await alone(t);
+    const planted = plantError(t, SessionPolicy, 'loggedIn');
+    await isTold(await scene.arrival(), planted, ['AuthenticationOk']);
     await othersGoOn(scene);
   });
 

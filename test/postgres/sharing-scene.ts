@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import type { ConfigInput } from '../../src/config/schema.js';
-import { PostgresWire, say } from '../e2e/postgres-wire.js';
+import { PostgresWire, say, startupMessage } from '../e2e/postgres-wire.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import type { ProxyUnderTest } from '../proxy/proxy-under-test.js';
 import { type Row, startCluster, type TestCluster } from '../servers/cluster.js';
@@ -68,11 +68,18 @@ export class SharingScene {
   }
 
   client(startup: Readonly<Record<string, string>> = {}): Promise<PostgresWire> {
-    return PostgresWire.open(this.#t, this.proxy, {
-      user: 'app_trust',
-      database: this.#cluster.user.database,
-      ...startup,
-    });
+    return PostgresWire.open(this.#t, this.proxy, { ...this.#user, ...startup });
+  }
+
+  /** It has said who it is, and waits for the answer. */
+  async arrival(): Promise<PostgresWire> {
+    const wire = await PostgresWire.dial(this.#t, this.proxy);
+    wire.send(startupMessage(this.#user));
+    return wire;
+  }
+
+  get #user() {
+    return { user: 'app_trust', database: this.#cluster.user.database };
   }
 
   async clients(count: number): Promise<PostgresWire[]> {

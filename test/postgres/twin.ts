@@ -32,10 +32,14 @@ export class RawClient {
 
   /** What comes up to ReadyForQuery: type and body of each message, without ParameterStatus. */
   async talk(...messages: readonly Buffer[]): Promise<string[]> {
+    return this.talkUntil(countSyncs(Buffer.concat(messages)), ...messages);
+  }
+
+  /** The same up to so many of them: behind an error a server skips queries too. */
+  async talkUntil(readies: number, ...messages: readonly Buffer[]): Promise<string[]> {
     this.#bytes = Buffer.alloc(0);
     this.wire.send(...messages);
-    const syncs = countSyncs(Buffer.concat(messages));
-    for (let i = 0; i < syncs; i++) await this.wire.ready();
+    for (let i = 0; i < readies; i++) await this.wire.ready();
     const answers: string[] = [];
     for (let at = 0; at < this.#bytes.length; ) {
       const end = at + 1 + this.#bytes.readInt32BE(at + 1);
@@ -109,6 +113,12 @@ export class Twin {
   async both(...messages: readonly Buffer[]): Promise<string[]> {
     const expected = await this.bare.talk(...messages);
     assert.deepEqual(await this.proxied.talk(...messages), expected);
+    return expected;
+  }
+
+  async bothUntil(readies: number, ...messages: readonly Buffer[]): Promise<string[]> {
+    const expected = await this.bare.talkUntil(readies, ...messages);
+    assert.deepEqual(await this.proxied.talkUntil(readies, ...messages), expected);
     return expected;
   }
 

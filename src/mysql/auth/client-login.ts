@@ -51,8 +51,6 @@ export type ProofStep =
 
 type ProofState = 'new' | 'switched' | 'full' | 'encrypted' | 'done' | 'failed';
 
-const NOTHING = Buffer.alloc(0);
-
 /** One user's proof, for a login and for COM_CHANGE_USER alike. Calls must not overlap; everything may reject with ProxyError. */
 export class UserProof {
   readonly user: string;
@@ -62,12 +60,12 @@ export class UserProof {
   readonly #context: LoginContext;
   readonly #database: string;
   readonly #usesPlugins: boolean;
-  #challenge: Buffer;
+  readonly #challenge: Buffer;
   #lookup: UserLookup = { kind: 'unknown' };
   #plugin: string;
   #hasPassword = false;
 
-  /** `database`: with which it comes; null: none. */
+  /** `database`: with which it comes; null: none. `challenge`: the connection's only one (ClientLogin). */
   constructor(
     user: string,
     database: string | null,
@@ -104,7 +102,6 @@ export class UserProof {
         version: `without pluggable authentication, which user "${this.user}" needs`,
       });
     }
-    this.#challenge = newChallenge();
     this.#transition('switched');
     const request = { plugin: this.#plugin, scramble: this.#challenge };
     return { kind: 'send', bytes: buildAuthSwitchRequest(request, this.#next()) };
@@ -273,6 +270,14 @@ export class ClientLogin {
     this.#context = context;
   }
 
+  /**
+   * The only one for as long as the client is connected: MariaDB's client library answers whatever it is asked later, by a change
+   * of user, as if it were the one that it has seen first; the servers ask no other one (native_password_authenticate).
+   */
+  get challenge(): Buffer {
+    return this.#greeting.scramble;
+  }
+
   greeting(): Buffer {
     return buildGreeting(this.#greeting);
   }
@@ -311,15 +316,13 @@ export class ClientLogin {
   }
 }
 
-/**
- * The proof behind a COM_CHANGE_USER. Its answer is to a challenge of long ago, so that the client is
- * always asked anew, as MySQL does. `start('', null)` comes first.
- */
+/** The proof behind a COM_CHANGE_USER. The client is always asked, as the servers do. `start('', null)` comes first. */
 export function proofForChangeUser(
   change: ChangeUser,
   capabilities: Capabilities,
+  challenge: Buffer,
   context: LoginContext,
 ): UserProof {
   const usesPlugins = hasCapability(capabilities, CAPABILITY.PLUGIN_AUTH);
-  return new UserProof(change.user, change.database, NOTHING, usesPlugins, 1, context);
+  return new UserProof(change.user, change.database, challenge, usesPlugins, 1, context);
 }

@@ -188,7 +188,7 @@ export class ServerLogin {
   }
 
   #refused(payload: Buffer): never {
-    const { node, user, database } = this.#options;
+    const { node, user } = this.#options;
     const { errno, sqlState, message } = parseErr(payload);
     const wasGreeted = this.#state !== 'greeting';
     this.#transition('failed');
@@ -196,7 +196,7 @@ export class ServerLogin {
     // A server that shuts down or blocks this host says so instead of a greeting.
     if (!wasGreeted) throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
     if (errno === ER_DBACCESS_DENIED) throw new ProxyError('database-denied', { detail: message });
-    if (errno === ER_BAD_DB) throw new ProxyError('unknown-database', { database: database ?? '' });
+    if (errno === ER_BAD_DB) throw new ProxyError('unknown-database', { detail: message, sqlState });
     if (errno === ER_SERVER_SHUTDOWN)
       throw new ProxyError('connect-failed', { node, detail: `${errno}: ${message}` });
     throw new ProxyError('login-refused', { node, user, detail: message, errno, sqlState });

@@ -226,7 +226,10 @@ export class ServerLogin {
     const { node, user, database } = this.#options;
     const detail = `${fields.message} (SQLSTATE ${fields.code})`;
     if (fields.code === '3D000')
-      return this.#failed(new ProxyError('unknown-database', { database }), fields);
+      return this.#failed(
+        new ProxyError('unknown-database', { detail: `database "${database}" does not exist` }),
+        fields,
+      );
     if (isAboutLogin(fields)) {
       const said = { node, user, detail: fields.message, sqlState: fields.code };
       return this.#failed(new ProxyError('login-refused', said), fields);

@@ -49,6 +49,9 @@ export class Draft {
   afterWrite = false;
   runsPrograms = false;
   changesLogins = false;
+  #tells = false;
+  /** It is more than a question how one server is. */
+  doesMore = false;
   /** Literals decide here: the class holds for this text only, not for its shape. */
   byLiterals = false;
 
@@ -61,6 +64,14 @@ export class Draft {
   }
 
   primary(reason: string): void {
+    this.doesMore = true;
+    this.route = 'primary';
+    this.because(reason);
+  }
+
+  /** It is asked of the primary unless somebody names another server. */
+  tells(reason: string): void {
+    this.#tells = true;
     this.route = 'primary';
     this.because(reason);
   }
@@ -84,12 +95,14 @@ export class Draft {
       verb: this.verb,
     };
     const { afterWrite, runsPrograms, changesLogins } = this;
-    if (!afterWrite && !runsPrograms && !changesLogins) return statement;
+    const tellsOfNode = this.#tells && !this.doesMore && this.route === 'primary' && this.pin === null;
+    if (!afterWrite && !runsPrograms && !changesLogins && !tellsOfNode) return statement;
     return {
       ...statement,
       ...(afterWrite ? { afterWrite } : {}),
       ...(runsPrograms ? { runsPrograms } : {}),
       ...(changesLogins ? { changesLogins } : {}),
+      ...(tellsOfNode ? { tellsOfNode } : {}),
     };
   }
 }

@@ -8,11 +8,13 @@ import { tokenKind } from './lexer.js';
 import type { Leaving } from './picture.js';
 import { spaceSensitive } from './spacing.js';
 import type { Tokens } from './tokens.js';
-import { nodeSchemas, tellsOfOneServer, variableRoute } from './variables.js';
+import { nodeSchemas, tellsOfOneServer, tellsOfWrites, variableRoute } from './variables.js';
 
 export interface Findings {
   /** Why it must run on the primary. */
   readonly primary: string[];
+  /** One of these is more than that it asks how a server is. */
+  doesMore: boolean;
   /** What it reads of the last statement. */
   readonly last: string[];
   /** It reads what the last write left. */
@@ -37,6 +39,7 @@ export function scanExpressions(context: Context, from: number, to: number, prog
   const { tokens } = context;
   const found: Findings = {
     primary: [],
+    doesMore: false,
     last: [],
     afterWrite: false,
     programs: 'none',
@@ -89,14 +92,13 @@ function scanName(context: Context, i: number, to: number, found: Findings, prog
   const name = tokens.name(i);
   const catalog = context.rules.catalog;
   if (catalog?.impureViews.has(name))
-    because(found.primary, `view ${short(name)} reaches what a replica cannot serve`);
+    needsPrimary(found, `view ${short(name)} reaches what a replica cannot serve`);
   if (tokens.kind(i - 1) === tokenKind.dot) {
     if (settings.flavour === 'mariadb' && (name === 'nextval' || name === 'currval')) {
-      because(found.primary, `${name} uses a sequence`);
+      needsPrimary(found, `${name} uses a sequence`);
     }
-    if (tokens.name(i - 2) === 'information_schema' && tellsOfOneServer(name)) {
-      because(found.primary, `information_schema.${name} tells of one server`);
-    }
+    const schema = tokens.name(i - 2);
+    if (tellsOfOneServer(schema, name)) because(found.primary, `${schema}.${name} tells of one server`);
     return;
   }
   if (next === tokenKind.dot) {
@@ -106,23 +108,23 @@ function scanName(context: Context, i: number, to: number, found: Findings, prog
   switch (tokens.word(i)) {
     case 'for':
       if (tokens.is(i + 1, 'update') || tokens.is(i + 1, 'share')) {
-        because(found.primary, `FOR ${tokens.word(i + 1).toUpperCase()} locks rows`);
+        needsPrimary(found, `FOR ${tokens.word(i + 1).toUpperCase()} locks rows`);
       }
       break;
     case 'lock':
-      if (tokens.are(i + 1, 'in', 'share', 'mode')) because(found.primary, 'LOCK IN SHARE MODE locks rows');
+      if (tokens.are(i + 1, 'in', 'share', 'mode')) needsPrimary(found, 'LOCK IN SHARE MODE locks rows');
       break;
     case 'into':
       if (!program || tokens.is(i + 1, 'outfile') || tokens.is(i + 1, 'dumpfile'))
-        because(
-          found.primary,
+        needsPrimary(
+          found,
           tokens.is(i + 1, 'outfile') || tokens.is(i + 1, 'dumpfile') ? 'INTO writes a file' : 'INTO',
         );
       break;
     case 'next':
     case 'previous':
       if (tokens.are(i + 1, 'value', 'for')) {
-        because(found.primary, `${tokens.word(i).toUpperCase()} VALUE FOR uses a sequence`);
+        needsPrimary(found, `${tokens.word(i).toUpperCase()} VALUE FOR uses a sequence`);
       }
       break;
     default:
@@ -140,10 +142,10 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
     const schema = tokens.name(i - 2);
     const full = `${schema}.${name}`;
     if (rules.writes.has(full) || rules.writes.has(name))
-      because(found.primary, `function ${short(full)} writes`);
+      needsPrimary(found, `function ${short(full)} writes`);
     else if (!rules.reads.has(full) && !catalog?.readsOnly(schema, name)) {
       noteProgram(found, catalog?.hasFunction(name) === true);
-      because(found.primary, `function ${short(full)} may write`);
+      needsPrimary(found, `function ${short(full)} may write`);
     }
     return;
   }
@@ -159,26 +161,25 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
   if (isColumnList(context, i, to)) return;
 
   if (rules.writes.has(name)) {
-    because(found.primary, `function ${short(name)} writes`);
+    needsPrimary(found, `function ${short(name)} writes`);
     return;
   }
   if (rules.reads.has(name)) return;
   const stored = spaceSensitive.has(name) && (quoted || tokens.spaceBefore(i + 1));
   if (stored && (quoted || catalog === null || catalog.hasFunction(name))) {
     // COUNT (x) calls a stored function, unless IGNORE_SPACE is set.
-    if (!catalog?.readsOnly(null, name))
-      because(found.primary, `function ${short(name)} may be a stored one`);
+    if (!catalog?.readsOnly(null, name)) needsPrimary(found, `function ${short(name)} may be a stored one`);
     return;
   }
   // DEFAULT(column) evaluates the column's default; MySQL refuses that of an expression, and it draws from nothing else.
   if (name === 'default' && settings.flavour === 'mariadb' && (catalog?.sequences.size ?? 1) > 0) {
-    because(found.primary, 'DEFAULT may draw from a sequence');
+    needsPrimary(found, 'DEFAULT may draw from a sequence');
     return;
   }
   const effect = functionEffect(name);
   if (effect !== null) {
     if (effect.kind === 'pin') pin(found, effect.pin, `${name} ${effect.reason}`);
-    else if (effect.kind === 'primary') because(found.primary, `${name} ${effect.reason}`);
+    else if (effect.kind === 'primary') needsPrimary(found, `${name} ${effect.reason}`);
     else {
       because(found.last, `${name} tells of the last statement`);
       if (name === 'last_insert_id') found.afterWrite = true;
@@ -190,10 +191,7 @@ function scanCall(context: Context, i: number, to: number, found: Findings): voi
   if (isHarmless(name, settings.flavour, settings.versionNumber) && !known) return;
   if (known && catalog?.readsOnly(null, name)) return;
   noteProgram(found, known);
-  because(
-    found.primary,
-    known ? `function ${short(name)} may write` : `function ${short(name)} is not known`,
-  );
+  needsPrimary(found, known ? `function ${short(name)} may write` : `function ${short(name)} is not known`);
 }
 
 /** `name (a, b) AS (`: an element of WITH. */
@@ -221,7 +219,8 @@ function scanSystemVariable(context: Context, i: number, found: Findings): numbe
   if (route === 'last') {
     because(found.last, `@@${name} tells of the last statement`);
     if (name === 'identity' || name === 'last_insert_id') found.afterWrite = true;
-  } else if (route === 'primary') because(found.primary, `@@${short(name)} is asked of the primary`);
+  } else if (tellsOfWrites(name)) needsPrimary(found, `@@${name} is the primary's to tell`);
+  else if (route === 'primary') because(found.primary, `@@${short(name)} is asked of the primary`);
   return at;
 }
 
@@ -234,6 +233,11 @@ function pin(found: Findings, reason: PinReason, why: string): void {
   if (found.pin !== null) return;
   found.pin = reason;
   found.pinReason = why;
+}
+
+function needsPrimary(found: Findings, reason: string): void {
+  found.doesMore = true;
+  because(found.primary, reason);
 }
 
 function because(list: string[], reason: string): void {

@@ -18,7 +18,10 @@ export function judgeStatement(context: Context, span: Span): Draft {
     // The rest of the text was not kept: it may do anything that an expression can.
     draft.pinned('untracked-setting', 'too long to be read to its end');
   }
-  if (tokens.malformed && draft.route !== 'primary') draft.primary('not understood: quotes or characters');
+  if (tokens.malformed) {
+    draft.doesMore = true;
+    if (draft.route !== 'primary') draft.primary('not understood: quotes or characters');
+  }
   return draft;
 }
 

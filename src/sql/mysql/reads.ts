@@ -13,7 +13,12 @@ export function settleRead(draft: Draft, found: Findings): void {
   draft.afterWrite = found.afterWrite;
   draft.runsPrograms = found.programs !== 'none';
   if (found.pin !== null) draft.pinned(found.pin, found.pinReason);
-  for (const reason of found.primary) draft.primary(reason);
+  for (const reason of found.primary) {
+    if (found.doesMore) draft.primary(reason);
+    else draft.tells(reason);
+  }
+  // What the last statement left is nowhere else.
+  if (found.last.length > 0) draft.doesMore = true;
   if (found.pin !== null || found.primary.length > 0) return;
   for (const reason of found.last) draft.because(reason);
   draft.route = found.last.length > 0 ? 'last' : 'replica';
@@ -198,6 +203,6 @@ export function judgeShow(context: Context, span: Span): Draft {
     settleRead(draft, scanExpressions(context, i + 1, to));
     return draft;
   }
-  draft.primary(`SHOW ${word.toUpperCase()} is asked of the primary`);
+  draft.tells(`SHOW ${word.toUpperCase()} is asked of the primary`);
   return draft;
 }

@@ -36,6 +36,11 @@ export function variableRoute(name: string): 'last' | 'replica' | 'primary' {
   return anywhere.has(name) ? 'replica' : 'primary';
 }
 
+/** Of the last write of this connection, or of how the next ones count: no other server than the primary is ever meant. */
+export function tellsOfWrites(name: string): boolean {
+  return name === 'last_gtid' || name === 'auto_increment_increment' || name === 'auto_increment_offset';
+}
+
 /** They change what is written to the binary log, or stand for what the last statement left: never replayed. */
 const replication = new Set(
   words(`
@@ -68,7 +73,7 @@ export function transactionVariable(name: string): 'isolation' | 'readOnly' | nu
 /** Tables there tell of one server. */
 export const nodeSchemas: ReadonlySet<string> = new Set(['performance_schema', 'sys']);
 
-/** Of information_schema, those that tell of one server; the INNODB_ family besides. */
+/** Of information_schema; the INNODB_ family besides. */
 const nodeTables = new Set(
   words(`
     processlist global_status session_status global_variables session_variables system_variables profiling
@@ -79,6 +84,22 @@ const nodeTables = new Set(
     temp_tables_info optimizer_costs mysql_firewall_users mysql_firewall_whitelist connection_control_failed_login_attempts`),
 );
 
-export function tellsOfOneServer(table: string): boolean {
-  return nodeTables.has(table) || table.startsWith('innodb_');
+/** Of mysql, those that each server writes by itself: logs, statistics, where it is in replication, what is loaded there. */
+const ownTables = new Set(
+  words(`
+    general_log slow_log gtid_executed gtid_slave_pos slave_master_info slave_relay_log_info slave_worker_info
+    ndb_binlog_index plugin component table_stats column_stats index_stats`),
+);
+
+export function tellsOfOneServer(schema: string, table: string): boolean {
+  if (schema === 'information_schema') return nodeTables.has(table) || table.startsWith('innodb_');
+  if (schema !== 'mysql') return false;
+  return ownTables.has(table) || table.startsWith('innodb_') || table.startsWith('replication_');
+}
+
+const systemSchemas = new Set([...nodeSchemas, 'information_schema', 'mysql']);
+
+/** Whoever is in this database, of whose tables some or all tell of one server, need not say whose they are. */
+export function hidesNodeTables(database: string): boolean {
+  return systemSchemas.has(database.toLowerCase());
 }

@@ -142,19 +142,26 @@ export const POSTGRES_CATALOG_QUERIES = {
       FROM pg_catalog.pg_operator o
       JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
      WHERE p.provolatile = 'v' OR p.oid >= 16384`,
-  /** Foreign tables, sequences, and tables above a foreign one by inheritance or partitioning. */
+  /**
+   * Foreign tables, sequences, tables of which a standby has no rows, and tables above one of them by inheritance or
+   * partitioning.
+   */
   relations: `
-    WITH RECURSIVE above(child, parent) AS (
-      SELECT i.inhrelid, i.inhparent FROM pg_catalog.pg_inherits i
-        JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid AND f.relkind = 'f'
+    WITH RECURSIVE above(child, parent, unlogged) AS (
+      SELECT i.inhrelid, i.inhparent, f.relpersistence = 'u' FROM pg_catalog.pg_inherits i
+        JOIN pg_catalog.pg_class f ON f.oid = i.inhrelid AND (f.relkind = 'f' OR (f.relkind = 'r' AND f.relpersistence = 'u'))
       UNION
-      SELECT above.child, i.inhparent FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.parent
+      SELECT above.child, i.inhparent, above.unlogged
+        FROM above JOIN pg_catalog.pg_inherits i ON i.inhrelid = above.parent
     )
     SELECT c.oid::text AS oid, n.nspname::text AS schema, c.relname::text AS name,
-           CASE WHEN c.relkind = 'S' THEN 'sequence' ELSE 'foreign' END AS kind
+           CASE WHEN c.relkind = 'S' THEN 'sequence'
+             WHEN c.relpersistence = 'u' OR c.oid IN (SELECT parent FROM above WHERE unlogged) THEN 'unlogged'
+             ELSE 'foreign' END AS kind
       FROM pg_catalog.pg_class c
       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-     WHERE (c.relkind IN ('f', 'S') OR c.oid IN (SELECT parent FROM above))
+     WHERE (c.relkind IN ('f', 'S') OR (c.relkind IN ('r', 'm') AND c.relpersistence = 'u')
+             OR c.oid IN (SELECT parent FROM above))
        AND n.nspname !~ '^pg_(temp|toast)'`,
   /** Views with what they name. Those of pg_catalog are known by name, but a user's view may stand over them. */
   views: `

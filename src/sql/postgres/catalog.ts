@@ -40,11 +40,13 @@ export type FunctionFacts = ReadonlyMap<string, OverloadFacts>;
 export interface RelationFacts {
   readonly schema: string;
   readonly name: string;
-  readonly kind: 'view' | 'foreign' | 'sequence' | 'table';
+  readonly kind: 'view' | 'foreign' | 'sequence' | 'unlogged' | 'table';
   /** Functions that a read of it may run, through all views below it; those of no concern are left out. */
   readonly functions: readonly FunctionRef[];
   /** Foreign tables that a read of it may reach, itself included. */
   readonly foreign: readonly string[];
+  /** A table without rows on a standby that a read of it may reach, itself included; null: none. */
+  readonly unlogged: string | null;
   /** Other relations that a read of it reaches, through all views: sequences, system views. */
   readonly relations: readonly FunctionRef[];
   /** A view with FOR UPDATE or its like inside. */
@@ -64,6 +66,8 @@ export interface PostgresCatalog {
   readonly writes: ReadonlyMap<string, readonly FunctionRef[]>;
   /** A function that is not volatile may change a setting until the transaction ends: what follows in it would see that. */
   readonly readsMaySet: boolean;
+  /** There are relations that have no rows, and no size, on replicas. */
+  readonly hasUnlogged: boolean;
 }
 
 export type CatalogRow = Readonly<Record<string, unknown>>;
@@ -211,8 +215,8 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
 
   const direct = new Map<string, Direct>();
   for (const row of rows.relations) {
-    const kind = string(row, 'kind') === 'sequence' ? 'sequence' : 'foreign';
-    const relation = { schema: string(row, 'schema'), name: string(row, 'name'), kind } as const;
+    const kind = string(row, 'kind') as 'sequence' | 'foreign' | 'unlogged';
+    const relation = { schema: string(row, 'schema'), name: string(row, 'name'), kind };
     direct.set(string(row, 'oid'), { ...relation, functions: [], relations: [], locks: false });
   }
   const add = (row: CatalogRow, kind: 'view' | 'table'): void => {
@@ -240,7 +244,8 @@ export function buildPostgresCatalog(rows: PostgresCatalogRows): PostgresCatalog
   }
 
   const readsMaySet = rows.functions.some(({ sets }) => sets === true);
-  return { functions, operators, relations, types, rowFunctions, writes, readsMaySet };
+  const hasUnlogged = rows.relations.some(({ kind }) => kind === 'unlogged');
+  return { functions, operators, relations, types, rowFunctions, writes, readsMaySet, hasUnlogged };
 }
 
 /** By the names of relations: what a write to one of them runs, there and where it goes on to. */
@@ -276,6 +281,7 @@ function reach(
   const functions = new Map<string, FunctionRef>();
   const relations = new Map<string, FunctionRef>();
   const foreign = new Set<string>();
+  let unlogged: string | null = null;
   const seen = new Set([oid]);
   const pending = [oid];
   let locks = false;
@@ -283,7 +289,9 @@ function reach(
     const relation = direct.get(next);
     if (relation === undefined) continue;
     locks ||= relation.locks;
-    if (relation.kind === 'foreign') foreign.add(`${relation.schema}.${relation.name}`);
+    const full = `${relation.schema}.${relation.name}`;
+    if (relation.kind === 'foreign') foreign.add(full);
+    else if (relation.kind === 'unlogged') unlogged ??= full;
     else if (next !== oid) relations.set(next, { schema: relation.schema, name: relation.name });
     for (const function_ of relation.functions) {
       const ref = functionByOid.get(function_);
@@ -298,13 +306,15 @@ function reach(
     }
   }
   const plain = self.kind === 'view' || self.kind === 'table';
-  if (plain && functions.size === 0 && relations.size === 0 && foreign.size === 0 && !locks) return null;
+  const reachesNothing = functions.size === 0 && relations.size === 0 && foreign.size === 0;
+  if (plain && reachesNothing && unlogged === null && !locks) return null;
   return {
     schema: self.schema,
     name: self.name,
     kind: self.kind,
     functions: [...functions.values()],
     foreign: [...foreign],
+    unlogged,
     relations: [...relations.values()],
     locks,
   };

@@ -138,14 +138,11 @@ function setValue(name: string, values: readonly string[], local: boolean, sql: 
   });
 }
 
-/** Settings that another connection cannot be brought to by saying the same words, or with which no standby can serve. */
-export function untrackable(
+/** Settings that another connection cannot be brought to by saying the same words. */
+function untrackable(
   name: string,
   values: readonly string[],
 ): { reason: string; pin: 'untracked-setting' | 'temporary-table' } | null {
-  if (name === 'default_transaction_isolation' && values[0]?.trim().toLowerCase() === 'serializable') {
-    return { reason: 'SERIALIZABLE is refused by a standby', pin: 'untracked-setting' };
-  }
   if (name === 'seed') return { reason: 'the random seed cannot be replayed', pin: 'untracked-setting' };
   // Behind this, what CREATE TABLE makes is temporary.
   const first = values[0]?.split(',')[0]?.trim().replace(/^"|"$/g, '');
@@ -172,8 +169,6 @@ function setModes(what: string, args: readonly Tree[]): StatementClass {
   const { readOnly, isolation, deferrable } = transactionModes(args);
   if (what === 'TRANSACTION') return setTransaction('SET', readOnly, isolation);
   if (what !== 'SESSION CHARACTERISTICS') return primary('SET', 'not known', 'untracked-setting');
-  const trouble = isolation === null ? null : untrackable('default_transaction_isolation', [isolation]);
-  if (trouble !== null) return primary('SET', trouble.reason, trouble.pin);
   const effects: SessionEffect[] = [];
   const add = (name: string, value: string): void => {
     effects.push({ kind: 'set', name, value, local: false, sql: `SET ${name} = '${value}'` });

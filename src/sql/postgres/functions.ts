@@ -25,28 +25,46 @@ export const pinningFunctions: ReadonlyMap<string, PinReason> = new Map<string, 
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(/\s+/).filter((name) => name !== ''));
 
+/** Of the functions for the primary those that only tell how their node is, of PostgreSQL and of extensions written in C. */
+export const nodeFunctions: ReadonlySet<string> = words(`
+  pg_is_in_recovery pg_backend_pid pg_postmaster_start_time pg_conf_load_time pg_config
+  inet_server_addr inet_server_port inet_client_addr inet_client_port
+  pg_show_all_settings pg_show_all_file_settings pg_hba_file_rules pg_ident_file_mappings
+  pg_get_replication_slots pg_lock_status pg_blocking_pids pg_safe_snapshot_blocking_pids
+  pg_stat_file pg_stat_statements pg_stat_statements_info
+  pg_is_wal_replay_paused pg_get_wal_replay_pause_state pg_current_logfile
+  pg_get_shmem_allocations pg_get_shmem_allocations_numa pg_get_backend_memory_contexts pg_get_aios
+  pg_prepared_xact pg_show_replication_origin_status`);
+
+export const nodeFunctionPrefixes: readonly string[] = [
+  'pg_stat_get_',
+  'pg_last_',
+  'pg_control_',
+  'pg_ls_',
+  'pg_read_',
+];
+
 /**
  * Not volatile to PostgreSQL (or accepted by a standby with another meaning), and yet for the primary: they assign a
  * transaction id, answer about one node, one connection or this very transaction, or run what a string names (a view
  * may write, whatever the function is declared).
  */
-export const primaryFunctions: ReadonlySet<string> = words(`
-  txid_current pg_current_xact_id txid_current_if_assigned pg_current_xact_id_if_assigned
-  pg_current_snapshot txid_current_snapshot txid_status pg_xact_status
-  pg_cancel_backend pg_terminate_backend pg_reload_conf pg_rotate_logfile pg_promote pg_notify
-  pg_is_in_recovery pg_backend_pid pg_postmaster_start_time pg_conf_load_time
-  inet_server_addr inet_server_port inet_client_addr inet_client_port
-  pg_my_temp_schema pg_is_other_temp_schema pg_listening_channels pg_cursor pg_prepared_statement pg_prepared_xact
-  pg_show_all_settings pg_show_all_file_settings pg_hba_file_rules pg_ident_file_mappings
-  pg_get_replication_slots pg_lock_status pg_blocking_pids pg_safe_snapshot_blocking_pids
-  pg_replication_origin_oid pg_config pg_walfile_name pg_walfile_name_offset pg_split_walfile_name
-  query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema
-  table_to_xml table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema
-  schema_to_xml_and_xmlschema database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
-  ts_stat nextval setval loread lowrite connectby xpath_table`);
+export const primaryFunctions: ReadonlySet<string> = new Set([
+  ...nodeFunctions,
+  ...words(`
+  txid_current pg_current_xact_id txid_current_if_assigned pg_current_xact_id_if_assigned pg_current_snapshot
+  txid_current_snapshot txid_status pg_xact_status pg_cancel_backend pg_terminate_backend pg_reload_conf
+  pg_rotate_logfile pg_promote pg_notify pg_my_temp_schema pg_is_other_temp_schema pg_listening_channels pg_cursor
+  pg_prepared_statement pg_replication_origin_oid pg_walfile_name pg_walfile_name_offset pg_split_walfile_name
+  query_to_xml query_to_xmlschema query_to_xml_and_xmlschema cursor_to_xml cursor_to_xmlschema table_to_xml
+  table_to_xmlschema table_to_xml_and_xmlschema schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema
+  database_to_xml database_to_xmlschema database_to_xml_and_xmlschema ts_stat nextval setval loread lowrite
+  connectby xpath_table`),
+]);
 
 /** Whole families of them; a name that begins so is not looked up further. */
 export const primaryPrefixes: readonly string[] = [
+  ...nodeFunctionPrefixes,
   'lo_',
   'dblink',
   'pg_advisory_',
@@ -62,11 +80,7 @@ export const primaryPrefixes: readonly string[] = [
   'pg_stop_backup',
   'pg_switch_',
   'pg_wal_replay_',
-  'pg_last_',
   'pg_current_wal_',
-  'pg_control_',
-  'pg_ls_',
-  'pg_read_',
   'binary_upgrade_',
   // contrib/tablefunc: crosstab2, crosstab3, ...
   'crosstab',
@@ -91,6 +105,11 @@ export const nodeSettings: ReadonlySet<string> = words(`
   in_hot_standby transaction_read_only transaction_isolation transaction_deferrable port listen_addresses
   data_directory config_file hba_file ident_file primary_conninfo primary_slot_name cluster_name
   synchronous_standby_names hot_standby archive_mode wal_level max_connections`);
+
+/** Of relations, whatever their argument says: an oid, an index of a table ... */
+export const sizeFunctions: ReadonlySet<string> = words(
+  'pg_relation_size pg_table_size pg_indexes_size pg_total_relation_size',
+);
 
 /** Functions whose first argument names a relation as text. */
 export const relationNameFunctions: ReadonlySet<string> = words(`
@@ -168,9 +187,12 @@ export const builtinOperators: ReadonlySet<string> = words(`
   <@ <^ = > >= >> >>= >^ ? ?# ?& ?- ?-| ?| ?|| @ @-@ @> @? @@ @@@ ^ ^@ | |&> |/ |>> || ||/ ~ ~* ~<=~ ~<~ ~= ~>=~ ~>~
   ~~ ~~* !=`);
 
-/** System views and tables that describe one node, its sessions or this connection. */
+/** System views and tables that describe one node or its sessions. */
 export const nodeRelations: ReadonlySet<string> = words(`
   pg_locks pg_settings pg_file_settings pg_hba_file_rules pg_ident_file_mappings pg_replication_slots
-  pg_replication_origin_status pg_prepared_xacts pg_prepared_statements pg_cursors pg_shmem_allocations
-  pg_shmem_allocations_numa pg_backend_memory_contexts pg_aios pg_config pg_sequences`);
+  pg_replication_origin_status pg_prepared_xacts pg_shmem_allocations pg_shmem_allocations_numa
+  pg_backend_memory_contexts pg_aios pg_config`);
 export const nodeRelationPrefixes: readonly string[] = ['pg_stat_', 'pg_statio_'];
+
+/** Those that describe this connection, or what runs ahead on a replica. */
+export const primaryRelations: ReadonlySet<string> = words('pg_prepared_statements pg_cursors pg_sequences');

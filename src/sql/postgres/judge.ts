@@ -120,14 +120,14 @@ function judgeNode(type: string, node: TreeRecord, judgement: Judgement): Judged
 
 function judgeSelect(node: TreeRecord, { literal, rules }: Judgement): Judged {
   const walk = new TreeWalk(rules, literal);
-  const { reasons, pin, needsLiterals } = walk.walk({ SelectStmt: node });
+  const { reasons, pin, tellsOfNode, needsLiterals } = walk.walk({ SelectStmt: node });
   if (needsLiterals)
     return { statement: statementClass('primary', 'SELECT', { reasons, pin }), needsLiterals };
   if (reasons.length === 0) return sure(statementClass('replica', 'SELECT'));
   const configured = setConfigClass(node);
   if (configured !== null) return sure(configured);
   const ddl = record(node, 'intoClause') !== null && pin !== 'temporary-table';
-  return sure(statementClass('primary', 'SELECT', { reasons, pin, ddl }));
+  return sure(statementClass('primary', 'SELECT', { reasons, pin, ddl, tellsOfNode }));
 }
 
 /** Without ANALYZE an EXPLAIN runs nothing, but it plans, and that folds stable and immutable functions. */
@@ -161,9 +161,9 @@ function judgeCopy(node: TreeRecord, judgement: Judgement): Judged {
   const walk = new TreeWalk(judgement.rules, judgement.literal);
   const range = record(node, 'relation');
   if (range !== null) walk.relation(range);
-  const { reasons, pin: found, needsLiterals } = walk.walk(node.query ?? null);
+  const { reasons, pin: found, tellsOfNode, needsLiterals } = walk.walk(node.query ?? null);
   const route = reasons.length === 0 ? 'replica' : 'primary';
-  return { statement: statementClass(route, 'COPY', { reasons, pin: found }), needsLiterals };
+  return { statement: statementClass(route, 'COPY', { reasons, pin: found, tellsOfNode }), needsLiterals };
 }
 
 function judgePrepare(node: TreeRecord, judgement: Judgement): Judged {

@@ -8,11 +8,15 @@ import {
   harmlessExtension,
   harmlessVolatile,
   knownReads,
+  nodeFunctionPrefixes,
+  nodeFunctions,
   nodeRelationPrefixes,
   nodeRelations,
   pinningFunctions,
   primaryFunctions,
   primaryPrefixes,
+  primaryRelations,
+  sizeFunctions,
 } from './functions.js';
 
 export interface PostgresOverrides {
@@ -25,6 +29,8 @@ export interface PostgresOverrides {
 export interface Verdict {
   readonly reason: string;
   readonly pin: PinReason | null;
+  /** It only tells how its node is. */
+  readonly tellsOfNode?: boolean;
 }
 
 /** Functions are followed through at most so many others; more is taken for what may write. */
@@ -61,9 +67,12 @@ export class PostgresRules {
       return { reason: `${full} is a temporary function`, pin: 'temporary-table' };
     const pin = pinningFunctions.get(name);
     if (pin !== undefined) return { reason: `function ${full} leaves state in its session`, pin };
+    if (this.#tellsOfNode(schema, name)) return ofNode(`function ${full} answers for one node`);
     if (primaryFunctions.has(name) || primaryPrefixes.some((prefix) => name.startsWith(prefix))) {
       return verdict(`function ${full} writes or answers for one node`);
     }
+    if (this.#catalog?.hasUnlogged === true && sizeFunctions.has(name))
+      return verdict(`function ${full}: unlogged tables have no size on replicas`);
     const builtinPlace = schema === null || schema === 'pg_catalog';
     const facts = this.#catalog?.functions.get(name);
     if (facts === undefined) {
@@ -83,6 +92,18 @@ export class PostgresRules {
     return null;
   }
 
+  /** No function of a user's can be meant. */
+  #tellsOfNode(schema: string | null, name: string): boolean {
+    const isKnown = nodeFunctions.has(name);
+    if (!isKnown && !nodeFunctionPrefixes.some((prefix) => name.startsWith(prefix))) return false;
+    const facts = this.#catalog?.functions.get(name);
+    if (facts === undefined)
+      return isKnown && this.#catalog === null && (schema === null || schema === 'pg_catalog');
+    for (const [place, { inC }] of facts)
+      if ((schema === null || schema === place) && place !== 'pg_catalog' && !inC) return false;
+    return schema === null || facts.has(schema);
+  }
+
   /** All overloads of a name in one schema. */
   #overloads(place: string, name: string, facts: OverloadFacts, seen: Set<OverloadFacts>): Verdict | null {
     const full = place === 'pg_catalog' ? name : `${place}.${name}`;
@@ -92,7 +113,7 @@ export class PostgresRules {
     if (leaves !== null) return { reason: `function ${full} leaves state in its session`, pin: leaves };
     if (volatility === 'volatile' && !harmless)
       return { reason: `function ${full} is volatile`, pin: within?.pin ?? null };
-    return within === null ? null : { ...within, reason: `function ${full}: ${within.reason}` };
+    return within === null ? null : { reason: `function ${full}: ${within.reason}`, pin: within.pin };
   }
 
   /** The gravest of what a function runs besides: one that pins before one that does not. */
@@ -156,7 +177,7 @@ export class PostgresRules {
     }
     for (const ref of this.#catalog.operators.get(name) ?? []) {
       const found = this.function(ref.schema, ref.name);
-      if (found !== null) return { ...found, reason: `operator ${name}: ${found.reason}` };
+      if (found !== null) return { reason: `operator ${name}: ${found.reason}`, pin: found.pin };
     }
     return null;
   }
@@ -167,7 +188,7 @@ export class PostgresRules {
       return { reason: `${schema}.${name} is a temporary type`, pin: 'temporary-table' };
     for (const ref of this.#catalog?.types.get(name) ?? []) {
       const found = this.function(ref.schema, ref.name);
-      if (found !== null) return { ...found, reason: `type ${name}: ${found.reason}` };
+      if (found !== null) return { reason: `type ${name}: ${found.reason}`, pin: found.pin };
     }
     return null;
   }
@@ -182,35 +203,34 @@ export class PostgresRules {
     if (isTemporarySchema(schema)) {
       return { reason: `${schema}.${name} is a temporary table`, pin: 'temporary-table' };
     }
-    const system = systemRelation(schema, name);
-    if (system !== null) return system;
-    for (const facts of this.#catalog?.relations.get(name) ?? []) {
-      if (schema !== null && facts.schema !== schema) continue;
-      const found = this.#facts(facts);
-      if (found !== null) return found;
-    }
-    return null;
+    let gravest = systemRelation(schema, name);
+    for (const facts of this.#catalog?.relations.get(name) ?? [])
+      if (schema === null || facts.schema === schema) gravest = graver(gravest, this.#facts(facts));
+    return gravest;
   }
 
   #facts(facts: RelationFacts): Verdict | null {
     const name = `${facts.schema}.${facts.name}`;
     if (facts.kind === 'sequence') return verdict(`sequence ${name} runs ahead on a replica`);
     if (facts.locks) return verdict(`view ${name} locks rows`);
+    const { unlogged } = facts;
+    if (unlogged !== null)
+      return verdict(
+        unlogged === name
+          ? `unlogged table ${name} is not on replicas`
+          : `${facts.kind} ${name} reaches unlogged table ${unlogged}`,
+      );
     const foreign = facts.foreign[0];
     if (foreign !== undefined && !this.#foreignTablesAreReads) {
       return verdict(
         foreign === name ? `foreign table ${name}` : `${facts.kind} ${name} reaches foreign table ${foreign}`,
       );
     }
-    for (const ref of facts.functions) {
-      const found = this.#named(ref);
-      if (found !== null) return { ...found, reason: `${facts.kind} ${name}: ${found.reason}` };
-    }
-    for (const ref of facts.relations) {
-      const found = systemRelation(ref.schema, ref.name) ?? this.#sequenceBelow(ref);
-      if (found !== null) return { ...found, reason: `${facts.kind} ${name}: ${found.reason}` };
-    }
-    return null;
+    let gravest: Verdict | null = null;
+    for (const ref of facts.functions) gravest = graver(gravest, this.#named(ref));
+    for (const ref of facts.relations)
+      gravest = graver(gravest, systemRelation(ref.schema, ref.name) ?? this.#sequenceBelow(ref));
+    return gravest === null ? null : { ...gravest, reason: `${facts.kind} ${name}: ${gravest.reason}` };
   }
 
   #named(ref: FunctionRef): Verdict | null {
@@ -241,10 +261,22 @@ function verdict(reason: string): Verdict {
   return { reason, pin: null };
 }
 
+function ofNode(reason: string): Verdict {
+  return { reason, pin: null, tellsOfNode: true };
+}
+
+/** What only tells of a node gives way to anything else; else the first counts. */
+function graver(first: Verdict | null, second: Verdict | null): Verdict | null {
+  if (first === null || (first.tellsOfNode === true && second !== null)) return second;
+  return first;
+}
+
 function systemRelation(schema: string | null, name: string): Verdict | null {
   if (!name.startsWith('pg_')) return null;
   // pg_stat_statements and its like live where their extension was put.
   const family = nodeRelationPrefixes.some((prefix) => name.startsWith(prefix));
   const single = nodeRelations.has(name) && (schema === null || schema === 'pg_catalog');
-  return family || single ? verdict(`${name} describes one node`) : null;
+  if (family || single) return ofNode(`${name} describes one node`);
+  const own = primaryRelations.has(name) && (schema === null || schema === 'pg_catalog');
+  return own ? verdict(`${name} is asked of the primary`) : null;
 }

@@ -24,6 +24,8 @@ export interface Findings {
   /** Why it must run on the primary; empty for a pure read. */
   reasons: string[];
   pin: PinReason | null;
+  /** There are reasons, and all are that it asks how one node is. */
+  tellsOfNode: boolean;
   /** Something depends on the value of a literal, and the tree was made from a shape without values. */
   needsLiterals: boolean;
 }
@@ -61,7 +63,8 @@ export class TreeWalk {
   readonly #rules: PostgresRules;
   /** The tree has the statement's real literals. */
   readonly #literal: boolean;
-  readonly findings: Findings = { reasons: [], pin: null, needsLiterals: false };
+  readonly findings: Findings = { reasons: [], pin: null, tellsOfNode: false, needsLiterals: false };
+  #doesMore = false;
 
   constructor(rules: PostgresRules, literal: boolean) {
     this.#rules = rules;
@@ -87,6 +90,8 @@ export class TreeWalk {
         pending.push(value);
       }
     }
+    const { reasons, needsLiterals } = this.findings;
+    this.findings.tellsOfNode = reasons.length > 0 && !this.#doesMore && !needsLiterals;
     return this.findings;
   }
 
@@ -96,6 +101,11 @@ export class TreeWalk {
   }
 
   #primary(reason: string, pin: PinReason | null = null): void {
+    this.#doesMore = true;
+    this.#found(reason, pin);
+  }
+
+  #found(reason: string, pin: PinReason | null): void {
     const findings = this.findings;
     if (findings.reasons.length < maxReasons && !findings.reasons.includes(reason))
       findings.reasons.push(reason);
@@ -103,7 +113,8 @@ export class TreeWalk {
   }
 
   #report(verdict: Verdict | null): void {
-    if (verdict !== null) this.#primary(verdict.reason, verdict.pin);
+    if (verdict?.tellsOfNode === true) this.#found(verdict.reason, null);
+    else if (verdict !== null) this.#primary(verdict.reason, verdict.pin);
   }
 
   #node(type: string, node: TreeRecord): void {
@@ -213,7 +224,8 @@ export class TreeWalk {
     const value = constant(argument);
     if (value === null) this.#primary('current_setting of a name that is not a literal');
     else if (!this.#literal) this.findings.needsLiterals = true;
-    else if (nodeSettings.has(value.trim().toLowerCase())) this.#primary(`setting ${value} is one node's`);
+    else if (nodeSettings.has(value.trim().toLowerCase()))
+      this.#found(`setting ${value} is one node's`, null);
   }
 
   /** set_config(name, value, is_local): local to the transaction, or an untracked change of the session. */

@@ -66,6 +66,13 @@ CREATE TABLE measured (at date, value int) PARTITION BY RANGE (at);
 CREATE TABLE measured_2020 PARTITION OF measured FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
 CREATE FOREIGN TABLE measured_2019 PARTITION OF measured FOR VALUES FROM ('2019-01-01') TO ('2020-01-01') SERVER elsewhere;
 
+CREATE UNLOGGED TABLE jotted (id serial, name text);
+CREATE VIEW v_jotted AS SELECT id FROM jotted;
+CREATE TABLE counted (at date, value int) PARTITION BY RANGE (at);
+CREATE TABLE counted_2020 PARTITION OF counted FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+CREATE UNLOGGED TABLE counted_2019 PARTITION OF counted FOR VALUES FROM ('2019-01-01') TO ('2020-01-01');
+CREATE VIEW v_counted AS SELECT value FROM counted;
+
 CREATE TABLE guarded (id int, owner text);
 CREATE TABLE guarded_plain (id int, owner text);
 ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;

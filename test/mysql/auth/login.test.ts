@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { ProxyError } from '../../../src/lib/errors.js';
+import { newChallenge } from '../../../src/mysql/auth/challenge.js';
 import { ClientLogin, type LoginContext, proofForChangeUser } from '../../../src/mysql/auth/client-login.js';
-import { nativeStage1, nativeVerifier } from '../../../src/mysql/auth/native-password.js';
+import { nativeScramble, nativeStage1, nativeVerifier } from '../../../src/mysql/auth/native-password.js';
 import { PasswordCache } from '../../../src/mysql/auth/password-cache.js';
 import { RsaKey } from '../../../src/mysql/auth/rsa-key.js';
 import { ServerLogin } from '../../../src/mysql/auth/server-login.js';
 import { sha256Crypt } from '../../../src/mysql/auth/sha256-crypt.js';
+import { parseAuthSwitchRequest } from '../../../src/mysql/wire/auth-packets.js';
 import { PacketWriter } from '../../../src/mysql/wire/bytes.js';
 import { CAPABILITY } from '../../../src/mysql/wire/capabilities.js';
 import { payloadOf } from '../../../src/mysql/wire/framer.js';
@@ -225,7 +227,7 @@ describe('logins', () => {
     assert.deepEqual(run.credential, { kind: 'none' });
   });
 
-  it('COM_CHANGE_USER is always asked anew', async () => {
+  it('COM_CHANGE_USER is always asked, with the same challenge', async () => {
     const change = {
       user: 'native',
       authResponse: Buffer.alloc(20),
@@ -234,10 +236,18 @@ describe('logins', () => {
       plugin: NATIVE,
       attributes: new Map(),
     };
-    const proof = proofForChangeUser(change, CAPABILITIES, context(NATIVE));
-    const step = await proof.start('', null);
-    assert.equal(step.kind, 'send');
-    await assert.rejects(proof.receive(Buffer.alloc(20), 2), failsWith('authentication-failed'));
+    const challenge = newChallenge();
+    const start = async () => {
+      const proof = proofForChangeUser(change, CAPABILITIES, challenge, context(NATIVE));
+      const step = await proof.start('', null);
+      assert.ok(step.kind === 'send');
+      assert.deepEqual(parseAuthSwitchRequest(payloadOf(step.bytes)).scramble, challenge);
+      return proof;
+    };
+    const answer = nativeScramble(nativeStage1(PASSWORD), challenge);
+    assert.equal((await (await start()).receive(answer, 2)).kind, 'done');
+    const wrong = (await start()).receive(Buffer.alloc(20), 2);
+    await assert.rejects(wrong, failsWith('authentication-failed'));
   });
 
   it('packets out of sequence end the login', async () => {
@@ -286,7 +296,7 @@ describe('a node that answers', () => {
       context(NATIVE),
     );
     client.receive(payloadOf(server.greeting()), 0);
-    const err = buildProxyError(new ProxyError('unknown-database', { database: 'd' }), 2);
+    const err = buildProxyError(new ProxyError('unknown-database', { detail: "Unknown database 'd'" }), 2);
     assert.throws(() => client.receive(payloadOf(err), 2), failsWith('unknown-database'));
   });
 

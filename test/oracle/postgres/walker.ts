@@ -72,7 +72,8 @@ interface Relation {
   readonly kind: string;
   /** View definition or policies. */
   readonly definitions: readonly Definition[];
-  readonly aboveForeign: boolean;
+  /** A foreign table, or one that is not logged, or above one. */
+  readonly isElsewhere: boolean;
 }
 
 interface Routine {
@@ -105,7 +106,7 @@ export class Walker {
     const text = (value: unknown) => (value === null || value === undefined ? null : String(value));
     const relations = await node.admin(`
       WITH RECURSIVE above(oid) AS (
-        SELECT oid FROM pg_class WHERE relkind = 'f'
+        SELECT oid FROM pg_class WHERE relkind = 'f' OR (relkind = 'r' AND relpersistence = 'u')
         UNION SELECT inhparent FROM pg_inherits JOIN above ON inhrelid = above.oid)
       SELECT c.relname::text AS name, n.nspname::text AS schema, c.relkind::text AS kind,
              CASE WHEN c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
@@ -119,7 +120,7 @@ export class Walker {
         schema: String(row.schema),
         kind: String(row.kind),
         definitions: row.definitions as string[],
-        aboveForeign: row.above === true,
+        isElsewhere: row.above === true,
       });
     }
     const routines = await node.admin(`
@@ -285,10 +286,10 @@ export class Walker {
     if (schemaname !== undefined && temporary.test(schemaname)) why.add('temporary table');
     const inCatalog = schemaname === undefined || schemaname === 'pg_catalog';
     if (inCatalog && nodeRelation.test(relname)) why.add(`relation ${relname}`);
-    for (const { schema, kind, definitions, aboveForeign } of this.#relations.get(relname) ?? []) {
+    for (const { schema, kind, definitions, isElsewhere } of this.#relations.get(relname) ?? []) {
       if (schemaname !== undefined && schema !== schemaname) continue;
       if (kind === 'S') why.add(`sequence ${relname}`);
-      if (kind === 'f' || aboveForeign) why.add(`foreign table ${relname}`);
+      if (isElsewhere) why.add(`foreign or unlogged table ${relname}`);
       for (const definition of definitions) this.#definition(definition, why);
     }
   }

@@ -12,6 +12,7 @@ import { available, type Kind, skipWithout } from '../../servers/available.js';
 import { until } from '../../servers/poll.js';
 import { ONE_SHARED } from '../one-shared.js';
 import { configFor } from '../proxy-under-test.js';
+import { oneNodeTests } from './one-node.js';
 
 type Rules = NonNullable<ConfigInput['clusters'][number]['rules']>;
 
@@ -24,6 +25,7 @@ export function rulesSuite(kind: Kind): void {
     await t.test('matchers', (t) => matcherTests(t, stage));
     await t.test('deny', (t) => denyTests(t, stage));
     await t.test('route', (t) => routeTests(t, stage));
+    await t.test('about one node', (t) => oneNodeTests(t, stage));
     await t.test('timeoutMs', (t) => timeoutTests(t, stage));
     await t.test('log', (t) => logTests(t, stage));
     await t.test('switches', (t) => switchTests(t, stage));

@@ -21,6 +21,7 @@ function differences(golden: GoldenCase, { statement, shape, hint }: Classified)
   for (const field of fields) if (field in golden) compare(field, statement[field], golden[field]);
   // What is not said is not there: a pin or an effect that nobody expected is as wrong as a missing one.
   if (!('pin' in golden)) compare('pin', statement.pin, null);
+  compare('tellsOfNode', statement.tellsOfNode ?? false, golden.ofNode ?? false);
   compare('afterWrite', statement.afterWrite ?? false, golden.afterWrite ?? false);
   if ('hint' in golden) compare('hint', hint && Object.fromEntries(hint), golden.hint);
   if ('shape' in golden) compare('shape', shape, golden.shape);

@@ -10,6 +10,7 @@ export function expectCase(golden: GoldenCase, classifier: Classifier<PostgresLe
   const where = `${golden.comment}: ${golden.sql}\n${JSON.stringify(statement)}`;
   assert.equal(statement.route, golden.route, where);
   assert.equal(statement.pin, golden.pin ?? null, where);
+  assert.equal(statement.tellsOfNode === true, golden.ofNode === true, where);
   assert.deepEqual(statement.transaction, golden.transaction ?? null, where);
   assert.deepEqual(statement.session, golden.session ?? [], where);
   assert.deepEqual(shortened(statement), golden.prepared ?? null, where);

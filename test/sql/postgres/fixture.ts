@@ -40,6 +40,8 @@ export interface GoldenCase {
   /** Of a PREPARE's body only its route. */
   prepared?: { kind: string; name: string | null; body?: Route };
   ddl?: boolean;
+  /** `tellsOfNode`. */
+  ofNode?: true;
   verb?: string;
   statements?: number;
   /** A regular expression that one of the reasons must match. */
