@@ -1,6 +1,7 @@
 // What each level of consistency is worth: 10 % writes over replicas that are late by so much, the share of the reads that
 // replicas served, and the throughput; beside the primary alone, and sessions that stay on it for a while after a write.
 
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { statementsOf, tables } from '../test/consistency/tables.js';
 import { command } from '../test/e2e/mysql-wire.js';
@@ -201,10 +202,10 @@ async function latenessOf(cluster: TestCluster): Promise<Lateness> {
   };
 }
 
-function start(cluster: TestCluster, policy: Policy, workers: number): Promise<StormProxy> {
+function start(cluster: TestCluster, policy: Policy, workers: Options['workers']): Promise<StormProxy> {
   // `bounded` may not be built.
   const level: string = policy === 'stick' ? 'eventual' : policy === 'wait' ? 'session' : policy;
-  return startStormProxy(cluster, workers, {
+  return startStormProxy(cluster, workers === 'auto' ? availableParallelism() : workers, {
     cluster: {
       consistency: { level, ...MORE[policy] },
       routing: { readFunctions: ['node_port'] },

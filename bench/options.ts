@@ -35,7 +35,7 @@ export interface Options {
   /** Of the scenario `consistency`, in place of all. */
   readonly levels: readonly string[] | null;
   /** Processes of Scheelite that serve clients, as its configuration says it. */
-  readonly workers: number;
+  readonly workers: number | 'auto';
   /** A CPU profile of Scheelite, by function. */
   readonly profile: boolean;
 }
@@ -54,7 +54,7 @@ ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`
   --rounds 3                            the figures are medians over the rounds
   --subjects ${SUBJECTS.join(',')}
   --server ${Object.keys(SERVERS).join('|')}
-  --workers 1                           processes of scheelite that serve clients
+  --workers 1                           processes of scheelite that serve clients, or auto
   --scale 4                             size of the tables
   --json FILE                           results as JSON
   --chart FILE.svg                      results as a chart; with --json, FILE.svg beside it if not named
@@ -118,7 +118,7 @@ export function parseOptions(args: readonly string[]): Options {
     thinkMs: values.think === '0' ? 0 : number('think', values.think, 60_000),
     levels:
       values.levels === undefined ? null : list(values.levels).map((word) => oneOf('levels', word, POLICIES)),
-    workers: number('workers', values.workers, 64),
+    workers: values.workers === 'auto' ? 'auto' : number('workers', values.workers, 64),
     profile: values.profile,
   };
 }

@@ -15,6 +15,8 @@ import { type Subject, tooManyClients } from './subjects.js';
 
 /** Statements that fill caches and let code be compiled before anything is measured. */
 const WARM_UP_TRANSACTIONS = 4_000;
+/** Of a scenario that writes, whose transactions have many statements. */
+const WARM_UP_OF_A_MIX = 1_000;
 /** For a tool that hangs; a slow one on a busy machine must not be taken for it. */
 const PATIENCE_MS = 120_000;
 /** So long no process of a server ends, and the run before is over. */
@@ -72,7 +74,9 @@ export class Rounds {
   async #warmUp(subject: Subject, cell: Cell): Promise<void> {
     // Of statements that take seconds one for each client is enough.
     const many = rowsPerStatement(this.#scenario, 1) !== null;
-    const until = { transactions: many ? cell.clients : WARM_UP_TRANSACTIONS };
+    const until = {
+      transactions: many ? cell.clients : this.#scenario.writes ? WARM_UP_OF_A_MIX : WARM_UP_TRANSACTIONS,
+    };
     if ((await this.#try(subject, cell, 'warm-up', until)) === null) this.#hopeless.add(cell);
   }
 

@@ -32,7 +32,8 @@ export interface RunningScheelite {
 export interface ScheeliteOptions {
   readonly profile?: boolean;
   readonly level?: 'session' | 'eventual';
-  readonly workers?: number;
+  /** As the configuration says it; left out: 1. */
+  readonly workers?: number | 'auto';
 }
 
 function configFor(cluster: TestCluster, { level = 'session', workers = 1 }: ScheeliteOptions): ConfigInput {

@@ -30,7 +30,7 @@ export interface SubjectOptions {
   /** At a time; some peers need to know. */
   readonly maxClients: number;
   /** Of Scheelite. */
-  readonly workers: number;
+  readonly workers: number | 'auto';
   readonly profile: boolean;
 }
 

@@ -112,13 +112,17 @@ function reportOf({ stdout }: Ended): Report {
   return JSON.parse(stdout.trimEnd().split('\n').at(-1)!) as Report;
 }
 
+function assertAllSteps(stdout: string): void {
+  assert.equal(stdout.includes('FAILED'), false);
+  assert.equal(stdout.includes('\u001b'), false, 'colour where there is no terminal');
+  const headings = stdout.match(/^\d\. .*$/gm) ?? [];
+  assert.equal(headings.length, 6, headings.join('\n'));
+}
+
 function assertWholeTour(ended: Ended): void {
   assert.equal(ended.code, 0, ended.stdout + ended.stderr);
   assert.equal(ended.stderr, '');
-  assert.equal(ended.stdout.includes('FAILED'), false);
-  assert.equal(ended.stdout.includes('\u001b'), false, 'colour where there is no terminal');
-  const headings = ended.stdout.match(/^\d\. .*$/gm) ?? [];
-  assert.equal(headings.length, 6, headings.join('\n'));
+  assertAllSteps(ended.stdout);
   const report = reportOf(ended);
   assert.equal(report.ok, true);
   assert.equal(report.failed, undefined);
@@ -147,20 +151,16 @@ function ordinaryUser(): typeof NOBODY | null {
 }
 
 describe('demo', { skip: skipWithout(available('postgres', 18)) }, () => {
-  test('shows the whole tour and cleans up, twice at the same time, also as an ordinary user', async (t) => {
+  test('shows the whole tour and cleans up, as an ordinary user, beside one that keeps running', async (t) => {
     const user = ordinaryUser();
     if (user === null) t.diagnostic('as the present user only');
-    const demos = [startDemo(t, ['--exit']), startDemo(t, ['--exit'], user ?? {})];
-    const ended = await Promise.all(demos.map((demo) => demo.ended));
-    for (const each of ended) assertWholeTour(each);
-    const ports = new Set(ended.map(({ stdout }) => proxyPort(stdout)));
-    assert.equal(ports.size, 2);
-  });
-
-  test('keeps everything running until Ctrl-C, for other clients as well', async (t) => {
+    const tour = startDemo(t, ['--exit'], user ?? {});
     const demo = startDemo(t, []);
+    assertWholeTour(await tour.ended);
     await demo.prints('Everything keeps running until Ctrl-C.');
     await demo.prints('tail -f');
+    assertAllSteps(demo.stdout());
+    assert.notEqual(proxyPort(demo.stdout()), proxyPort(tour.stdout()));
     const url = /psql (postgresql:\S+)/.exec(demo.stdout())![1]!;
     const client = new pg.Client({ connectionString: url });
     client.on('error', () => {});

@@ -147,6 +147,7 @@ class Run {
       random: new Random(seed),
       isOver: () => this.#over,
     });
+    await disturbances.begin();
     const lives = this.#lives();
     const raging = disturbances.rage();
     try {

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { ON_ALL_SERVERS } from '../servers/alike.js';
 import { available, type Kind, skipWithout } from '../servers/available.js';
 import { type RunOptions, type RunResult, run } from './run.js';
 import { storyOf } from './story.js';
@@ -35,9 +36,11 @@ export function shortRun(kind: Kind): void {
       assert.ok((disturbances['replay paused'] ?? 0) + (disturbances['replay delayed'] ?? 0) > 0);
     });
 
+    // The checker is the same, whose positions it is that are late.
+    if (kind === 'mysql' && !ON_ALL_SERVERS) return;
     test('planted: a proxy that promises nothing is caught', async () => {
       const result = await run({
-        ...{ ...options, operations: 4_000, workers: 1, level: 'eventual', demand: 'session' },
+        ...{ ...options, operations: 4_000, workers: 1, level: 'eventual', demand: 'session', replicas: 3 },
       });
       assert.equal(result.verdict.counts.fork + result.verdict.counts.fabricated, 0, told(result));
       assert.ok(result.verdict.counts['read-your-writes'] > 0, JSON.stringify(result.verdict.counts));
@@ -46,8 +49,8 @@ export function shortRun(kind: Kind): void {
 
     test('planted: sessions that go to the primary and to a late replica by turns are caught', async () => {
       const result = await run({
-        ...{ ...options, operations: 4_000, proxies: 0, scope: 'key', demand: 'strong' },
-        addresses: ({ primary, replicas }) => [primary, replicas[0]!],
+        ...{ ...options, operations: 4_000, proxies: 0, scope: 'key', demand: 'strong', replicas: 3 },
+        addresses: ({ primary, replicas }) => [primary, replicas.at(-1)!],
       });
       assert.equal(result.verdict.counts.fork + result.verdict.counts.fabricated, 0, told(result));
       assert.ok(result.verdict.counts['read-your-writes'] > 0, JSON.stringify(result.verdict.counts));

@@ -243,10 +243,9 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
         const part = await share(10);
         return part > 0 && part < 1;
       });
-      relay.delayMs = 60;
-      await until('it to be found far away', async () => (await share(10)) < 1);
-      const part = await share(40);
-      assert.ok(part < 0.15, `${part} went far away`);
+      // Far enough that the near one seems far only by a moment of a busy machine, which passes.
+      relay.delayMs = 300;
+      await until('it to get little', async () => (await share(40)) < 0.15);
       relay.delayMs = 0;
       await until('it to be near again', async () => (await share(20)) > 0.2);
     },

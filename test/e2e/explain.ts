@@ -7,6 +7,7 @@ import type { ExplainReport, SessionReport, SessionsReport } from '../../src/adm
 import { scheelite, startServer } from '../cli/run.js';
 import { temporaryFolder } from '../config/folder.js';
 import { configFor } from '../proxy/proxy-under-test.js';
+import { ON_ALL_SERVERS } from '../servers/alike.js';
 import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import { type Front, FUNCTIONS, ONE_PROCESS, type Stage } from './stage.js';
@@ -281,7 +282,7 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
     });
   });
 
-  for (const workers of [1, 2])
+  for (const workers of stage.kind === 'postgres' || ON_ALL_SERVERS ? [1, 2] : [1])
     await t.test(`by the command line, ${workers} of ${workers} processes`, (t) =>
       commandLine(t, stage, workers),
     );

@@ -1,4 +1,4 @@
-// Large results through a proxy before MySQL: as text and by a prepared statement.
+// Large results through a proxy before MySQL and MariaDB: as text and by a prepared statement.
 
 import assert from 'node:assert/strict';
 import type { Socket } from 'node:net';
@@ -23,35 +23,39 @@ function takeSocket(wire: MysqlWire): Socket {
   return wire.socket;
 }
 
-test('mysql: large results', { skip: skipWithout(available('mysql')) }, (t) =>
-  largeResults(t, {
-    kind: 'mysql',
-    prepare: async ({ primary }) => {
-      await primary.admin(
-        `CREATE TABLE app.many AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${THOUSANDS}) SELECT /*+ SET_VAR(cte_max_recursion_depth = ${THOUSANDS}) */ i FROM n`,
-      );
-    },
-    ask: {
-      text: async (t, proxy, cluster) => {
-        const wire = await open(t, proxy, cluster);
-        const socket = takeSocket(wire);
-        wire.write(command.query(SQL));
-        return socket;
+const NUMBERS = {
+  mysql: `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${THOUSANDS}) SELECT /*+ SET_VAR(cte_max_recursion_depth = ${THOUSANDS}) */ i FROM n`,
+  mariadb: `SELECT seq AS i FROM seq_1_to_${THOUSANDS}`,
+} as const;
+
+for (const kind of ['mysql', 'mariadb'] as const)
+  test(`${kind}: large results`, { skip: skipWithout(available(kind)) }, (t) =>
+    largeResults(t, {
+      kind,
+      prepare: async ({ primary }) => {
+        await primary.admin(`CREATE TABLE app.many AS ${NUMBERS[kind]}`);
       },
-      prepared: async (t, proxy, cluster) => {
-        const wire = await open(t, proxy, cluster);
-        wire.write(command.stmtPrepare(SQL));
-        const answer = await wire.packet();
-        assert.equal(answer?.[0], 0);
-        // The column's definition, and what ends it.
-        await wire.packet();
-        await wire.packet();
-        const socket = takeSocket(wire);
-        wire.write(command.stmtExecute(answer!.readUInt32LE(1)));
-        return socket;
+      ask: {
+        text: async (t, proxy, cluster) => {
+          const wire = await open(t, proxy, cluster);
+          const socket = takeSocket(wire);
+          wire.write(command.query(SQL));
+          return socket;
+        },
+        prepared: async (t, proxy, cluster) => {
+          const wire = await open(t, proxy, cluster);
+          wire.write(command.stmtPrepare(SQL));
+          const answer = await wire.packet();
+          assert.equal(answer?.[0], 0);
+          // The column's definition, and what ends it.
+          await wire.packet();
+          await wire.packet();
+          const socket = takeSocket(wire);
+          wire.write(command.stmtExecute(answer!.readUInt32LE(1)));
+          return socket;
+        },
       },
-    },
-    // EOF_Packet: five bytes that begin with 0xfe.
-    isEnd: (tail) => tail.readUIntLE(tail.length - 9, 3) === 5 && tail[tail.length - 5] === 0xfe,
-  }),
-);
+      // EOF_Packet: five bytes that begin with 0xfe.
+      isEnd: (tail) => tail.readUIntLE(tail.length - 9, 3) === 5 && tail[tail.length - 5] === 0xfe,
+    }),
+  );

@@ -28,6 +28,8 @@ const IN_TRANSACTION = 1;
 const AUTOCOMMIT = 2;
 const MORE_RESULTS = 8;
 
+const NO_PROOF: Buffer = Buffer.alloc(0);
+
 /** The commands, with the names of the protocol. */
 export const command = {
   quit: () => Buffer.of(0x01),
@@ -36,6 +38,16 @@ export const command = {
   fieldList: (table: string) => withText(0x04, `${table}\0`),
   statistics: () => Buffer.of(0x09),
   ping: () => Buffer.of(0x0e),
+  changeUser: (user: string, database: string, proof = NO_PROOF) =>
+    Buffer.concat([
+      Buffer.of(0x11),
+      Buffer.from(`${user}\0`),
+      Buffer.of(proof.length),
+      proof,
+      Buffer.from(`${database}\0`),
+      Buffer.of(45, 0),
+      Buffer.from('mysql_native_password\0'),
+    ]),
   stmtPrepare: (sql: string) => withText(0x16, sql),
   /** Without parameters. */
   stmtExecute: (id: number) => {
@@ -223,7 +235,12 @@ export class MysqlWire {
   }
 }
 
-export function handshakeResponse(user: string, database: string, plugin = 'mysql_native_password'): Buffer {
+export function handshakeResponse(
+  user: string,
+  database: string,
+  plugin = 'mysql_native_password',
+  proof = NO_PROOF,
+): Buffer {
   const head = Buffer.alloc(32);
   head.writeUInt32LE(ALL_FLAGS, 0);
   head.writeUInt32LE(64 * 1024 * 1024, 4);
@@ -231,7 +248,8 @@ export function handshakeResponse(user: string, database: string, plugin = 'mysq
   return Buffer.concat([
     head,
     Buffer.from(`${user}\0`),
-    Buffer.of(0),
+    Buffer.of(proof.length),
+    proof,
     Buffer.from(`${database}\0${plugin}\0`),
   ]);
 }

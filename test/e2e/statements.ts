@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { STATEMENT_SORTS, type StatementReport } from '../../src/admin/statements.js';
 import { mysqlProtocol } from '../../src/mysql/protocol.js';
 import { postgresProtocol } from '../../src/postgres/protocol.js';
@@ -15,7 +16,8 @@ import { until } from '../servers/poll.js';
 import type { Client } from './driver.js';
 import { type Front, ONE_PROCESS, type Stage } from './stage.js';
 
-const FLOOD = 20_000;
+/** More than the cache of classes takes. */
+const FLOOD = 14_000;
 const FLOODERS = 8;
 const CACHE_ENTRIES = 12_500;
 const CACHE_BYTES = 20 * 1024 * 1024;
@@ -40,7 +42,9 @@ function reportOf(front: Front, pattern: RegExp): StatementReport {
 export async function statementTests(t: TestContext, stage: Stage): Promise<void> {
   await t.test('calls, rows, errors and nodes are those of the client', (t) => countTest(t, stage));
   await t.test('no literal gets out', (t) => literalTest(t, stage));
-  await t.test('a flood of shapes, and a huge statement', (t) => floodTest(t, stage));
+  // It asks nothing of the servers: once for each protocol.
+  const isFirstOfProtocol = stage.kind !== 'mariadb' && !stage.cluster.version.startsWith('15.');
+  if (isFirstOfProtocol) await t.test('a flood of shapes, and a huge statement', (t) => floodTest(t, stage));
   await t.test('what has been concluded holds until the catalog reads otherwise', (t) =>
     catalogTest(t, stage),
   );
@@ -174,6 +178,7 @@ async function floodTest(t: TestContext, stage: Stage): Promise<void> {
     while (!ended) {
       await askAll(popular!);
       served++;
+      await sleep(10);
     }
   })();
   await Promise.all(

@@ -139,13 +139,13 @@ export class WorkersFront {
       .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
   }
 
-  async reload(changes: ClusterChanges): Promise<unknown> {
+  async reload(changes: ClusterChanges): Promise<string> {
     this.#folder.write('proxy.json', this.#config(changes));
     const answer = await fetch(`${this.server.admin}/api/v1/reload`, {
       method: 'POST',
       headers: { authorization: `Bearer ${TOKEN}` },
     });
-    return ((await answer.json()) as { outcome: unknown }).outcome;
+    return ((await answer.json()) as { outcome: string }).outcome;
   }
 }
 

@@ -92,9 +92,11 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
       stage.nodeAt((await client.query('SELECT node_port() AS port'))[0]?.port);
     for (const client of clients)
       await until('it reads from a replica', async () => (await place(client)) !== cluster.primary.name);
-    assert.equal(await front.reload({ consistency: { level: 'primary' } }), 'applied');
+    // The watch of the file may have taken it over already.
+    const outcomes = ['applied', 'unchanged'];
+    assert.ok(outcomes.includes(await front.reload({ consistency: { level: 'primary' } })));
     for (const client of clients) assert.equal(await place(client), cluster.primary.name);
-    assert.equal(await front.reload({}), 'applied');
+    assert.ok(outcomes.includes(await front.reload({})));
   });
 
   if (stage.kind === 'postgres')
