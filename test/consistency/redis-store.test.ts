@@ -141,21 +141,32 @@ test('a member that has died keeps the others in doubt until it is back', { skip
   const one = await world.member(t, 'one', redis.port);
   const two = await world.member(t, 'two', redis.port);
   await Promise.all([one.store.start(), two.store.start()]);
-  await world.write(one, 'alice');
+  await until('a write in time', async () => {
+    await world.write(one, 'alice');
+    return one.counters.recorded > 0;
+  });
   // Cut off, it goes on telling its clients, but not at once.
   one.relay.silence();
+  const unrecorded = one.counters.unrecorded;
   await world.write(one, 'alice');
-  assert.equal(one.counters.unrecorded, 1);
+  assert.equal(one.counters.unrecorded, unrecorded + 1);
   assert.ok(world.longestHoldMs < 10 * LEASE_MS, `held for ${world.longestHoldMs} ms`);
-  assert.equal(await world.read(two, 'alice'), 'doubt');
-  assert.deepEqual(two.counters.doubts['member-missing'] > 0, true);
+  // Doubt it is, for whatever reason, until it is known who is missing: on a busy machine an answer may be late.
+  const kinds = new Set<string>();
+  await until('one to be missed', async () => {
+    kinds.add(await world.read(two, 'alice'));
+    return two.counters.doubts['member-missing'] > 0;
+  });
+  assert.deepEqual([...kinds], ['doubt']);
   await world.write(two, 'alice');
   one.relay.open();
   await until('doubt to end', async () => (await world.read(two, 'alice')) === 'floor');
   await until('the other one to be back', async () => (await world.read(one, 'alice')) === 'floor');
   // One that says goodbye is not missed.
   await one.store.stop();
-  assert.equal(await world.read(two, 'alice'), 'floor');
+  const missed = two.counters.doubts['member-missing'];
+  await until('an answer in time', async () => (await world.read(two, 'alice')) === 'floor');
+  assert.equal(two.counters.doubts['member-missing'], missed);
 });
 
 test('after a promotion nothing of the former primary is left to be asked for', { skip }, async (t) => {
