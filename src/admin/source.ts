@@ -72,6 +72,8 @@ export interface ClusterStatus {
   readonly clients: number;
   /** Units that wait for a primary or a fresh replica now. */
   readonly held: number;
+  /** Sessions that keep their server connection now, by reason; one may have several. */
+  readonly pinned: Readonly<Partial<Record<string, number>>>;
   /** What an operator must look at: errant history, a blocked failover, two writable nodes ... */
   readonly alerts: readonly string[];
   /** In the order of the configuration. */

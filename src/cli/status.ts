@@ -66,6 +66,7 @@ function clusterText(cluster: ClusterStatus): string {
     `failover ${cluster.failoverMode}`,
     plural(cluster.clients, 'client'),
     ...(cluster.held > 0 ? [`${plural(cluster.held, 'unit')} held`] : []),
+    ...Object.entries(cluster.pinned).map(([reason, count]) => `${count} pinned by ${reason}`),
   ];
   const nodes = table(
     [

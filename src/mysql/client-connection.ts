@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { asProxyError, ProxyError } from '../lib/errors.js';
 import { ReplyWriter } from '../lib/reply-writer.js';
 import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
-import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { ClientConnection, PinsTold, SessionHost } from '../protocol/client-connection.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
@@ -24,6 +24,7 @@ import { clientFacts, inspectText } from './inspect.js';
 import { LocalFile } from './local-file.js';
 import { newRun } from './new-run.js';
 import { isKept, type ServerStatement } from './prepared-statements.js';
+import { ASKED_PINS, askPins } from './released.js';
 import { setInsertId } from './repeat-last.js';
 import { retryOf } from './replica-errors.js';
 import type { ReplySink, Run } from './run.js';
@@ -48,6 +49,7 @@ export class MysqlClientConnection
   readonly session: ClientSession;
 
   readonly mayAskBack = true;
+  readonly askedPins = ASKED_PINS;
   asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);
@@ -455,6 +457,10 @@ export class MysqlClientConnection
     this.#out.drop();
     this.write(buildLoginError(error, sequence, this.#socket.remoteAddress));
     this.close(error.message);
+  }
+
+  askPins(server: ServerConnection, done: PinsTold): void {
+    askPins(this.session, server as MysqlServerConnection, done);
   }
 
   // --- COM_CHANGE_USER --------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import type { LoggedIn } from './client-startup.js';
 import { ClientStatements } from './client-statements.js';
 import { LastCounts } from './last-counts.js';
 import { NextTransaction } from './next-transaction.js';
+import { noteReleased } from './released.js';
 import type { Run } from './run.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import { LOGIN_ROLE, readsTheSame, TrackedState } from './tracked-state.js';
@@ -75,6 +76,7 @@ export class ClientSession {
   readonly #next: NextTransaction;
   /** Of PREPARE by text. */
   #textStatements: Set<string> | null = null;
+  lockNames: Set<string> | null = null;
 
   constructor(host: SessionHost) {
     this.#host = host;
@@ -123,7 +125,7 @@ export class ClientSession {
    * pinned, and EOF packets in it have status flags.
    */
   get sharesReplies(): boolean {
-    if (this.#host.isPinned) return false;
+    if (this.#host.pins.any) return false;
     if (hasCapability(this.capabilities, CAPABILITY.DEPRECATE_EOF)) return true;
     return this.status === STATUS.AUTOCOMMIT;
   }
@@ -190,7 +192,7 @@ export class ClientSession {
 
   /** The cursor of a statement is gone. */
   cursorClosed(): void {
-    if (!this.statements.hasOpenCursor) this.#host.unpin('open-cursor');
+    if (!this.statements.hasOpenCursor) this.#host.pins.remove('open-cursor');
   }
 
   /** What an answer says of the session. Before the outcome is given. */
@@ -208,7 +210,7 @@ export class ClientSession {
         else this.reset();
         server.state = TrackedState.empty;
         server.tainted = true;
-        this.#host.unpin('all');
+        this.#host.pins.remove('all');
         return;
       case 'set-option':
         if (!failed) this.#learnOption(unit, server);
@@ -233,6 +235,7 @@ export class ClientSession {
       this.#pinForGood();
     }
     if (!failed) this.#learnText(unit, server);
+    noteReleased(this, unit, failed, this.#host.pins);
     this.state = server.state;
     if (this.loginDatabase === '' && server.key.database !== '') {
       // Nothing leads back from a database to none: both are as if they had logged in with it.
@@ -277,13 +280,12 @@ export class ClientSession {
       this.#textStatements.add(prepared.name);
     } else if (prepared?.kind === 'deallocate' && prepared.name !== null) {
       this.#textStatements?.delete(prepared.name);
-      if ((this.#textStatements?.size ?? 0) === 0) this.#host.unpin('sql-prepare');
+      if ((this.#textStatements?.size ?? 0) === 0) this.#host.pins.remove('sql-prepare');
     }
-    if (statement.verb === 'UNLOCK') this.#host.unpin('lock-tables');
   }
 
   #pinForGood(): void {
-    this.#host.pin('untracked-setting');
+    this.#host.pins.add('untracked-setting');
     this.#next.pinnedForGood();
   }
 
@@ -301,7 +303,7 @@ export class ClientSession {
       statement.cursorIsOpen =
         !failed && unit.reply === 'cursor' && (run.status & STATUS.CURSOR_EXISTS) !== 0;
     if ((run.status & STATUS.LAST_ROW_SENT) !== 0) statement.cursorIsOpen = false;
-    if (statement.cursorIsOpen) this.#host.pin('open-cursor');
+    if (statement.cursorIsOpen) this.#host.pins.add('open-cursor');
     else if (wasOpen) this.cursorClosed();
   }
 }

@@ -7,12 +7,12 @@ import type { TransactionStatus, Unit } from '../protocol/unit.js';
 import type { StatementClass } from '../sql/statement.js';
 
 export class NextTransaction {
-  readonly #host: Pick<SessionHost, 'pin' | 'unpin'>;
+  readonly #host: Pick<SessionHost, 'pins'>;
   #isSet = false;
   /** What else keeps the server connection goes by the same word. */
   #isPinnedForGood = false;
 
-  constructor(host: Pick<SessionHost, 'pin' | 'unpin'>) {
+  constructor(host: Pick<SessionHost, 'pins'>) {
     this.#host = host;
   }
 
@@ -49,14 +49,14 @@ export class NextTransaction {
     if (statement.transaction?.kind === 'savepoint' && !autocommits && !failed) {
       // The servers keep it, and do not say that they are in a transaction.
       this.#isSet = true;
-      this.#host.pin('untracked-setting');
+      this.#host.pins.add('untracked-setting');
       return false;
     }
     if (!this.#isSet) return false;
     const isOver = autocommits ? isTransaction(statement, shape) : endsTransaction(statement);
     if (!sawTransaction && (failed || !isOver)) return false;
     this.#isSet = false;
-    if (!this.#isPinnedForGood) this.#host.unpin('untracked-setting');
+    if (!this.#isPinnedForGood) this.#host.pins.remove('untracked-setting');
     return true;
   }
 }

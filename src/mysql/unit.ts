@@ -12,6 +12,7 @@ import {
   type StatementClass,
 } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
+import { onlyLocks } from './released.js';
 import type { ReplyKind } from './reply.js';
 import { showsTracking } from './visible-tracking.js';
 import type { Capabilities } from './wire/capabilities.js';
@@ -80,6 +81,12 @@ export class MysqlUnit implements Unit {
     this.onlyReads = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
     this.startsTransaction = true;
     this.statement = onPrimary(this.statement);
+  }
+
+  get pinsOnce(): boolean {
+    const { pin, pinsMore, statements } = this.statement;
+    if (statements !== 1 || pinsMore === true) return false;
+    return pin !== 'session-lock' || onlyLocks(this.frame);
   }
 
   becomeRead(): void {

@@ -1,16 +1,16 @@
-// A PostgreSQL client connection after its login: reads units, writes them to the server connection that the session gives,
-// keeps the client's settings and prepared statements, and answers what the proxy answers by itself.
-// It does not know how a unit is routed.
+// A PostgreSQL client connection after its login: reads units, writes them to the server connection that the session gives, keeps
+// the client's settings and prepared statements, answers what the proxy answers by itself. It does not know how a unit is routed.
 
 import type { Socket } from 'node:net';
 import { asProxyError, ProxyError } from '../lib/errors.js';
 import { ownSocket, type SocketOwner } from '../lib/socket-events.js';
-import type { ClientConnection, SessionHost } from '../protocol/client-connection.js';
+import type { ClientConnection, PinsTold, SessionHost } from '../protocol/client-connection.js';
 import type { ClientFacts, Inspection } from '../protocol/inspection.js';
 import type { ListenerSettings } from '../protocol/protocol.js';
 import type { ServerConnection } from '../protocol/server-connection.js';
 import type { ExecuteOptions, Outcome, ServerError, TransactionStatus, Unit } from '../protocol/unit.js';
 import type { Classified } from '../sql/statement.js';
+import { ASKED_PINS, askPins, notePins } from './asked-pins.js';
 import { AutoPrepareSession } from './auto-prepare-session.js';
 import { BehindBatch, closesAlone, endsBeforeQuery } from './before-query.js';
 import type { CancelKey } from './cancel-keys.js';
@@ -19,7 +19,6 @@ import type { Phase } from './client-phase.js';
 import { ClientStartup, greet, type LoggedIn } from './client-startup.js';
 import { ClientTransaction } from './client-transaction.js';
 import { CopyIn } from './copy-in.js';
-import { noteDiscards } from './discards.js';
 import { DrawnSequences } from './drawn-sequences.js';
 import { ExtendedBatch, readExtended, SYNC_MESSAGE } from './extended-batch.js';
 import type { HeldBegin } from './held-begin.js';
@@ -44,6 +43,7 @@ import { writeUnit } from './write-unit.js';
 const READ_AHEAD_BYTES = 65_536;
 export class PostgresClientConnection implements ClientConnection, ReplyEvents, SocketOwner, TextReader {
   readonly mayAskBack = false;
+  readonly askedPins = ASKED_PINS;
   readonly asksBack = false;
   readonly #socket: Socket;
   readonly #runtime: PostgresRuntime;
@@ -465,12 +465,12 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
       if (failed && this.#behind.take() !== null) this.#skipping = true;
       const { effects } = unit;
       const known = this.#session.unitEnded(effects, server, { transaction, failed, tag });
-      if (!known) this.#host.pin('untracked-setting');
-      if (unit.mayDraw && this.#database!.asked.has(unit.shape)) this.#host.pin('sequence-state');
+      if (!known) this.#host.pins.add('untracked-setting');
+      if (unit.mayDraw && this.#database!.asked.has(unit.shape)) this.#host.pins.add('sequence-state');
       this.#transaction.becomes(transaction);
       // It fell before its BEGIN was through: the client, who was told of that one, goes on in a failed transaction.
       if (isBehindBegin && failed && transaction === 'idle') this.#transaction.lose(null);
-      if (!failed) noteDiscards(effects, this.#host);
+      notePins(unit, failed, this.#database!.classifier, this.#host.pins);
       if (transaction === 'idle') this.#names.endPortals();
       this.#auto.ended(unit, { transaction, failed, known, serviceMs });
     } else {
@@ -492,6 +492,10 @@ export class PostgresClientConnection implements ClientConnection, ReplyEvents, 
     this.#unit = null;
     this.#batch = null;
     this.#written = 0;
+  }
+
+  askPins(server: ServerConnection, done: PinsTold): void {
+    askPins(server as PostgresServerConnection, done);
   }
 
   abandon(): boolean {

@@ -175,6 +175,17 @@ export class PostgresServerConnection implements ServerConnection {
     this.#write(buildQuery(sql));
   }
 
+  /** A question of our own, behind what is under way. */
+  ask(query: Buffer, reader: RowReader, done: (error: ServerError | null) => void): void {
+    if (this.#closedReason !== null) {
+      done({ code: CONNECTION_LOST, message: this.#closedReason });
+      return;
+    }
+    this.unnamed = null;
+    this.#expect(null, done, reader);
+    this.#write(query);
+  }
+
   run(run: Run, messages: readonly Buffer[]): void {
     if (this.#closedReason !== null) {
       // It has ended while its holder was told of the unit before.

@@ -38,6 +38,7 @@ export class SimpleUnit implements Unit {
   readonly kind = 'simple';
   readonly open = false;
   readonly asksLast = false;
+  pinsOnce = false;
   readonly leavesLast = false;
   readonly mayDraw: boolean;
   readonly shareable: boolean;
@@ -97,6 +98,7 @@ export class SimpleUnit implements Unit {
 export class BatchUnit implements Unit {
   readonly kind = 'batch';
   readonly asksLast = false;
+  pinsOnce = false;
   readonly leavesLast = false;
   readonly hint: Hint | null;
   readonly shape: string;

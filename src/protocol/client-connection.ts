@@ -10,6 +10,9 @@ import type { StoredVerifier } from './node-control.js';
 import type { PoolKey, ServerConnection } from './server-connection.js';
 import type { ExecuteOptions, Outcome, RuledStatement, TransactionStatus, Unit } from './unit.js';
 
+/** Of the pins that can be asked about, those that still hold; null: it has not told. */
+export type PinsTold = (still: ReadonlySet<PinReason> | null) => void;
+
 /** The protocol's half: it owns the client's socket, reads units from it and writes replies to it. */
 export interface ClientConnection {
   /** Runs the unit on a server connection and forwards its replies; `done` is called exactly once. */
@@ -41,6 +44,10 @@ export interface ClientConnection {
   readonly asksBack: boolean;
   /** The server connection that alone has what this unit asks about, if nobody else has used it; null, or left out: any. */
   leftOn?(unit: Unit): ServerConnection | null;
+  /** Pins of which a server connection can tell whether they are gone; left out: it cannot. */
+  readonly askedPins?: ReadonlySet<PinReason>;
+  /** Asks it for all of these; whatever the client runs next there comes behind. `done` is called once. */
+  askPins?(server: ServerConnection, done: PinsTold): void;
   /** It has been told that a transaction is open of which no node, and no session, knows yet. */
   readonly isInTransaction: boolean;
   /** Digest of the session state that a server connection must carry; changes with the client's SETs. */
@@ -88,6 +95,18 @@ export interface SessionLevel {
   needsPrimary: boolean;
 }
 
+/** Why the session keeps its server connection, beside an open transaction. */
+export interface SessionPins {
+  /** It has session state that nobody else has. */
+  readonly any: boolean;
+  /** Something that only the protocol sees. `goes`, else left out: it may be gone later, and nothing else came with it. */
+  add(reason: PinReason, goes?: boolean): void;
+  /** It is gone, unless it came by something that may have left more; `all`: all that there is. Before the outcome is given. */
+  remove(reason: PinReason | 'all'): void;
+  /** What was run may have ended some: the server connection is asked (`askPins`) once no transaction is open. */
+  mayBeGone(): void;
+}
+
 /** The session's half: it routes units, holds server connections and remembers what the client has seen. */
 export interface SessionHost {
   /**
@@ -104,12 +123,7 @@ export interface SessionHost {
   loginFailed(): void;
   /** A complete unit; the next one is submitted only after `next()`. */
   submit(unit: Unit): void;
-  /** Something that only the protocol sees keeps the server connection with this client. */
-  pin(reason: PinReason): void;
-  /** It has session state that nobody else has. */
-  readonly isPinned: boolean;
-  /** What pinned is gone; `all`: everything but the open transaction. Before the outcome is given. */
-  unpin(reason: PinReason | 'all'): void;
+  readonly pins: SessionPins;
   /** Logged in without a database it has one now: its server connections are those of this one from here on. */
   movedTo(database: string): void;
   /** The consistency level of the session. */

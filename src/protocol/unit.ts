@@ -42,6 +42,8 @@ export interface Unit {
   holdOnce?(held: Map<string, string>): void;
   /** It can be done again, unseen, for what may be asked about it: also where it had a server connection to itself. */
   readonly leavesAgain?: boolean;
+  /** What it leaves in its session is what `statement.pin` says, and no more. Absent: it may be more. */
+  readonly pinsOnce?: boolean;
   /** It executes nothing: how long it takes tells nothing of its statements. */
   readonly onlyPrepares: boolean;
   /** It is said which node its `tellsOfNode` statement is about: that is a read from now on (`asRead`). */

@@ -28,8 +28,6 @@ export interface SessionListener {
 /** A read is run at most this often: once where it was sent first, then elsewhere. */
 export const MAX_ATTEMPTS = 4;
 export const NO_NODES: readonly string[] = [];
-/** Sessions have a set of their own once they have pins. */
-export const NO_PINS: ReadonlySet<PinReason> = new Set();
 export const NO_CREDENTIAL: Credential = { kind: 'none' };
 
 /** What the session has got before an error came: no rollback takes it back. */
@@ -283,13 +281,8 @@ export function giveUpHead(
   });
 }
 
-export function pinnedStateLost(pins: Iterable<PinReason>, node: string, detail: string): ProxyError {
-  return new ProxyError('pinned-state-lost', { reasons: [...pins].join(', '), node, detail });
-}
-
-export function without(pins: ReadonlySet<PinReason>, reason: PinReason | 'all'): ReadonlySet<PinReason> {
-  const left = reason === 'all' ? [] : [...pins].filter((pin) => pin !== reason);
-  return left.length === 0 ? NO_PINS : new Set(left);
+export function pinnedStateLost(pins: readonly PinReason[], node: string, detail: string): ProxyError {
+  return new ProxyError('pinned-state-lost', { reasons: pins.join(', '), node, detail });
 }
 
 export function logWithheld({ log }: ClusterRuntime, { node }: ServerConnection, error: ServerError): void {

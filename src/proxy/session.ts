@@ -26,12 +26,11 @@ import type {
   Withheld,
 } from '../protocol/unit.js';
 import { type Decision, isReplicaRead } from '../routing/decide.js';
-import type { PinReason } from '../sql/statement.js';
-import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 import type { Held } from './hold.js';
 import type { Login } from './known-logins.js';
 import { LastStatement } from './last-statement.js';
+import { Pins } from './pins.js';
 import type { ExplainedPolicy } from './policies.js';
 import type { SessionFacts } from './session-facts.js';
 import { mayMove, type Phase } from './session-phase.js';
@@ -58,7 +57,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** Its node was chosen as a replica. */
   #onReplica = false;
   #transaction: TransactionStatus = 'idle';
-  #pins: ReadonlySet<PinReason> = rules.NO_PINS;
+  readonly pins: Pins;
   readonly #last = new LastStatement();
   readonly leavesAsked: boolean;
 
@@ -91,6 +90,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#policies = new SessionPolicy(cluster, listener, address, this);
     this.#tenure = new Tenure(cluster);
     this.#delay = new UnitDelay(cluster);
+    this.pins = new Pins(cluster);
     cluster.sessions.add(this);
   }
 
@@ -108,7 +108,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
   get facts(): SessionFacts | null {
     if (this.key === null || this.#phase === 'closed') return null;
     const { server, isShared } = this.#tenure;
-    const isHeld = server !== null && (this.#transaction !== 'idle' || this.#pins.size > 0);
+    const isHeld = server !== null && !this.#isOutside;
     return {
       key: this.key,
       application: this.#policies.facts.application,
@@ -116,7 +116,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       client: this.#client,
       phase: this.#phase,
       transaction: this.#transaction,
-      pins: [...this.#pins],
+      pins: this.pins.reasons,
       unit: this.#unit,
       server,
       isShared,
@@ -301,7 +301,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       return true;
     }
     if (this.#transaction !== 'idle' || isReplicaRead(unit.statement)) return false;
-    const error = rules.pinnedStateLost(this.#pins, server.node, 'it is a replica');
+    const error = rules.pinnedStateLost(this.pins.reasons, server.node, 'it is a replica');
     this.#endUnit();
     this.#client.terminate(rules.counted(this.#cluster, error));
     return true;
@@ -378,7 +378,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('running');
     this.#attempts++;
     if (unit.statement.empties !== undefined) this.#cluster.leaveDatabase(unit.statement.empties, this);
-    const ownDecision = this.#transaction === 'idle' && this.#pins.size === 0 ? this.#decision : null;
+    const ownDecision = this.#isOutside ? this.#decision : null;
     rules.countRoute(this.#cluster, unit, server.node, ownDecision, this.#delay.waited);
     if (this.#attempts === 1) this.#policies.log(unit.shape, server.node);
     this.#running = this.#options(unit, null, ownDecision, usualMs);
@@ -410,12 +410,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   get #isOutside(): boolean {
-    return this.#transaction === 'idle' && this.#pins.size === 0;
+    return this.#transaction === 'idle' && !this.pins.any;
   }
 
   #onOutcome(unit: Unit, server: ServerConnection, outcome: Outcome): void {
     if (this.#phase === 'closed') {
-      this.#tenure.giveBackAfterClient(server, this.#pins.size > 0);
+      this.#tenure.giveBackAfterClient(server, this.pins.any);
       return;
     }
     assert(
@@ -458,7 +458,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       unit.statement.statements <= 1 &&
       !rules.mayCommitInside(unit) &&
       !rules.outlivesErrors(pin);
-    if (pin !== null && !leftNothing) this.pin(pin);
+    if (pin !== null && !leftNothing) this.pins.add(pin, unit.pinsOnce === true);
     this.#sight.used(unit, outcome, this.#onReplica ? server.node : null, wasInTransaction);
     if ((unit.statement.ddl || unit.statement.changesLogins === true) && pin !== 'temporary-table')
       this.#sawDdl = true;
@@ -466,7 +466,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
       this.#sawDdl = false;
       this.#cluster.schemaChanged();
     }
-    const isFree = transaction === 'idle' && this.#pins.size === 0;
+    const isFree = this.#isOutside;
     // Where nobody can ask about it, an idle client need not keep its last text in memory.
     this.#last.ran(unit, this.leavesAsked && isFree && unit.leavesAgain === true);
     if (isFree) this.#tenure.giveBack(server, this.#last, this.#unit);
@@ -505,8 +505,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const wasInTransaction = this.#transaction !== 'idle' || unit.startsTransaction;
     const isHarmless = unsent === true ? this.#isOutside : this.#mayRunAgain(unit);
     const mayRunAgain = isHarmless && !forwarded && this.#attempts < rules.MAX_ATTEMPTS;
-    const hadPins = [...this.#pins];
-    this.#pins = rules.NO_PINS;
+    const hadPins = this.pins.lose();
     this.#transaction = 'idle';
     if (mayRunAgain) {
       this.#excluded = [...this.#excluded, node];
@@ -555,14 +554,28 @@ export class Session implements SessionHost, PoolWaiter, Held {
   /** The unit has its answer; the client may have it too, now or once others know. */
   #conclude(): void {
     if (this.#phase !== 'settling') {
-      if (this.#phase === 'idle') this.#tenure.next(this.#client);
+      if (this.#phase === 'idle') this.#rest();
       return;
     }
     this.#sight.settle(this, () => {
       if (this.#phase !== 'settling') return;
       this.#transition('idle');
-      this.#tenure.next(this.#client);
+      this.#rest();
     });
+  }
+
+  #rest(): void {
+    this.#tenure.next(this.#client);
+    const server = this.#tenure.server;
+    if (server === null || !this.pins.any) return;
+    const isResting = (): boolean =>
+      this.#phase === 'idle' && this.#transaction === 'idle' && this.#tenure.server === server;
+    const free = (): void => {
+      this.#tenure.giveBack(server, this.#last, null);
+      // What may be asked about the last statement is there, as before.
+      this.#last.server = server;
+    };
+    if (isResting()) this.pins.ask(this.#client, server, isResting, free);
   }
 
   // --- holding ----------------------------------------------------------------------------------------------
@@ -591,20 +604,6 @@ export class Session implements SessionHost, PoolWaiter, Held {
     const error = this.#delay.expired(this.#decision);
     if (error === null) this.#place(this.#unit);
     else this.#fail(this.#unit, error, 'idle');
-  }
-
-  pin(reason: PinReason): void {
-    if (this.#pins.has(reason)) return;
-    this.#pins = new Set([...this.#pins, reason]);
-    countOne(this.#cluster.counters.pins, reason);
-  }
-
-  get isPinned(): boolean {
-    return this.#pins.size > 0;
-  }
-
-  unpin(reason: PinReason | 'all'): void {
-    this.#pins = rules.without(this.#pins, reason);
   }
 
   movedTo(database: string): void {
@@ -647,8 +646,7 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#tenure.leave();
     this.#cluster.reportFailure(server.node, new Error(reason));
     if (this.#phase === 'closed') return;
-    const hadPins = [...this.#pins];
-    this.#pins = rules.NO_PINS;
+    const hadPins = this.pins.lose();
     const lostTransaction = this.#transaction !== 'idle';
     this.#transaction = 'idle';
     // A write of unknown outcome: whatever the primary has from now on must be seen.
@@ -671,11 +669,12 @@ export class Session implements SessionHost, PoolWaiter, Held {
     this.#transition('closed');
     this.#cluster.sessions.delete(this);
     if (this.key !== null) this.#cluster.counters.clients--;
+    this.pins.leave();
     const server = this.#tenure.server;
     this.#sight.close(phase === 'running' ? server : null, this.#onReplica);
     if (server === null) return;
     if (phase !== 'running') {
-      this.#tenure.giveBackAfterClient(server, this.#pins.size > 0);
+      this.#tenure.giveBackAfterClient(server, this.pins.any);
       return;
     }
     if (this.#tenure.isShared) {

@@ -13,7 +13,7 @@ import type { ClusterRuntime } from './cluster-runtime.js';
 /** A cluster of this process, or the sum of what the workers say of it. */
 export interface ClusterFacts extends Pick<ClusterRuntime, 'name' | 'config' | 'snapshot' | 'positions'> {
   readonly settings: Pick<ClusterRuntime['settings'], 'maxLagMs'>;
-  readonly counters: Pick<ClusterCounters, 'clients' | 'ruleMatches' | 'ruleDenials'> & {
+  readonly counters: Pick<ClusterCounters, 'clients' | 'pinned' | 'ruleMatches' | 'ruleDenials'> & {
     readonly store: Pick<ClusterCounters['store'], 'joined' | 'missing'>;
   };
   readonly hold: { readonly size: number };
@@ -51,6 +51,7 @@ export function clusterStatus(runtime: ClusterFacts): ClusterStatus {
     failoverMode: config.failover.mode,
     clients: runtime.counters.clients,
     held: runtime.hold.size,
+    pinned: Object.fromEntries(Object.entries(runtime.counters.pinned).filter(([, count]) => count > 0)),
     alerts,
     rules: config.rules.map(({ name }) => ({
       name,

@@ -19,6 +19,8 @@ export type PinReason =
   | 'user-variable'
   | 'cursor-with-hold'
   | 'lock-tables'
+  | 'instance-lock'
+  | 'backup-lock'
   | 'handler'
   | 'sequence-state'
   | 'set-config'
@@ -79,6 +81,8 @@ export interface StatementClass {
   /** One line for each reason, for an operator: "function nextval writes", "FOR UPDATE locks rows". */
   readonly reasons: readonly string[];
   readonly pin: PinReason | null;
+  /** It leaves more in its session than `pin` says. Absent: not as far as was looked. */
+  readonly pinsMore?: boolean;
   readonly transaction: TransactionEffect | null;
   readonly session: readonly SessionEffect[];
   readonly prepared: PreparedEffect | null;

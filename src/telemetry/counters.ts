@@ -127,8 +127,9 @@ export interface ClusterCounters {
   readonly reads: Record<ReadReason, number>;
   /** Errors of the proxy's own that were given to clients. Only codes that came up have a key. */
   readonly errors: Partial<Record<ErrorCode, number>>;
-  /** Server connections that became bound to a client. Only reasons that came up have a key. */
+  /** Server connections that became bound to a client, and those that are now. Only reasons that came up have a key. */
   readonly pins: Partial<Record<PinReason, number>>;
+  readonly pinned: Partial<Record<PinReason, number>>;
   /** Units that a rule matched, and those that it refused, by rule. Only rules that came up have a key. */
   readonly ruleMatches: Partial<Record<string, number>>;
   readonly ruleDenials: Partial<Record<string, number>>;
@@ -176,6 +177,7 @@ export interface Counters {
 /** Numbers that say what is now: they end with the worker that said them. All others are counted on. */
 const PRESENT: ReadonlySet<string> = new Set([
   'clients',
+  'pinned',
   'holding',
   'cacheEntries',
   'cacheBytes',
@@ -207,7 +209,7 @@ function addNumbers(sum: object, part: object, ended: boolean): void {
     if (typeof value === 'number') {
       if (!MONITORED.has(key) && !(ended && PRESENT.has(key))) into[key] = Number(into[key] ?? 0) + value;
     } else if (typeof value === 'object' && value !== null && !(value instanceof Map)) {
-      addNumbers(into[key] as object, value, ended);
+      if (!(ended && PRESENT.has(key))) addNumbers(into[key] as object, value, ended);
     }
   }
 }
@@ -266,6 +268,7 @@ function newCluster(): ClusterCounters {
     reads: zeros(READ_REASONS),
     errors: {},
     pins: {},
+    pinned: {},
     ruleMatches: {},
     ruleDenials: {},
     hintsUnread: 0,

@@ -94,6 +94,13 @@ const ROWS: readonly Row[] = [
     (c) => c.pins,
   ),
   byClusterAnd(
+    'reason',
+    'pinned_sessions',
+    'Sessions that keep their server connection now, by reason; one may have several.',
+    (c) => c.pinned,
+    'gauge',
+  ),
+  byClusterAnd(
     'rule',
     'rule_matches_total',
     'Units that a routing rule matched, by rule; a unit may match several.',

@@ -63,9 +63,10 @@ export function byClusterAnd(
   name: string,
   help: string,
   record: (cluster: ClusterCounters) => Partial<Record<string, number>>,
+  type: Row['type'] = 'counter',
 ): Row {
   return {
-    type: 'counter',
+    type,
     name,
     help,
     labels: ['cluster', label],

@@ -208,6 +208,7 @@ const STATUS: StatusReport = {
       failoverMode: 'automatic',
       clients: 7,
       held: 0,
+      pinned: { 'temporary-table': 2 },
       alerts: ['look at b'],
       rules: [{ name: 'reports', matches: 12, denials: 3 }],
       nodes: [

@@ -41,6 +41,7 @@ export class Draft {
   route: Route = 'primary';
   readonly reasons: string[] = [];
   pin: PinReason | null = null;
+  #pinsMore = false;
   transaction: TransactionEffect | null = null;
   session: SessionEffect[] = [];
   prepared: PreparedEffect | null = null;
@@ -78,6 +79,7 @@ export class Draft {
 
   /** What is left in a server connection is left on the primary, where writes may need it. */
   pinned(pin: PinReason, reason: string): void {
+    if (this.pin !== null) this.#pinsMore = true;
     this.pin ??= pin;
     this.primary(reason);
   }
@@ -96,13 +98,15 @@ export class Draft {
     };
     const { afterWrite, runsPrograms, changesLogins } = this;
     const tellsOfNode = this.#tells && !this.doesMore && this.route === 'primary' && this.pin === null;
-    if (!afterWrite && !runsPrograms && !changesLogins && !tellsOfNode) return statement;
+    const pinsMore = this.#pinsMore;
+    if (!afterWrite && !runsPrograms && !changesLogins && !tellsOfNode && !pinsMore) return statement;
     return {
       ...statement,
       ...(afterWrite ? { afterWrite } : {}),
       ...(runsPrograms ? { runsPrograms } : {}),
       ...(changesLogins ? { changesLogins } : {}),
       ...(tellsOfNode ? { tellsOfNode } : {}),
+      ...(pinsMore ? { pinsMore } : {}),
     };
   }
 }

@@ -166,13 +166,15 @@ export function judgeLock(context: Context, span: Span): Draft {
   const { tokens } = context;
   const { from, to } = span;
   const verb = tokens.word(from);
-  const draft = new Draft(verb.toUpperCase());
+  const isInstance = (verb === 'lock' || verb === 'unlock') && tokens.is(from + 1, 'instance');
+  const draft = new Draft(verb.toUpperCase() + (isInstance ? ' INSTANCE' : ''));
   draft.primary(`${draft.verb} is for the primary`);
   if (verb === 'lock') {
-    draft.pinned('lock-tables', tokens.is(from + 1, 'instance') ? 'LOCK INSTANCE' : 'LOCK TABLES');
+    if (isInstance) draft.pinned('instance-lock', 'LOCK INSTANCE holds its lock in its connection');
+    else draft.pinned('lock-tables', 'LOCK TABLES');
   } else if (verb === 'backup') {
     const stage = tokens.is(from + 1, 'stage') || tokens.is(from + 1, 'lock');
-    if (stage) draft.pinned('lock-tables', 'BACKUP holds its locks in its connection');
+    if (stage) draft.pinned('backup-lock', 'BACKUP holds its locks in its connection');
   } else if (verb === 'handler') {
     for (let i = from + 1; i < to; i++) if (tokens.is(i, 'open')) draft.pinned('handler', 'HANDLER OPEN');
   } else if (verb === 'xa') {

@@ -63,6 +63,8 @@ export interface PostgresClassifying extends Classifier<PostgresLexSettings> {
    * shape has come for the first time.
    */
   filled(sql: Buffer): Filled | null;
+  /** What a statement of this shape, which pins, leaves in its session is that, and nothing more. */
+  pinsOnce(statement: StatementClass, shape: string): boolean;
 }
 
 /**
@@ -312,6 +314,10 @@ class PostgresClassifier implements PostgresClassifying {
     }
     const statement = classes.length === 1 ? classes[0]! : mergeClasses(classes);
     return { statement: freeze(statement), needsLiterals: needsLiterals && !literal };
+  }
+
+  pinsOnce({ statements, verb }: StatementClass, shape: string): boolean {
+    return statements === 1 && verb !== 'DO' && verb !== 'CALL' && this.#rules.pinsOnce(shape);
   }
 
   #coarsePin(shape: string): PinReason | null {

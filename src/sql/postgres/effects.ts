@@ -142,12 +142,12 @@ function setValue(name: string, values: readonly string[], local: boolean, sql: 
 function untrackable(
   name: string,
   values: readonly string[],
-): { reason: string; pin: 'untracked-setting' | 'temporary-table' } | null {
+): { reason: string; pin: 'untracked-setting' } | null {
   if (name === 'seed') return { reason: 'the random seed cannot be replayed', pin: 'untracked-setting' };
   // Behind this, what CREATE TABLE makes is temporary.
   const first = values[0]?.split(',')[0]?.trim().replace(/^"|"$/g, '');
   if (name === 'search_path' && first !== undefined && /^pg_temp(_\d+)?$/i.test(first)) {
-    return { reason: 'search_path begins with the temporary schema', pin: 'temporary-table' };
+    return { reason: 'search_path begins with the temporary schema', pin: 'untracked-setting' };
   }
   return null;
 }

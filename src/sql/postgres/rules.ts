@@ -169,6 +169,24 @@ export class PostgresRules {
     return null;
   }
 
+  /**
+   * What a statement with a pin leaves in its session is what that says: nothing else in its shape is known to leave anything.
+   * Coarse, and on the safe side.
+   */
+  pinsOnce(shape: string): boolean {
+    if (this.#catalog === null) return pinsOnceByItself(shape);
+    for (const match of shape.matchAll(calls)) {
+      const name = match[1] ?? match[2]!;
+      const pin = pinningFunctions.get(name);
+      if (pin === undefined ? this.function(null, name)?.pin : lasting.has(pin)) return false;
+    }
+    for (const match of shape.matchAll(names)) {
+      const name = match[1] ?? match[2]!;
+      if (this.#pinOfWrite(name, new Set()) !== null || this.relation(null, name)?.pin) return false;
+    }
+    return true;
+  }
+
   operator(name: string): Verdict | null {
     if (this.#catalog === null) {
       return builtinOperators.has(name)
@@ -247,10 +265,29 @@ export class PostgresRules {
 }
 
 /** A name, quoted or not, before a bracket; in a shape that is not a call but a column list it does no harm. */
+/** What no server connection can be asked about. */
+const lasting: ReadonlySet<PinReason> = new Set(['untracked-setting', 'set-config', 'load']);
+
 const calls = /(?:"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*\(/g;
 
 /** A name, quoted or not. */
 const names = /"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*)/g;
+
+const runsNothing =
+  /^(?:listen |create (?:(?:global|local) )?temp(?:orary)? (?:table|sequence) (?!.*\b(?:as|default|generated|check|using)\b))/;
+
+/** While there is no catalog, right behind a change of the schema too: built-in functions say what they leave. */
+function pinsOnceByItself(shape: string): boolean {
+  if (runsNothing.test(shape)) return true;
+  if (!shape.startsWith('select ') || /\b(?:from|into)\b/.test(shape)) return false;
+  for (const match of shape.matchAll(calls)) {
+    const name = match[1] ?? match[2]!;
+    const pin = pinningFunctions.get(name);
+    if (pin === undefined ? !knownReads.has(name) && !primaryFunctions.has(name) : lasting.has(pin))
+      return false;
+  }
+  return true;
+}
 
 /** A session's own schema, by its alias or by its real name. */
 export function isTemporarySchema(schema: string | null): boolean {

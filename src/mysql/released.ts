@@ -1,0 +1,83 @@
+// What statements of MySQL and MariaDB give back of what keeps a session on its server connection, and how that is asked which
+// user-level locks it still holds.
+// It knows no session.
+
+import type { PinsTold, SessionPins } from '../protocol/client-connection.js';
+import type { PinReason } from '../sql/statement.js';
+import type { MysqlServerConnection } from './server-connection.js';
+import type { MysqlUnit } from './unit.js';
+
+export const ASKED_PINS: ReadonlySet<PinReason> = new Set(['session-lock']);
+
+const RELEASES: Readonly<Partial<Record<string, PinReason>>> = {
+  UNLOCK: 'lock-tables',
+  'UNLOCK INSTANCE': 'instance-lock',
+  // While one of its own is open a session can end no other.
+  'XA COMMIT': 'xa',
+  'XA ROLLBACK': 'xa',
+};
+
+/** A literal of ASCII without a backslash means the same in every mode and character set. */
+const NAME = String.raw`'((?:[\x20-\x26\x28-\x5b\x5d-\x7e])*)'`;
+const END = String.raw`(?:\s+as\s+\w+)?\s*;?\s*$`;
+const TAKES = new RegExp(
+  String.raw`^\s*(?:select|do)\s+get_lock\s*\(\s*${NAME}\s*,\s*-?[\d.]+\s*\)${END}`,
+  'i',
+);
+const GIVES = new RegExp(
+  String.raw`^\s*select\s+release_(?:lock\s*\(\s*${NAME}|all_locks\s*\()\s*\)${END}`,
+  'i',
+);
+/** Bytes of a statement. */
+const MOST = 400;
+const MOST_NAMES = 50;
+
+/** COM_QUERY. */
+function textOf(frame: Buffer): string {
+  return frame[4] === 3 && frame.length <= MOST ? frame.toString('latin1', 5) : '';
+}
+
+/** It takes one user-level lock whose name is known, or gives some back, and leaves nothing more. */
+export function onlyLocks(frame: Buffer): boolean {
+  const text = textOf(frame);
+  return TAKES.test(text) || GIVES.test(text);
+}
+
+/** The names of user-level locks that a session may hold; null: none. */
+export interface LockHolder {
+  lockNames: Set<string> | null;
+}
+
+/** Behind each unit, before it pins. One that was ended at its last moment may have got its lock all the same. */
+export function noteReleased(holder: LockHolder, unit: MysqlUnit, failed: boolean, pins: SessionPins): void {
+  const { pin, verb } = unit.statement;
+  if (pin === 'session-lock') {
+    const name = TAKES.exec(textOf(unit.frame))?.[1];
+    if (name === undefined || holder.lockNames?.size === MOST_NAMES) return;
+    holder.lockNames ??= new Set();
+    holder.lockNames.add(name);
+    return;
+  }
+  if (!pins.any || failed) return;
+  const released = RELEASES[verb];
+  if (released !== undefined) pins.remove(released);
+  else if (verb === 'SELECT' && GIVES.test(textOf(unit.frame))) pins.mayBeGone();
+}
+
+/** It is one row without a warning, as what was run before: FOUND_ROWS() and its like are the same behind it. */
+export function askPins(holder: LockHolder, server: MysqlServerConnection, done: PinsTold): void {
+  if (holder.lockNames?.size === MOST_NAMES) {
+    done(null);
+    return;
+  }
+  const held = [...(holder.lockNames ?? [])].map((name) => `IS_USED_LOCK('${name}') <=> CONNECTION_ID()`);
+  server.query(`SELECT ${held.join(' OR ') || '0'}`, ({ error, rows }) => {
+    const value = rows[0]?.toString('latin1', 1);
+    if (error !== null || (value !== '0' && value !== '1')) done(null);
+    else if (value === '1') done(ASKED_PINS);
+    else {
+      holder.lockNames = null;
+      done(new Set());
+    }
+  });
+}
