@@ -347,12 +347,11 @@ function cancels(open: () => Promise<MysqlStormWire>) {
       // Told again by the await below; a rejection in between must not end the process.
       receiving.catch(() => {});
       await sleep(client.random.int(0, 100));
-      client.count('cancels');
       killer.awaits('text');
       killer.socket.write(packetOf(command.query(`KILL QUERY ${threadId}`)));
       const [answer] = await killer.reply();
       // 1094: the proxy knows no such connection.
-      if (answer !== OK[0]) client.count(`cancels answered ${answer?.slice(0, 60)}`);
+      client.count(answer === OK[0] ? 'cancels' : `cancels answered ${answer?.slice(0, 60)}`);
       await receiving;
     } finally {
       killer.die();

@@ -296,10 +296,10 @@ function cancels(at: Address) {
     // Told again by the await below; a rejection in between must not end the process.
     receiving.catch(() => {});
     await sleep(client.random.int(0, 100));
-    client.count('cancels');
     const { processId, secretKey } = client.wire;
-    await cancelRequest(at, { processId, secretKey }).catch(() =>
-      client.count('cancels that did not get through'),
+    await cancelRequest(at, { processId, secretKey }).then(
+      () => client.count('cancels'),
+      () => client.count('cancels that did not get through'),
     );
     await receiving;
     // It may arrive behind what it was meant for, and hit what this client does next; never another client.

@@ -26,6 +26,8 @@ export interface StormOptions {
   readonly workers?: number;
   /** The primary is killed too, again and again. */
   readonly failover: boolean;
+  /** Goes on beyond its seconds until this is true, but not for ever. */
+  readonly enough?: (tally: Tally) => boolean;
   /** Progress, a line now and then. */
   readonly say?: (line: string) => void;
 }
@@ -40,6 +42,9 @@ export interface StormResult {
   /** Reads that the proxy has run again, by why. */
   readonly retries: Readonly<Record<string, number>>;
 }
+
+/** Nothing but a hang takes so much longer than it should. */
+const ENOUGH_WITHIN_MS = 240_000;
 
 export async function storm(options: StormOptions): Promise<StormResult> {
   const { kind, clients, say = () => {} } = options;
@@ -75,9 +80,12 @@ export async function storm(options: StormOptions): Promise<StormResult> {
           : live(mysqlSpeech(proxy, user, database), options, tally, weather);
       const raging = chaos.rage();
       const end = started + options.seconds * 1000;
+      const goesOn = () => {
+        const now = performance.now();
+        return now < end || (now < end + ENOUGH_WITHIN_MS && options.enough?.(tally) === false);
+      };
       // A storm that has found this much need not go on.
-      while (performance.now() < end && tally.violationCount < 20 && proxy.pid !== undefined)
-        await sleep(100);
+      while (goesOn() && tally.violationCount < 20 && proxy.pid !== undefined) await sleep(100);
       weather.over = true;
       clearInterval(progress);
       await Promise.all([lives, raging]);
