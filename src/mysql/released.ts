@@ -32,9 +32,10 @@ const GIVES = new RegExp(
 const MOST = 400;
 const MOST_NAMES = 50;
 
-/** COM_QUERY. */
+/** COM_QUERY; in front of the text may stand that there are no query attributes. */
 function textOf(frame: Buffer): string {
-  return frame[4] === 3 && frame.length <= MOST ? frame.toString('latin1', 5) : '';
+  if (frame[4] !== 3 || frame.length > MOST) return '';
+  return frame.toString('latin1', frame[5] === 0 && frame[6] === 1 ? 7 : 5);
 }
 
 /** It takes one user-level lock whose name is known, or gives some back, and leaves nothing more. */

@@ -315,7 +315,7 @@ configuration /etc/proxy.json, revision 3
 LISTENER  ADDRESS       CLUSTER  CLIENTS
 app       0.0.0.0:6432  main     7/100
 
-cluster main (postgres): ok, primary a, epoch 1, failover automatic, 7 clients
+cluster main (postgres): ok, primary a, epoch 1, failover automatic, 7 clients, 2 pinned by temporary-table
   alert: look at b
   NODE       ADDRESS        ROLE     STATE  MODE    TAKES   LAG    VERSION  OPEN  IDLE  WAITING  NOTE
   a          10.0.0.1:5432  primary  up     online  writes  -      15.8     5/20  3     0
