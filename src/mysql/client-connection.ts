@@ -50,6 +50,7 @@ export class MysqlClientConnection
 
   readonly mayAskBack = true;
   readonly askedPins = ASKED_PINS;
+  readonly asksPinsAtOnce = true;
   asksBack = false;
   readonly #socket: Socket;
   readonly #framer = new PacketFramer(LOGIN_LIMIT_BYTES);

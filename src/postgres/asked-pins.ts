@@ -58,7 +58,10 @@ export function notePins(
   pins: SessionPins,
 ): void {
   const { statement, shape } = unit;
-  if (statement.pin !== null) unit.pinsOnce = classifier.pinsOnce(statement, shape);
+  if (statement.pin !== null) {
+    unit.pinsOnce = classifier.pinsOnce(statement, shape);
+    pins.mayBeGone();
+  }
   if (failed || !pins.any) return;
   for (const effect of unit.effects.session) {
     if (effect.kind !== 'discard') continue;

@@ -46,6 +46,8 @@ export interface ClientConnection {
   leftOn?(unit: Unit): ServerConnection | null;
   /** Pins of which a server connection can tell whether they are gone; left out: it cannot. */
   readonly askedPins?: ReadonlySet<PinReason>;
+  /** No transaction takes them back; and only right behind what may have ended one does asking change nothing for the client. */
+  readonly asksPinsAtOnce?: boolean;
   /** Asks it for all of these; whatever the client runs next there comes behind. `done` is called once. */
   askPins?(server: ServerConnection, done: PinsTold): void;
   /** It has been told that a transaction is open of which no node, and no session, knows yet. */
@@ -103,7 +105,7 @@ export interface SessionPins {
   add(reason: PinReason, goes?: boolean): void;
   /** It is gone, unless it came by something that may have left more; `all`: all that there is. Before the outcome is given. */
   remove(reason: PinReason | 'all'): void;
-  /** What was run may have ended some: the server connection is asked (`askPins`) once no transaction is open. */
+  /** What was run may have ended some, or not have begun it: the server connection is asked (`askPins`). */
   mayBeGone(): void;
 }
 

@@ -7,6 +7,7 @@ import type { PinReason } from '../sql/statement.js';
 import { countOne } from '../telemetry/counters.js';
 import type { ClusterRuntime } from './cluster-runtime.js';
 
+type PinsAsker = Pick<ClientConnection, 'askedPins' | 'askPins' | 'asksPinsAtOnce'>;
 type Held = ReadonlyMap<PinReason, boolean>;
 
 /** Most sessions have none. */
@@ -36,7 +37,6 @@ export class Pins implements SessionPins {
   add(reason: PinReason, goes = true): void {
     const before = this.#held.get(reason);
     this.#held = new Map(this.#held).set(reason, goes && before !== false);
-    this.#isDue = true;
     if (before !== undefined) return;
     const { counters, log } = this.#cluster;
     const isFirst = counters.pins[reason] === undefined;
@@ -85,27 +85,20 @@ export class Pins implements SessionPins {
   }
 
   /**
-   * Asks the server connection, where it can tell of each of them, and may have something new to tell. `isResting`: the client has
-   * begun nothing on it since. `freed`: nothing keeps it any more.
+   * Asks the server connection, where it can tell of each of them, and may have something new to tell. What the client has begun there
+   * since comes behind: its outcome is told later. `freed`: nothing keeps it any more.
    */
-  ask(
-    client: Pick<ClientConnection, 'askedPins' | 'askPins'>,
-    server: ServerConnection,
-    isResting: () => boolean,
-    freed: () => void,
-  ): void {
-    if (!this.any || !this.#isDue || client.askedPins === undefined) return;
+  ask(client: PinsAsker, server: ServerConnection, isInside: boolean, freed: () => void): void {
+    const isDue = this.#isDue && this.any;
+    if (client.asksPinsAtOnce === true) this.#isDue = false;
+    else if (isInside) return;
+    if (!isDue || client.askedPins === undefined) return;
     for (const [reason, goes] of this.#held) if (!goes || !client.askedPins.has(reason)) return;
     this.#isDue = false;
     client.askPins?.(server, (still) => {
       if (still === null) return;
-      if (!isResting()) {
-        this.#isDue = true;
-        return;
-      }
       for (const reason of this.reasons) if (!still.has(reason)) this.#remove(reason);
       for (const reason of still) if (!this.#held.has(reason)) this.add(reason);
-      this.#isDue = false;
       if (!this.any) freed();
     });
   }

@@ -565,17 +565,18 @@ export class Session implements SessionHost, PoolWaiter, Held {
   }
 
   #rest(): void {
-    this.#tenure.next(this.#client);
     const server = this.#tenure.server;
-    if (server === null || !this.pins.any) return;
-    const isResting = (): boolean =>
-      this.#phase === 'idle' && this.#transaction === 'idle' && this.#tenure.server === server;
-    const free = (): void => {
-      this.#tenure.giveBack(server, this.#last, null);
-      // What may be asked about the last statement is there, as before.
-      this.#last.server = server;
-    };
-    if (isResting()) this.pins.ask(this.#client, server, isResting, free);
+    if (server !== null && this.pins.any)
+      this.pins.ask(this.#client, server, this.#transaction !== 'idle', () => this.#freed(server));
+    this.#tenure.next(this.#client);
+  }
+
+  /** Else with the end of what it runs now, or of its transaction. */
+  #freed(server: ServerConnection): void {
+    if (this.#phase !== 'idle' || this.#transaction !== 'idle' || this.#tenure.server !== server) return;
+    this.#tenure.giveBack(server, this.#last, null);
+    // What may be asked about the last statement is there, as before.
+    this.#last.server = server;
   }
 
   // --- holding ----------------------------------------------------------------------------------------------

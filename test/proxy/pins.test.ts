@@ -19,15 +19,14 @@ function scene() {
     askedPins: new Set<PinReason>(['listen', 'session-lock']),
     askPins: (_: ServerConnection, done: PinsTold) => asked.push(done),
   };
-  const state = { isResting: true, freed: 0 };
-  const ask = (): void =>
-    pins.ask(
-      client,
-      {} as ServerConnection,
-      () => state.isResting,
-      () => state.freed++,
-    );
-  return { counters, lines, log, pins, asked, ask, state };
+  const state = { freed: 0 };
+  const ask = (isInside = false, asksPinsAtOnce = false): void =>
+    pins.ask({ ...client, asksPinsAtOnce }, {} as ServerConnection, isInside, () => state.freed++);
+  const add = (reason: PinReason, goes = true): void => {
+    pins.add(reason, goes);
+    pins.mayBeGone();
+  };
+  return { counters, lines, log, pins, add, asked, ask, state };
 }
 
 test('each reason is counted and logged once, the first of a cluster louder', () => {
@@ -58,26 +57,28 @@ test('each reason is counted and logged once, the first of a cluster louder', ()
 });
 
 test('what may have left more than it says goes with all the rest only', () => {
-  const { pins, ask, asked } = scene();
-  pins.add('listen', false);
-  pins.add('listen', true);
+  const { pins, add, ask, asked } = scene();
+  add('listen', false);
+  add('listen', true);
   pins.remove('listen');
   ask();
   assert.deepEqual([pins.reasons, asked.length], [['listen'], 0]);
   pins.remove('all');
-  pins.add('listen');
+  add('listen');
   ask();
   assert.equal(asked.length, 1);
 });
 
-test('asked once for each change, and not beside what cannot be asked about', () => {
-  const { pins, ask, asked, state } = scene();
+test('asked once for each change, outside of a transaction, and not beside what cannot be asked about', () => {
+  const { pins, add, ask, asked, state } = scene();
   ask();
-  pins.add('listen');
-  pins.add('load');
+  add('listen');
+  add('load');
   ask();
   assert.equal(asked.length, 0);
   pins.remove('load');
+  ask(true);
+  assert.equal(asked.length, 0);
   ask();
   ask();
   assert.equal(asked.length, 1);
@@ -90,19 +91,26 @@ test('asked once for each change, and not beside what cannot be asked about', ()
   assert.deepEqual([pins.any, state.freed], [false, 1]);
 });
 
-test('an answer counts only while its client rests; then it says all that there is', () => {
-  const { pins, ask, asked, state } = scene();
-  pins.add('listen');
+test('where only the moment behind a change will do it is asked then, also in a transaction, or not at all', () => {
+  const { pins, add, ask, asked } = scene();
+  add('listen');
+  ask(true, true);
+  assert.equal(asked.length, 1);
+  add('load');
+  ask(false, true);
+  pins.remove('load');
+  ask(false, true);
+  assert.equal(asked.length, 1);
+});
+
+test('an answer says all that there is, an error nothing', () => {
+  const { pins, add, ask, asked, state } = scene();
+  add('listen');
   ask();
-  state.isResting = false;
-  asked[0]!(new Set());
-  assert.deepEqual([pins.reasons, state.freed], [['listen'], 0]);
-  state.isResting = true;
-  ask();
-  asked[1]!(new Set(['session-lock']));
+  asked[0]!(new Set(['session-lock']));
   assert.deepEqual([pins.reasons, state.freed], [['session-lock'], 0]);
   pins.mayBeGone();
   ask();
-  asked[2]!(null);
+  asked[1]!(null);
   assert.deepEqual([pins.reasons, state.freed], [['session-lock'], 0]);
 });
