@@ -27,6 +27,8 @@ export interface Fixture {
   raw(keyed?: number, port?: number): Promise<RawClient>;
   /** How many statements of a kind a node has run, by its own count. */
   count(node: TestNode, variable: string): Promise<number>;
+  /** With other changes of the cluster's configuration than those that it was started with. */
+  reload(changes: Partial<ConfigInput['clusters'][number]>): void;
   stop(): Promise<void>;
 }
 
@@ -37,21 +39,22 @@ export async function startFixture(
 ): Promise<Fixture> {
   const cluster = await startCluster(kind, { replicas });
   const { user } = cluster;
-  const config = configFrom({
-    listeners: [{ name: 'app', host: '127.0.0.1', port: 0, cluster: 'main' }],
-    clusters: [
-      {
-        name: 'main',
-        protocol: 'mysql',
-        nodes: cluster.nodes.map(({ host, port }, i) => ({ name: `n${i}`, host, port })),
-        monitor: { user: cluster.superuser.user, password: cluster.superuser.password },
-        ...changes,
-      },
-    ],
-    limits: { maxUnitBytes: 64 * 1024 * 1024 },
-  });
+  const configWith = (changed: typeof changes) =>
+    configFrom({
+      listeners: [{ name: 'app', host: '127.0.0.1', port: 0, cluster: 'main' }],
+      clusters: [
+        {
+          name: 'main',
+          protocol: 'mysql',
+          nodes: cluster.nodes.map(({ host, port }, i) => ({ name: `n${i}`, host, port })),
+          monitor: { user: cluster.superuser.user, password: cluster.superuser.password },
+          ...changed,
+        },
+      ],
+      limits: { maxUnitBytes: 64 * 1024 * 1024 },
+    });
   const proxy = await startProxy({
-    config,
+    config: configWith(changes),
     configPath: null,
     log: pino({ level: process.env.LOG ?? 'silent' }),
   });
@@ -79,6 +82,10 @@ export async function startFixture(
     count: async (node, variable) => {
       const [row] = await node.admin(`SHOW GLOBAL STATUS LIKE '${variable}'`);
       return Number(row!.Value);
+    },
+    reload: (changed) => {
+      const result = proxy.reload(configWith(changed));
+      if (!result.ok) throw new Error(result.problems.join('; '));
     },
     stop: async () => {
       for (const each of open) each.destroy();

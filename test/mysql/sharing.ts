@@ -3,8 +3,9 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import type { Connection, RowDataPacket } from 'mysql2/promise';
+import { type Connection, createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { DataPath } from '../../src/proxy/data-path.js';
+import type { NodeCounters } from '../../src/telemetry/counters.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
@@ -14,6 +15,15 @@ type Rows = RowDataPacket[];
 const CLIENTS = 12;
 /** How long a neighbour is slow: far more than its neighbours take on a busy machine, far less than a test may. */
 const SLOW_S = 30;
+const NOBODY = 'nobody was queued behind it: the test proves nothing';
+const CLUSTER = { sharing: ONE_SHARED, routing: { readFunctions: ['who', 'wait_for'] } };
+
+interface Holder {
+  lock(): Promise<unknown>;
+  unlock(): Promise<unknown>;
+  /** Resolves once one read waits. */
+  blocks(): Promise<void>;
+}
 
 async function rowsOf(client: Connection, sql: string): Promise<unknown[][]> {
   const [rows] = await client.query<Rows>(sql);
@@ -40,10 +50,7 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
     let warm: Connection;
     before(async () => {
       // One replica, and one connection to it: who shares at all shares with everybody.
-      f = await startFixture(kind, 1, {
-        sharing: ONE_SHARED,
-        routing: { readFunctions: ['who', 'wait_for'] },
-      });
+      f = await startFixture(kind, 1, CLUSTER);
       const { primary } = f.cluster;
       await primary.admin('CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(100))');
       await primary.admin('CREATE TABLE locked (id INT PRIMARY KEY, v VARCHAR(100))');
@@ -64,11 +71,40 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
     const warmUp = async (sql: string): Promise<void> => {
       for (let i = 0; i < 3; i++) await warm.query(sql);
     };
-    const moved = (): number => {
+    const counted = (of: (node: NodeCounters) => number): number => {
       let count = 0;
       for (const { nodes } of f.proxy.counters().clusters.values())
-        for (const node of nodes.values()) count += node.retries['slow-head'];
+        for (const node of nodes.values()) count += of(node);
       return count;
+    };
+    const moved = (): number => counted(({ retries }) => retries['slow-head']);
+    /** Heads that have been at their place for too long. */
+    const slowHeads = (): number => counted((node) => node.slowHeads);
+    const shared = (): number => counted(({ sharedUnits }) => sharedUnits);
+    /** Whoever is queued behind a head stays there, until the head has ended. */
+    const patiently = async (work: () => Promise<void>): Promise<void> => {
+      f.reload({ ...CLUSTER, sharing: { ...ONE_SHARED, maxHeadMs: 10_000 } });
+      try {
+        await work();
+      } finally {
+        f.reload(CLUSTER);
+      }
+    };
+    /** A slow read of this text runs, and all the others stand behind it, each with a read of its own. */
+    const standBehind = async (
+      slow: Connection,
+      text: string,
+      others: readonly Connection[],
+    ): Promise<{ answer: Promise<unknown>; reads: Promise<void> }> => {
+      const before = shared();
+      const answer = one(slow, text);
+      answer.catch(() => {});
+      await untilRunning('SELECT SLEEP%');
+      assert.equal(shared(), before + 1);
+      const reads = readAll(others, 1);
+      reads.catch(() => {});
+      await until('all stand behind it', () => shared() === before + 1 + others.length);
+      return { answer, reads };
     };
     /** A kind of its own, known to be quick; then it takes so long. */
     const slowRead = async (kindOf: string, seconds: number): Promise<string> => {
@@ -101,6 +137,33 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
         return found.length > 0;
       });
       return found[0]!;
+    };
+
+    /** Holds what reads of the table `locked` wait for. */
+    const withHolder = async (work: (holder: Holder) => Promise<void>): Promise<void> => {
+      const replica = f.cluster.replicas[0]!;
+      const superuser = await createConnection({
+        ...{ host: replica.host, port: replica.port },
+        ...f.cluster.superuser,
+      });
+      try {
+        if (kind === 'mysql') await superuser.query('SET GLOBAL super_read_only = OFF');
+        await work({
+          lock: () => superuser.query(`LOCK TABLES ${f.cluster.user.database}.locked WRITE`),
+          unlock: () => superuser.query('UNLOCK TABLES'),
+          blocks: () =>
+            until('one waits for it', async () => {
+              const rows = await replica.admin(
+                "SELECT id FROM information_schema.processlist WHERE state LIKE 'Waiting for table%'",
+              );
+              return rows.length === 1;
+            }),
+        });
+      } finally {
+        await superuser.query('UNLOCK TABLES');
+        if (kind === 'mysql') await superuser.query('SET GLOBAL super_read_only = ON');
+        await superuser.end();
+      }
     };
 
     it('answers the reads of many clients on few server connections', async () => {
@@ -155,7 +218,7 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
       });
       await readAll(others);
       assert.equal(slowIsDone, false);
-      assert.ok(moved() > before, 'nobody was queued behind it: the test proves nothing');
+      assert.ok(moved() > before, NOBODY);
       await warm.query(`KILL QUERY ${id}`);
       assert.equal(await ended, 1317);
       // One that is left alone gets its own answer.
@@ -165,42 +228,61 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
     });
 
     it('does not keep the neighbours of a blocked read waiting, text or prepared', async () => {
-      const replica = f.cluster.replicas[0]!;
       const [text, prepared, ...others] = clients as [Connection, Connection, ...Connection[]];
       // Prepared where the client was then: the shared server connection has yet to prepare it.
       const statement = await prepared.prepare('SELECT v FROM locked WHERE id = ?');
       await warmUp('SELECT v FROM locked WHERE id = 1');
       await readAll(clients);
-      const holder = await import('mysql2/promise').then(({ createConnection }) =>
-        createConnection({ host: replica.host, port: replica.port, ...f.cluster.superuser }),
-      );
-      try {
-        if (kind === 'mysql') await holder.query('SET GLOBAL super_read_only = OFF');
-        await holder.query(`LOCK TABLES ${f.cluster.user.database}.locked WRITE`);
-        const answers = [
-          statement.execute([8]).then(([rows]) => Object.values((rows as Rows)[0]!)[0]),
-          one(text, 'SELECT v FROM locked WHERE id = 7'),
-        ];
-        await readAll(others);
-        await holder.query('UNLOCK TABLES');
-        assert.deepEqual(await Promise.all(answers), ['v8', 'v7']);
-      } finally {
-        if (kind === 'mysql') await holder.query('SET GLOBAL super_read_only = ON');
-        await holder.end();
-      }
+      await withHolder(async (holder) => {
+        for (const [ask, expected] of [
+          [async () => Object.values(((await statement.execute([8]))[0] as Rows)[0]!)[0], 'v8'],
+          [() => one(text, 'SELECT v FROM locked WHERE id = 7'), 'v7'],
+        ] as const) {
+          await holder.lock();
+          const answer = ask();
+          await holder.blocks();
+          // From here on only others can be moved.
+          const before = moved();
+          await readAll(others);
+          assert.ok(moved() > before, NOBODY);
+          await holder.unlock();
+          assert.equal(await answer, expected);
+        }
+      });
     });
 
     it('does not keep the neighbours of a slow reader waiting', async () => {
-      await warmUp("SELECT REPEAT('x', 10)");
+      // More than all the buffers on the way take.
+      const rows = (length: number, count: number): string =>
+        `SELECT REPEAT('x', ${length}) FROM locked WHERE id < ${count}`;
+      await warmUp(rows(10, 1));
       const reader = await f.raw();
-      await reader.query('SELECT v FROM t WHERE id = 3');
-      reader.pause();
-      reader.send(reader.queryFrame("SELECT REPEAT('x', 8000000)"));
-      await readAll(clients, 20);
+      // Of the same kind: those of the driver have another session state, and do not stand on its server connection.
+      const others = await Promise.all([f.raw(), f.raw(), f.raw()]);
+      for (const raw of [reader, ...others]) await raw.query('SELECT v FROM t WHERE id = 3');
+      await patiently(() =>
+        withHolder(async (holder) => {
+          await holder.lock();
+          reader.pause();
+          const before = { moved: moved(), shared: shared(), slowHeads: slowHeads() };
+          reader.send(reader.queryFrame(rows(1_000_000, 40)));
+          await holder.blocks();
+          const answers = others.map((raw, n) => raw.query(`SELECT v FROM t WHERE id = ${n}`));
+          await until('all stand behind it', () => shared() === before.shared + 1 + others.length);
+          assert.equal(moved(), before.moved);
+          await holder.unlock();
+          for (const [n, answer] of answers.entries()) assert.deepEqual((await answer).results, [[`v${n}`]]);
+          assert.equal(moved(), before.moved + others.length);
+          assert.equal(slowHeads(), before.slowHeads, 'not because of its reader');
+          assert.equal((await running('SELECT REPEAT%1000000%')).length, 1, 'it was not held up');
+        }),
+      );
+      await readAll(clients);
       reader.resume();
       const { results } = await reader.results();
-      assert.equal((results[0] as string[])[0]!.length, 8_000_000);
-      reader.destroy();
+      const lengths = (results[0] as string[]).map(({ length }) => length);
+      assert.deepEqual(lengths, Array(40).fill(1_000_000));
+      for (const raw of [reader, ...others]) raw.destroy();
     });
 
     it('goes on when a client dies, at the head or behind it', async () => {
@@ -222,7 +304,7 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
         return (await running('SELECT SLEEP%')).length === 0;
       });
       await readAll(clients);
-      assert.ok(moved() > before, 'nobody was queued behind it: the test proves nothing');
+      assert.ok(moved() > before, NOBODY);
       void ends;
     });
 
@@ -230,12 +312,13 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
       const [victim, ...others] = clients as [Connection, ...Connection[]];
       const text = await slowRead('cancelled', SLOW_S);
       const id = await one(victim, 'SELECT CONNECTION_ID()');
-      const ended = errnoOf(victim.query(text));
-      const reads = readAll(others, 20);
-      await untilRunning('SELECT SLEEP%');
-      await warm.query(`KILL QUERY ${id}`);
-      assert.equal(await ended, 1317);
-      await reads;
+      await patiently(async () => {
+        const { answer, reads } = await standBehind(victim, text, others);
+        const ended = errnoOf(answer);
+        await warm.query(`KILL QUERY ${id}`);
+        assert.equal(await ended, 1317);
+        await reads;
+      });
       await readAll(clients);
     });
 
@@ -243,12 +326,13 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
       for (let round = 0; round < 3; round++) {
         const [slow, ...others] = clients as [Connection, ...Connection[]];
         const text = await slowRead(`killed${round}`, 1);
-        const answer = one(slow, text);
-        const reads = readAll(others, 10);
-        const thread = await untilRunning('SELECT SLEEP%');
-        await f.cluster.replicas[0]!.admin(`KILL ${thread}`).catch(() => {});
-        assert.ok([0, 1].includes(Number(await answer)));
-        await reads;
+        await patiently(async () => {
+          const { answer, reads } = await standBehind(slow, text, others);
+          const [thread] = await running('SELECT SLEEP%');
+          await f.cluster.replicas[0]!.admin(`KILL ${thread}`).catch(() => {});
+          assert.ok([0, 1].includes(Number(await answer)));
+          await reads;
+        });
       }
     });
 
