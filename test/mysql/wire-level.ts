@@ -15,10 +15,10 @@ import {
 } from '../../src/mysql/wire/command.js';
 import { payloadOf } from '../../src/mysql/wire/framer.js';
 import { parseErr, parseOk, STATUS } from '../../src/mysql/wire/ok.js';
-import { parsePrepareOk } from '../../src/mysql/wire/result-set.js';
 import { parseSessionChanges } from '../../src/mysql/wire/session-track.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, type RawClient, startFixture } from './harness.js';
+import { execute, prepare } from './raw-statements.js';
 
 const EOFS = 0;
 const NO_EOFS = CAPABILITY.DEPRECATE_EOF;
@@ -26,27 +26,12 @@ const NO_EOFS = CAPABILITY.DEPRECATE_EOF;
 const LOADS =
   "SELECT id AS id FROM information_schema.processlist WHERE info LIKE 'LOAD DATA LOCAL%' AND command <> 'Killed'";
 
-/** COM_STMT_EXECUTE without parameters. */
-function execute(statementId: number, flags = 0): Buffer {
-  return new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(flags).u32(1).packet(0);
-}
-
 /** One long parameter, or none sent again. */
 function executeLong(statementId: number, value: number, withType: boolean): Buffer {
   const writer = new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(0).u32(1).u8(0);
   if (withType) writer.u8(1).u16(3);
   else writer.u8(0);
   return writer.u32(value).packet(0);
-}
-
-async function prepare(raw: RawClient, sql: string, eofs: boolean): Promise<number> {
-  raw.send(buildCommand(COM.STMT_PREPARE, Buffer.from(sql)));
-  const first = payloadOf(await raw.packet());
-  if (first[0] === 0xff) throw new Error(parseErr(first).message);
-  const { statementId, parameters, columns } = parsePrepareOk(first, raw.capabilities);
-  const more = parameters + columns + (eofs ? Number(parameters > 0) + Number(columns > 0) : 0);
-  for (let i = 0; i < more; i++) await raw.packet();
-  return statementId;
 }
 
 /** Rows up to their end, and the status there. */
