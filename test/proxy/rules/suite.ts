@@ -13,6 +13,7 @@ import { until } from '../../servers/poll.js';
 import { ONE_SHARED } from '../one-shared.js';
 import { configFor } from '../proxy-under-test.js';
 import { oneNodeTests } from './one-node.js';
+import { switchTests } from './switches.js';
 
 type Rules = NonNullable<ConfigInput['clusters'][number]['rules']>;
 
@@ -469,62 +470,6 @@ async function logTests(t: TestContext, stage: Stage): Promise<void> {
   const seconds = Math.floor((performance.now() - startedMs) / 1000) + 2;
   assert.ok(lines('watched').length <= 50 * seconds + 2, String(lines('watched').length));
   assert.equal(front.counters().ruleMatches.watched, 401);
-}
-
-async function switchTests(t: TestContext, stage: Stage): Promise<void> {
-  const shared = (front: Front) =>
-    stage.cluster.nodes.reduce((sum, { name }) => sum + front.node(name).sharedUnits, 0);
-  const flood = async (front: Front, t: TestContext, sql: string, count = 120) => {
-    const clients = await front.connectMany(t, 4);
-    for (let i = 0; i < count; i++) await Promise.all(clients.map((client) => client.query(sql, [1])));
-  };
-  const here = 'SELECT name AS here FROM items WHERE id = ?';
-  const there = 'SELECT name AS there FROM items WHERE id = ?';
-
-  await t.test('sharing, off and on by rule', async (t) => {
-    const off = await stage.front(t, {
-      rules: [{ match: { shapePattern: 'as here' }, action: { sharing: false } }],
-    });
-    await flood(off, t, here);
-    assert.equal(shared(off), 0);
-    await flood(off, t, there);
-    assert.ok(shared(off) > 0);
-    const on = await stage.front(t, {
-      sharing: { enabled: false },
-      rules: [{ match: { shapePattern: 'as here' }, action: { sharing: true } }],
-    });
-    await flood(on, t, there);
-    assert.equal(shared(on), 0);
-    await flood(on, t, here);
-    assert.ok(shared(on) > 0);
-  });
-
-  if (stage.kind !== 'postgres') return;
-  const parses = (front: Front) => front.counters().autoPrepare.parses;
-
-  await t.test('auto-prepare, off and on by rule and by user', async (t) => {
-    const off = await stage.front(t, {
-      rules: [{ match: { shapePattern: 'as here' }, action: { autoPrepare: false } }],
-    });
-    await flood(off, t, here, 20);
-    assert.equal(parses(off), 0);
-    await flood(off, t, there, 20);
-    assert.ok(parses(off) > 0);
-    const on = await stage.front(t, {
-      autoPrepare: { enabled: false },
-      rules: [{ match: { shapePattern: 'as here' }, action: { autoPrepare: true } }],
-    });
-    await flood(on, t, there, 20);
-    assert.equal(parses(on), 0);
-    await flood(on, t, here, 20);
-    assert.ok(parses(on) > 0);
-    const { user, password } = stage.cluster.user;
-    const byUser = await stage.front(t, {
-      users: [{ name: user, password, autoPrepare: { enabled: false } }],
-    });
-    await flood(byUser, t, here, 20);
-    assert.equal(parses(byUser), 0);
-  });
 }
 
 async function reloadTests(t: TestContext, stage: Stage): Promise<void> {
