@@ -6,6 +6,7 @@ import type { TestContext } from 'node:test';
 import type { ExplainReport, SessionReport, SessionsReport } from '../../src/admin/explain.js';
 import { scheelite, startServer } from '../cli/run.js';
 import { temporaryFolder } from '../config/folder.js';
+import { ONE_SHARED } from '../proxy/one-shared.js';
 import { configFor } from '../proxy/proxy-under-test.js';
 import { ON_ALL_SERVERS } from '../servers/alike.js';
 import { until } from '../servers/poll.js';
@@ -269,6 +270,34 @@ export async function explainTests(t: TestContext, stage: Stage): Promise<void> 
     for (let i = 0; i < 6; i++) await client.query('SELECT name FROM items WHERE id = ?', [2]);
     assert.deepEqual((await explain(front, text, id)).autoPrepare?.would, true);
     assert.equal((await explain(front, 'BEGIN', id)).autoPrepare?.would, false);
+  });
+
+  await t.test('sharing: not while large replies come', async (t) => {
+    const front = await stage.front(t, { sharing: ONE_SHARED });
+    const { client, id } = await connect(t, front);
+    const sql = (length: number) => `SELECT name, repeat('x', ${length}) AS filler FROM items WHERE id = 2`;
+    const sharing = async () => (await explain(front, sql(5), id)).sharing;
+    const shared = async () => {
+      await front.refresh();
+      return cluster.nodes.reduce((sum, { name }) => sum + front.node(name).sharedUnits, 0);
+    };
+    await until('it to be known as short, and shared', async () => {
+      await client.query(sql(5));
+      return (await sharing()).would && (await shared()) > 0;
+    });
+    await client.query(sql(60_000));
+    assert.equal((await sharing()).would, true, 'that was not too large');
+    await client.query(sql(200_000));
+    const before = await shared();
+    for (let i = 0; i < 10; i++) {
+      assert.deepEqual(await sharing(), { would: false, why: 'its replies are too large' });
+      await client.query(sql(5));
+    }
+    assert.equal(await shared(), before);
+    await until('none has come for long', async () => {
+      await client.query(sql(5));
+      return (await sharing()).would && (await shared()) > before;
+    });
   });
 
   await t.test('what is not there', async (t) => {
