@@ -1,13 +1,22 @@
-// Prepared statements of many clients on one server connection: how many there may be.
+// Prepared statements of many clients on one server connection: how many there may be, and long data.
 // Run by prepared-statements-mysql.test.ts and prepared-statements-mariadb.test.ts.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
+import { after, before, beforeEach, describe, it } from 'node:test';
 import { PacketReader } from '../../src/mysql/wire/bytes.js';
-import { buildStatementClose } from '../../src/mysql/wire/command.js';
+import { buildStatementClose, buildStatementReset } from '../../src/mysql/wire/command.js';
 import { payloadOf } from '../../src/mysql/wire/framer.js';
 import { type Fixture, type RawClient, startFixture } from './harness.js';
-import { execute, executeText, prepare, prepared, prepareFrame, valueAnswered } from './raw-statements.js';
+import {
+  execute,
+  executeLong,
+  executeText,
+  longData,
+  prepare,
+  prepared,
+  prepareFrame,
+  valueAnswered,
+} from './raw-statements.js';
 
 /** Of a server connection (mysql/prepared-statements.ts), and of a client (mysql/client-statements.ts). */
 const MAX_HELD = 100;
@@ -79,6 +88,87 @@ export function preparedStatementTests(kind: 'mysql' | 'mariadb'): void {
       await assert.rejects(prepare(raw, text), /more than 10000/);
       raw.destroy();
       assert.equal(await answers(other, execute(await prepare(other, "SELECT 'more' AS x"))), 'more');
+    });
+
+    describe('long data', () => {
+      const TEXT = 'SELECT ? AS x';
+      let raw: RawClient;
+      let id: number;
+      const answers = async (client: RawClient, ...frames: Buffer[]): Promise<string> => {
+        client.send(Buffer.concat(frames));
+        return valueAnswered(client);
+      };
+      /** Others use the server connection: with the same text for a number, too, with long data and without. */
+      const others = async (): Promise<void> => {
+        for (const [n, own] of ['a', 'b'].entries()) {
+          const client = await f.raw();
+          const theirs = await prepare(client, TEXT);
+          assert.equal(await answers(client, executeText(theirs, `short ${n}`)), `short ${n}`);
+          client.send(longData(theirs, own.repeat(70_000)));
+          assert.deepEqual((await client.query(`SELECT ${n}`)).results, [[String(n)]]);
+          assert.equal(await answers(client, executeText(theirs, null)), own.repeat(70_000));
+          // Left as a number on a statement that they share.
+          client.send(executeLong(theirs, n, true));
+          await client.results();
+          client.destroy();
+        }
+      };
+      const PIECES = ['x'.repeat(100_000), '', 'y'.repeat(20_000_000), "'\0\\z"];
+      beforeEach(async () => {
+        raw = await f.raw();
+        id = await prepare(raw, TEXT);
+      });
+
+      it('arrives whole and in order, whoever has the server connection meanwhile', async () => {
+        // Once before anything has been executed, and again.
+        for (let round = 0; round < 2; round++) {
+          for (const piece of PIECES) {
+            raw.send(longData(id, piece));
+            await others();
+          }
+          assert.ok((await answers(raw, executeText(id, null))) === PIECES.join(''));
+          assert.equal(await answers(raw, executeText(id, 'its own')), 'its own', 'it is for one execution');
+        }
+      });
+
+      it('stays with its statement and with its client', async () => {
+        const second = await prepare(raw, TEXT);
+        raw.send(Buffer.concat([longData(id, 'of the first'), longData(second, 'of the second')]));
+        await others();
+        const stranger = await f.raw();
+        const same = await prepare(stranger, TEXT);
+        assert.equal(await answers(stranger, executeText(same, 'of a stranger')), 'of a stranger');
+        assert.equal(await answers(raw, executeText(second, null)), 'of the second');
+        assert.equal(await answers(raw, executeText(id, null)), 'of the first');
+      });
+
+      it('in a transaction, too', async () => {
+        await raw.query('BEGIN');
+        raw.send(longData(id, 'one, '));
+        assert.deepEqual((await raw.query('SELECT 7')).results, [['7']]);
+        assert.equal(await answers(raw, longData(id, 'two'), executeText(id, null)), 'one, two');
+        await raw.query('COMMIT');
+      });
+
+      it('is cleared by COM_STMT_RESET', async () => {
+        raw.send(Buffer.concat([longData(id, 'before'), buildStatementReset(id)]));
+        assert.deepEqual((await raw.results()).results, ['OK']);
+        await others();
+        assert.equal(await answers(raw, executeText(id, 'in the command')), 'in the command');
+        raw.send(Buffer.concat([longData(id, 'before'), buildStatementReset(id)]));
+        assert.deepEqual((await raw.results()).results, ['OK']);
+        await others();
+        assert.equal(await answers(raw, longData(id, 'behind'), executeText(id, null)), 'behind');
+      });
+
+      it('is dropped by COM_STMT_CLOSE', async () => {
+        raw.send(Buffer.concat([longData(id, 'before'), buildStatementClose(id), longData(id, 'too late')]));
+        assert.equal(await answers(raw, executeText(id, null)), 'ERR 1243');
+        await others();
+        const again = await prepare(raw, TEXT);
+        assert.equal(await answers(raw, executeText(again, 'in the command')), 'in the command');
+        assert.equal(await answers(raw, longData(again, 'its own'), executeText(again, null)), 'its own');
+      });
     });
   });
 }

@@ -15,6 +15,14 @@ export function execute(statementId: number, flags = 0): Buffer {
   return new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(flags).u32(1).packet(0);
 }
 
+/** One parameter, which is a number; or its type is not sent again. */
+export function executeLong(statementId: number, value: number, withType: boolean): Buffer {
+  const writer = new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(0).u32(1).u8(0);
+  if (withType) writer.u8(1).u16(3);
+  else writer.u8(0);
+  return writer.u32(value).packet(0);
+}
+
 /** One parameter; null: its value has been sent before. */
 export function executeText(statementId: number, value: string | null): Buffer {
   const writer = new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(0).u32(1).u8(0).u8(1);

@@ -18,21 +18,13 @@ import { parseErr, parseOk, STATUS } from '../../src/mysql/wire/ok.js';
 import { parseSessionChanges } from '../../src/mysql/wire/session-track.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, type RawClient, startFixture } from './harness.js';
-import { execute, prepare } from './raw-statements.js';
+import { execute, executeLong, prepare } from './raw-statements.js';
 
 const EOFS = 0;
 const NO_EOFS = CAPABILITY.DEPRECATE_EOF;
 
 const LOADS =
   "SELECT id AS id FROM information_schema.processlist WHERE info LIKE 'LOAD DATA LOCAL%' AND command <> 'Killed'";
-
-/** One long parameter, or none sent again. */
-function executeLong(statementId: number, value: number, withType: boolean): Buffer {
-  const writer = new PacketWriter().u8(COM.STMT_EXECUTE).u32(statementId).u8(0).u32(1).u8(0);
-  if (withType) writer.u8(1).u16(3);
-  else writer.u8(0);
-  return writer.u32(value).packet(0);
-}
 
 /** Rows up to their end, and the status there. */
 async function fetch(
