@@ -5,6 +5,7 @@ import { connect } from 'node:net';
 import { after, before, describe, type TestContext, test } from 'node:test';
 import pg from 'pg';
 import type { StatusReport } from '../../src/admin/source.js';
+import { processors } from '../../src/lib/processors.js';
 import { type Folder, minimal, temporaryFolder } from '../config/folder.js';
 import { available, skipWithout } from '../servers/available.js';
 import { startCluster, type TestCluster } from '../servers/cluster.js';
@@ -39,10 +40,11 @@ describe('serve', { skip: skipWithout(available('postgres')) }, () => {
   async function serve(
     t: TestContext,
     config: unknown = configured(),
+    env: Readonly<Record<string, string>> = {},
   ): Promise<{ server: Server; folder: Folder }> {
     const folder = temporaryFolder(t);
     folder.write('token', `${TOKEN}\n`);
-    const server = await startServer(t, folder.write('proxy.json', config));
+    const server = await startServer(t, folder.write('proxy.json', config), { env });
     await until('it is ready', async () => (await fetch(`${server.admin}/readyz`)).ok);
     return { server, folder };
   }
@@ -98,6 +100,26 @@ describe('serve', { skip: skipWithout(available('postgres')) }, () => {
       shown.stdout,
       new RegExp(`^  ${cluster.primary.name} +\\S+ +primary +up +online +writes`, 'm'),
     );
+  });
+
+  test('as many workers as there are processors, where they are to be as many', async (t) => {
+    // What Node is told of the machine, in the server only.
+    const one = `import { syncBuiltinESMExports } from 'node:module';
+      import os from 'node:os';
+      os.availableParallelism = () => 1;
+      syncBuiltinESMExports();`;
+    const onOne = { NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(one)}` };
+    for (const [count, env] of [
+      [processors(), {}],
+      [1, onOne],
+    ] as const) {
+      const { server } = await serve(t, configured({}, { workers: 'auto' }), env);
+      const status = await statusOf(server);
+      // One is no worker: everything is in one process.
+      assert.equal(status.workers?.length ?? 1, count);
+      const app = await client(t, server);
+      assert.deepEqual((await app.query('SELECT 1 AS one')).rows, [{ one: 1 }]);
+    }
   });
 
   test('takes over a changed file, also on SIGHUP and on a call, and keeps its clients', async (t) => {

@@ -166,3 +166,13 @@ export async function serverConnections(stage: Stage, node: TestNode): Promise<n
       : "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE USER = 'app'";
   return Number((await node.admin(sql))[0]?.n);
 }
+
+/** Of the proxy's own, to watch the node. */
+export async function controlConnections({ kind, cluster }: Stage, node: TestNode): Promise<number> {
+  const { user } = cluster.superuser;
+  const sql =
+    kind === 'postgres'
+      ? `SELECT count(*) AS n FROM pg_stat_activity WHERE usename = '${user}' AND application_name = 'scheelite'`
+      : `SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE USER = '${user}' AND ID <> CONNECTION_ID()`;
+  return Number((await node.admin(sql))[0]?.n);
+}

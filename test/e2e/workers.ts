@@ -14,7 +14,14 @@ import * as mysqlActivity from './mysql-activity.js';
 import * as postgresActivity from './postgres-activity.js';
 import { rejects, Stage } from './stage.js';
 import { crashTests } from './workers-crash.js';
-import { isAlive, type Placed, serverConnections, WORKERS, WorkersFront } from './workers-stage.js';
+import {
+  controlConnections,
+  isAlive,
+  type Placed,
+  serverConnections,
+  WORKERS,
+  WorkersFront,
+} from './workers-stage.js';
 
 const CLIENTS = 10;
 /** For a row that somebody else holds: SLEEP() would answer a kill with a value. */
@@ -61,6 +68,17 @@ async function oneProxyTests(t: TestContext, stage: Stage): Promise<void> {
     const top = await scheelite(['top', '--once', '--json', '--admin', front.server.admin]);
     const { statements } = JSON.parse(top.stdout) as StatementsReport;
     assert.equal(statements.find(({ shape }) => /^select .* as one$/i.test(shape))?.calls, 5 * CLIENTS);
+  });
+
+  await t.test('one monitor for all', async () => {
+    const answered = await front.metric('probes_total', 'answered');
+    await until('it goes on', async () => (await front.metric('probes_total', 'answered')) > answered + 20);
+    // On the primary others ask as well: for the catalog, and for users.
+    for (const replica of cluster.replicas)
+      await until(
+        `one connection watches ${replica.name}`,
+        async () => (await controlConnections(stage, replica)) === 1,
+      );
   });
 
   await t.test('a cancel reaches the worker of its client, wherever it comes in', async (t) => {
