@@ -133,7 +133,8 @@ export class Rounds {
   }
 }
 
-function rotated<T>(list: readonly T[], by: number): readonly T[] {
+/** Over as many rounds as there are, each is once at each place. */
+export function rotated<T>(list: readonly T[], by: number): readonly T[] {
   const at = list.length === 0 ? 0 : by % list.length;
   return [...list.slice(at), ...list.slice(0, at)];
 }

@@ -10,6 +10,7 @@ import { parseOptions } from '../../bench/options.js';
 import { figures as pgbenchFigures } from '../../bench/pgbench.js';
 import { profileLines } from '../../bench/profile.js';
 import { type Cell, failed, leftOutOf, type Report, rowsOf } from '../../bench/report.js';
+import { rotated } from '../../bench/rounds.js';
 import { histogramPercentile, median, percentile } from '../../bench/statistics.js';
 import { figures as sysbenchFigures } from '../../bench/sysbench.js';
 import { barsOf, tableOf } from '../../bench/table.js';
@@ -299,4 +300,25 @@ test('a profile: only measured time, JavaScript by function, the rest as one', (
     ' 66.7 %  decide (src/routing/decide.js:10)',
     ' 33.3 %  (garbage collector)',
   ]);
+});
+
+test('rounds: who comes first changes, and over as many rounds as there are each has had each place', () => {
+  const subjects = ['direct', 'scheelite', 'pgbouncer', 'pgcat'];
+  const rounds = Array.from({ length: 2 * subjects.length }, (_, round) => rotated(subjects, round));
+  assert.deepEqual(rounds.slice(0, 5), [
+    ['direct', 'scheelite', 'pgbouncer', 'pgcat'],
+    ['scheelite', 'pgbouncer', 'pgcat', 'direct'],
+    ['pgbouncer', 'pgcat', 'direct', 'scheelite'],
+    ['pgcat', 'direct', 'scheelite', 'pgbouncer'],
+    ['direct', 'scheelite', 'pgbouncer', 'pgcat'],
+  ]);
+  // From wherever one begins: each case of a round begins with another.
+  for (let from = 0; from < subjects.length; from++)
+    for (let place = 0; place < subjects.length; place++) {
+      const there = rounds.slice(from, from + subjects.length).map((order) => order[place]);
+      assert.deepEqual([...there].sort(), [...subjects].sort());
+    }
+  assert.deepEqual(subjects, ['direct', 'scheelite', 'pgbouncer', 'pgcat'], 'the list stays as it was');
+  assert.deepEqual(rotated([], 3), []);
+  assert.deepEqual(rotated(['direct'], 3), ['direct']);
 });
