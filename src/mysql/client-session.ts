@@ -249,11 +249,9 @@ export class ClientSession {
       if (onReplica || run.isShared) server.tainted = true;
       else this.#pinForGood();
     }
+    if (!RUNS.has(unit.kind)) return;
     const autocommits = (server.status & STATUS.AUTOCOMMIT) !== 0;
-    if (
-      RUNS.has(unit.kind) &&
-      this.#next.learn(unit, server.transaction, failed, run.sawTransaction, autocommits)
-    )
+    if (this.#next.learn(unit, server.transaction, failed, run.sawTransaction, autocommits))
       server.lingering = true;
     // A procedure may have said SET TRANSACTION, for a next one that is not this client's alone.
     if (unit.statement.verb === 'CALL' && autocommits && server.transaction === 'idle')

@@ -8,6 +8,8 @@ import { available, skipWithout } from '../servers/available.js';
 import { until } from '../servers/poll.js';
 import { startFixture } from './harness.js';
 
+const READ_ONLY = 1792;
+
 type Case = readonly [reason: string, pins: readonly string[], ends: readonly string[]];
 
 const LOCK = "SELECT GET_LOCK('one', 0)";
@@ -63,6 +65,7 @@ export function pinTests(kind: 'mysql' | 'mariadb'): void {
     const f = await startFixture(kind, 0, { pool: { maxServerConnections: 1 } });
     t.after(() => f.stop());
     await f.cluster.primary.admin('CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT)');
+    await f.cluster.primary.admin('CREATE PROCEDURE app.writes(IN i INT) INSERT INTO t VALUES (i)');
     for (const privilege of kind === 'mysql' ? ['BACKUP_ADMIN', 'XA_RECOVER_ADMIN'] : ['RELOAD'])
       await f.cluster.primary.admin(`GRANT ${privilege} ON *.* TO '${f.cluster.user.user}'@'%'`);
     const pinned = () => f.proxy.counters().clusters.get('main')!.pinned as Partial<Record<string, number>>;
@@ -108,6 +111,16 @@ export function pinTests(kind: 'mysql' | 'mariadb'): void {
         assert.equal(sum(), 0);
         assert.equal(await isHeld(await open(t)), false);
       });
+
+    await t.test('SET TRANSACTION waits for a transaction, and not for what is only prepared', async (t) => {
+      const client = await open(t);
+      await client.query('SET TRANSACTION READ ONLY');
+      await client.prepare('CALL writes(?)');
+      await assert.rejects(client.query('INSERT INTO t VALUES (NULL)'), { errno: READ_ONLY });
+      await client.query('ROLLBACK');
+      await client.query('INSERT INTO t VALUES (NULL)');
+      await until('nobody to be pinned', () => sum() === 0);
+    });
 
     await t.test('what may be asked about the last statement is the same', async (t) => {
       const client = await open(t);
