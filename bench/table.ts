@@ -71,11 +71,13 @@ function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
       ['p99 is', (row) => orFailed(row, timesOver(row.p99Ratio))],
       ...PERCENTILES,
       ['queries/s', (row) => fixed(row.qps, 0)],
+      RATIO,
       ['alone: p50 ms', (row) => fixed(row.alone?.p50Ms, 2)],
       ['p95 ms', (row) => fixed(row.alone?.p95Ms, 2)],
       ['p99 ms', (row) => fixed(row.alone?.p99Ms, 2)],
       ['queries/s', (row) => fixed(row.alone?.qps, 0)],
       ['heavy/s', (row) => fixed(row.heavyQps, 2)],
+      ...cpuColumns((row) => row.cpuSecondsPer10k),
     ];
   }
   if (rowsPerStatement !== null) {
@@ -100,7 +102,7 @@ function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
 
 function legendOf({ scenario, rowsPerStatement }: Report): string {
   if (scenario === 'neighbours')
-    return "p99 is: beside one client with heavy queries, by that without it; heavy/s: that client's queries";
+    return "p99 is: beside one client with heavy queries, by that without it; heavy/s: that client's queries; cpu: seconds for 10,000 queries, its own among them; by node: the servers' part, primary first";
   const unit = rowsPerStatement === null ? '10,000 queries' : '1,000,000 rows';
   const size = rowsPerStatement === null ? '' : `${rowsPerStatement} rows a statement; `;
   return `${size}cpu: seconds for ${unit}; by node: the servers' part, primary first`;

@@ -53,8 +53,8 @@ export interface LockHolder {
 export function noteReleased(holder: LockHolder, unit: MysqlUnit, failed: boolean, pins: SessionPins): void {
   const { pin, verb } = unit.statement;
   if (pin === 'session-lock') {
-    // What has failed may be asked why.
-    if (!failed) pins.mayBeGone();
+    // What has failed may be asked why, and of DO there are no rows.
+    if (!failed && verb === 'SELECT') pins.mayBeGone();
     const name = TAKES.exec(textOf(unit.frame))?.[1];
     if (name === undefined || holder.lockNames?.size === MOST_NAMES) return;
     holder.lockNames ??= new Set();

@@ -37,7 +37,7 @@ export class Pins implements SessionPins {
   add(reason: PinReason, goes = true): void {
     const before = this.#held.get(reason);
     this.#held = new Map(this.#held).set(reason, goes && before !== false);
-    if (before !== undefined) return;
+    if (before !== undefined || this.#isLeft) return;
     const { counters, log } = this.#cluster;
     const isFirst = counters.pins[reason] === undefined;
     countOne(counters.pins, reason);

@@ -215,14 +215,18 @@ test('neighbours: the ratio of p99 is by round, and what is told is beside the h
     };
   };
   const runs = [run(12, 10), run(40, 20), run(90, 30)];
-  const rows = rowsOf([{ mode: 'simple', clients: 64, subject: 'scheelite', runs, failures: [] }]);
+  const cell = { mode: 'simple' as const, clients: 64, runs, failures: [] };
+  const rows = rowsOf([
+    { ...cell, subject: 'scheelite' },
+    { ...cell, subject: 'pgbouncer' },
+  ]);
   const { p99Ms, alone, p99Ratio, heavyQps } = rows[0]!;
   assert.deepEqual([p99Ms, alone?.p99Ms, alone?.qps, p99Ratio, heavyQps], [40, 20, 200, 2, 3]);
   const table = tableOf({ ...REPORT, scenario: 'neighbours', rows }).join('\n');
-  assert.match(
-    table,
-    /^simple +64 +scheelite +2\.00 x +1\.00 +2\.00 +40\.00 +100 +1\.00 +2\.00 +20\.00 +200 +3\.00$/m,
-  );
+  const figures = '2\\.00 x +1\\.00 +2\\.00 +40\\.00 +100';
+  const beside = '1\\.00 +2\\.00 +20\\.00 +200 +3\\.00 +1\\.000 +0\\.000 +1\\.000 +-';
+  assert.match(table, new RegExp(`^simple +64 +scheelite +${figures} +${beside}$`, 'm'));
+  assert.match(table, new RegExp(`^simple +64 +pgbouncer +${figures} +1\\.00 x +${beside}$`, 'm'));
 });
 
 test('what needs too many server connections is left out and said, and has not failed', () => {
