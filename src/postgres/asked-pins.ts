@@ -48,6 +48,8 @@ export function askPins(server: PostgresServerConnection, done: PinsTold): void 
   server.ask(QUESTION, { row }, (error) => done(error === null ? still : null));
 }
 
+/** With these something may run unseen when a temporary table is written or read: a trigger, a rule, a default. */
+const GROWS = /^(?:create (?!(?:unique )?index )|alter )/;
 const ENDS = /\b(?:unlisten|close|deallocate|discard|drop|pg_advisory_unlock\w*)\b/;
 
 /** Behind a unit. What a transaction may yet take back is asked for, not believed. */
@@ -62,7 +64,9 @@ export function notePins(
     unit.pinsOnce = classifier.pinsOnce(statement, shape);
     pins.mayBeGone();
   }
-  if (failed || !pins.any) return;
+  if (!pins.any) return;
+  if (statement.pin === null && GROWS.test(shape)) pins.mayBeMore();
+  if (failed) return;
   for (const effect of unit.effects.session) {
     if (effect.kind !== 'discard') continue;
     if (effect.what === 'all') pins.remove('all');

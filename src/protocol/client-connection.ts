@@ -105,6 +105,8 @@ export interface SessionPins {
   add(reason: PinReason, goes?: boolean): void;
   /** It is gone, unless it came by something that may have left more; `all`: all that there is. Before the outcome is given. */
   remove(reason: PinReason | 'all'): void;
+  /** What there is may leave more from now on than it says. */
+  mayBeMore(): void;
   /** What was run may have ended some, or not have begun it: the server connection is asked (`askPins`). */
   mayBeGone(): void;
 }

@@ -80,6 +80,10 @@ export class Pins implements SessionPins {
     this.#isLeft = true;
   }
 
+  mayBeMore(): void {
+    for (const reason of this.reasons) this.add(reason, false);
+  }
+
   mayBeGone(): void {
     this.#isDue = true;
   }

@@ -28,6 +28,11 @@ const ENDED: Readonly<
     ['SELECT pg_advisory_unlock_all()'],
   ],
   'a temporary table': ['temporary-table', [TEMP], ['DROP TABLE one']],
+  'a temporary table with an index': [
+    'temporary-table',
+    [TEMP, 'CREATE INDEX ON one (id)'],
+    ['DROP TABLE one'],
+  ],
   'a temporary table ON COMMIT DROP': ['temporary-table', ['BEGIN', `${TEMP} ON COMMIT DROP`], ['COMMIT']],
   'a temporary table rolled back': ['temporary-table', ['BEGIN', TEMP], ['ROLLBACK']],
   'what fails as a whole': ['temporary-table', [TEMP, 'BEGIN', 'DROP TABLE one'], ['COMMIT']],
@@ -66,6 +71,41 @@ const KEPT: Readonly<Record<string, readonly [reason: string, said: readonly str
   'DISCARD TEMP that is rolled back': ['temporary-table', [TEMP, 'BEGIN', 'DISCARD TEMP', 'ROLLBACK']],
   'DROP that is rolled back': ['temporary-table', [TEMP, 'BEGIN', 'DROP TABLE one', 'ROLLBACK']],
   'UNLISTEN that is rolled back': ['listen', ['LISTEN news', 'BEGIN', 'UNLISTEN *', 'ROLLBACK']],
+  'what a temporary function has set': [
+    'temporary-table',
+    [
+      'CREATE FUNCTION pg_temp.sets() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM setseed(0.5); RETURN 1; END$$',
+      'SELECT pg_temp.sets()',
+      'DROP FUNCTION pg_temp.sets()',
+    ],
+  ],
+  'what a temporary function has set that was made in another way': [
+    'temporary-table',
+    [
+      TEMP,
+      "DO $$BEGIN EXECUTE 'CREATE FUNCTION pg_temp.' || 'sets() RETURNS int LANGUAGE plpgsql AS ' || quote_literal('BEGIN PERFORM setseed(0.5); RETURN 1; END'); END$$",
+      'SELECT pg_temp.sets()',
+      'DISCARD TEMP',
+    ],
+  ],
+  'what a trigger on it has set': [
+    'temporary-table',
+    [
+      TEMP,
+      'CREATE TRIGGER seeds BEFORE INSERT ON one FOR EACH ROW EXECUTE FUNCTION seeds_each()',
+      'INSERT INTO one VALUES (1)',
+      'DROP TABLE one',
+    ],
+  ],
+  'what a default of it has set': [
+    'temporary-table',
+    [
+      TEMP,
+      'ALTER TABLE one ALTER COLUMN id SET DEFAULT seeds()',
+      'INSERT INTO one DEFAULT VALUES',
+      'DROP TABLE one',
+    ],
+  ],
   'one of two': ['temporary-table', [TEMP, 'CREATE TEMP TABLE two ()', 'DROP TABLE one']],
   'another one of the same text': ['temporary-table', [`${TEMP}; ${LOCK}`, 'DROP TABLE one']],
   'a search_path of the temporary schema': [
@@ -97,6 +137,9 @@ test('PostgreSQL: what pins a session, and what ends it', {
   const owner = await RawClient.open(t, cluster.primary, database);
   await owner.do(
     `CREATE FUNCTION seeds() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM setseed(0.5); RETURN 1; END$$`,
+  );
+  await owner.do(
+    `CREATE FUNCTION seeds_each() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM setseed(0.5); RETURN NEW; END$$`,
   );
   await owner.do('CREATE TABLE plain AS SELECT 1 AS v');
   const proxy = await front(t, cluster);

@@ -174,6 +174,8 @@ export class PostgresRules {
    * Coarse, and on the safe side.
    */
   pinsOnce(shape: string): boolean {
+    // What a temporary function does nobody has looked at.
+    if (temporaryCall.test(shape)) return false;
     if (this.#catalog === null) return pinsOnceByItself(shape);
     for (const match of shape.matchAll(calls)) {
       const name = match[1] ?? match[2]!;
@@ -272,6 +274,8 @@ const calls = /(?:"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*))\s*\(/g;
 
 /** A name, quoted or not. */
 const names = /"([^"]+)"|([a-z_\u0080-\uffff][\w$\u0080-\uffff]*)/g;
+
+const temporaryCall = /\bpg_temp(?:_\d+)?"?\s*\.\s*(?:"[^"]*"|[\w$\u0080-\uffff]+)\s*\(/;
 
 const runsNothing =
   /^(?:listen |create (?:(?:global|local) )?temp(?:orary)? (?:table|sequence) (?!.*\b(?:as|default|generated|check|using)\b))/;
