@@ -6,6 +6,9 @@ import type { PinsTold, SessionPins } from '../protocol/client-connection.js';
 import type { PinReason } from '../sql/statement.js';
 import type { MysqlServerConnection } from './server-connection.js';
 import type { MysqlUnit } from './unit.js';
+import type { Capabilities } from './wire/capabilities.js';
+import { COM, queryTextOffset } from './wire/command.js';
+import { payloadOf } from './wire/framer.js';
 
 export const ASKED_PINS: ReadonlySet<PinReason> = new Set(['session-lock']);
 
@@ -32,30 +35,31 @@ const GIVES = new RegExp(
 const MOST = 400;
 const MOST_NAMES = 50;
 
-/** COM_QUERY; in front of the text may stand that there are no query attributes. */
-function textOf(frame: Buffer): string {
-  if (frame[4] !== 3 || frame.length > MOST) return '';
-  return frame.toString('latin1', frame[5] === 0 && frame[6] === 1 ? 7 : 5);
-}
-
-/** It takes one user-level lock whose name is known, or gives some back, and leaves nothing more. */
-export function onlyLocks(frame: Buffer): boolean {
-  const text = textOf(frame);
-  return TAKES.test(text) || GIVES.test(text);
-}
-
-/** The names of user-level locks that a session may hold; null: none. */
+/** Whose user-level locks these are. */
 export interface LockHolder {
+  readonly capabilities: Capabilities;
+  /** Names of those that it may hold; null: none. */
   lockNames: Set<string> | null;
+}
+
+/** Of a COM_QUERY that is short enough to be looked at; else "". */
+function textOf(frame: Buffer, capabilities: Capabilities): string {
+  const payload = payloadOf(frame);
+  if (payload[0] !== COM.QUERY || payload.length > MOST) return '';
+  return payload.toString('latin1', queryTextOffset(payload, capabilities));
 }
 
 /** Behind each unit, before it pins. One that was ended at its last moment may have got its lock all the same. */
 export function noteReleased(holder: LockHolder, unit: MysqlUnit, failed: boolean, pins: SessionPins): void {
-  const { pin, verb } = unit.statement;
+  const { pin, pinsMore, statements, verb } = unit.statement;
+  unit.pinsOnce = pin !== null && statements === 1 && pinsMore !== true;
   if (pin === 'session-lock') {
+    const text = textOf(unit.frame, holder.capabilities);
+    const name = TAKES.exec(text)?.[1];
+    // Only of these it is known that they leave nothing more.
+    unit.pinsOnce &&= name !== undefined || GIVES.test(text);
     // What has failed may be asked why, and of DO there are no rows.
     if (!failed && verb === 'SELECT') pins.mayBeGone();
-    const name = TAKES.exec(textOf(unit.frame))?.[1];
     if (name === undefined || holder.lockNames?.size === MOST_NAMES) return;
     holder.lockNames ??= new Set();
     holder.lockNames.add(name);
@@ -64,7 +68,7 @@ export function noteReleased(holder: LockHolder, unit: MysqlUnit, failed: boolea
   if (!pins.any || failed) return;
   const released = RELEASES[verb];
   if (released !== undefined) pins.remove(released);
-  else if (verb === 'SELECT' && GIVES.test(textOf(unit.frame))) pins.mayBeGone();
+  else if (verb === 'SELECT' && GIVES.test(textOf(unit.frame, holder.capabilities))) pins.mayBeGone();
 }
 
 /** It is one row without a warning, as what was run before: FOUND_ROWS() and its like are the same behind it. */

@@ -12,7 +12,6 @@ import {
   type StatementClass,
 } from '../sql/statement.js';
 import type { ClientStatement } from './client-statements.js';
-import { onlyLocks } from './released.js';
 import type { ReplyKind } from './reply.js';
 import { showsTracking } from './visible-tracking.js';
 import type { Capabilities } from './wire/capabilities.js';
@@ -60,6 +59,8 @@ export class MysqlUnit implements Unit {
   onlyReads = false;
   /** An execution that needs its statement in another state than the session's, a cursor or long data. */
   needsOwnStatement = false;
+  /** Known once it has been answered. */
+  pinsOnce = false;
   /** It has been answered with an error. */
   hasFailed = false;
   /** What its text is, whatever the session makes of it; null for what has none. */
@@ -81,12 +82,6 @@ export class MysqlUnit implements Unit {
     this.onlyReads = route === 'replica' && isPlain && statements === 1 && this.kind !== 'prepare';
     this.startsTransaction = true;
     this.statement = onPrimary(this.statement);
-  }
-
-  get pinsOnce(): boolean {
-    const { pin, pinsMore, statements } = this.statement;
-    if (statements !== 1 || pinsMore === true) return false;
-    return pin !== 'session-lock' || onlyLocks(this.frame);
   }
 
   becomeRead(): void {

@@ -6,6 +6,7 @@ import type { PostgresClassifying } from '../sql/postgres/classifier.js';
 import type { PinReason } from '../sql/statement.js';
 import type { PostgresServerConnection } from './server-connection.js';
 import type { PostgresUnit } from './unit.js';
+import { onlyValue } from './wire/backend.js';
 import { buildQuery } from './wire/frontend.js';
 
 /** What is in this order in the question. */
@@ -35,15 +36,11 @@ const QUESTION = buildQuery(`SELECT pg_catalog.concat(
     AND refclassid ${EQUALS} 'pg_catalog.pg_namespace'::pg_catalog.regclass))::pg_catalog.int4,
   0)`);
 
-/** DataRow: type, length, number of columns, length of the column. */
-const VALUE_AT = 11;
-const YES = 0x31;
-
 export function askPins(server: PostgresServerConnection, done: PinsTold): void {
   let still: ReadonlySet<PinReason> | null = null;
   const row = (buffer: Buffer, start: number, end: number): void => {
-    if (end - start !== VALUE_AT + ASKED.length) return;
-    still = new Set(ASKED.filter((_, i) => buffer[start + VALUE_AT + i] === YES));
+    const digits = onlyValue(buffer, start, end);
+    if (digits.length === ASKED.length) still = new Set(ASKED.filter((_, i) => digits[i] === '1'));
   };
   server.ask(QUESTION, { row }, (error) => done(error === null ? still : null));
 }

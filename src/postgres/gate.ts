@@ -4,13 +4,11 @@
 import { currentTurn } from '../lib/batched-writer.js';
 import type { Position } from '../protocol/position.js';
 import { postgresPosition, postgresPositions } from './position.js';
+import { onlyValue } from './wire/backend.js';
 import { buildQuery } from './wire/frontend.js';
 
 /** Qualified: a search_path may put another function of that name before it. NULL on a node that never was a standby. */
 export const GATE_QUERY = buildQuery('SELECT pg_catalog.pg_last_wal_replay_lsn()');
-
-/** DataRow: type, length, number of columns, length of the column. */
-const VALUE_AT = 11;
 
 export class GateQuery {
   /** Null: not answered yet, or answered with nothing that can be compared. */
@@ -26,7 +24,7 @@ export class GateQuery {
   /** A DataRow; what it holds counts once the query has ended well. */
   row(buffer: Buffer, start: number, end: number): void {
     try {
-      this.have = postgresPosition(buffer.toString('latin1', start + VALUE_AT, end), 0);
+      this.have = postgresPosition(onlyValue(buffer, start, end), 0);
     } catch {
       this.have = null;
     }

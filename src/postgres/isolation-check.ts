@@ -1,14 +1,13 @@
 // Whether a server connection's transactions are SERIALIZABLE by role, database or configuration: what a session sets itself is
 // tracked, this no message tells. It holds no socket; the server connection asks.
 
+import { onlyValue } from './wire/backend.js';
 import { buildQuery } from './wire/frontend.js';
 
 export const ISOLATION_QUERY = buildQuery('SHOW default_transaction_isolation');
 
 /** Asked again after so many units: a reload of the configuration changes it in running sessions. */
 const ASKED_EVERY = 1024;
-/** DataRow: type, length, number of columns, length of the column. */
-const VALUE_AT = 11;
 
 export class IsolationCheck {
   /** SERIALIZABLE is not: reads of one transaction could make others' fail, and its own end may. */
@@ -31,6 +30,6 @@ export class IsolationCheck {
   }
 
   row(buffer: Buffer, start: number, end: number): void {
-    this.mayGroup = buffer.toString('latin1', start + VALUE_AT, end) !== 'serializable';
+    this.mayGroup = onlyValue(buffer, start, end) !== 'serializable';
   }
 }

@@ -166,17 +166,11 @@ export class PostgresServerConnection implements ServerConnection {
 
   /** A statement of our own. */
   own(sql: string, done: (error: ServerError | null) => void): void {
-    if (this.#closedReason !== null) {
-      done({ code: CONNECTION_LOST, message: this.#closedReason });
-      return;
-    }
-    this.unnamed = null;
-    this.#expect(null, done);
-    this.#write(buildQuery(sql));
+    this.ask(buildQuery(sql), null, done);
   }
 
-  /** A question of our own, behind what is under way. */
-  ask(query: Buffer, reader: RowReader, done: (error: ServerError | null) => void): void {
+  /** A question of our own, behind what is under way; `reader` gets its row. */
+  ask(query: Buffer, reader: RowReader | null, done: (error: ServerError | null) => void): void {
     if (this.#closedReason !== null) {
       done({ code: CONNECTION_LOST, message: this.#closedReason });
       return;

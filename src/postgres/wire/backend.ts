@@ -39,6 +39,14 @@ export const PROCESS_ID_AT = HEADER_BYTES;
 
 export type TransactionStatus = 'idle' | 'transaction' | 'failed';
 
+/** Behind type, length, number of columns and the length of the first. */
+const FIRST_VALUE_AT = 11;
+
+/** The text of a DataRow with one column, whole with its header (protocol-message-formats). */
+export function onlyValue(buffer: Buffer, start: number, end: number): string {
+  return buffer.toString('latin1', start + FIRST_VALUE_AT, end);
+}
+
 export function parseReadyForQuery(buffer: Buffer, start: number, end: number): TransactionStatus {
   if (end - start === HEADER_BYTES + 1) {
     const status = buffer[start + HEADER_BYTES];
