@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { raiseFileLimit } from '../../bench/file-limit.js';
 import { describeError } from '../../src/lib/errors.js';
 import { available, type Kind } from '../servers/available.js';
+import { oneOf, UsageError, wholeNumber } from '../servers/flags.js';
 import { check, type Verdict } from './checker.js';
 import { type Level, readHistory, writeHistory } from './history.js';
 import type { Scope } from './proxy-settings.js';
@@ -36,8 +37,6 @@ function say(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
-class UsageError extends Error {}
-
 function parse(args: readonly string[]) {
   const { values } = parseArgs({
     args: [...args],
@@ -62,23 +61,6 @@ function parse(args: readonly string[]) {
 }
 
 type Values = ReturnType<typeof parse>;
-
-function number(
-  values: Values,
-  flag: 'operations' | 'sessions' | 'proxies' | 'workers' | 'replicas' | 'seed',
-  least: number,
-  most: number,
-): number {
-  const value = Number(values[flag]);
-  if (Number.isInteger(value) && value >= least && value <= most) return value;
-  throw new UsageError(`--${flag} ${values[flag]}: a whole number from ${least} to ${most}`);
-}
-
-function oneOf<T extends string>(flag: string, word: string | undefined, allowed: readonly T[]): T {
-  const found = allowed.find((each) => each === word);
-  if (found === undefined) throw new UsageError(`--${flag} ${word ?? ''}: one of ${allowed.join(', ')}`);
-  return found;
-}
 
 function tell({ violations, facts, total }: Verdict): void {
   for (const violation of violations) say(`\n${storyOf(violation, facts).join('\n')}`);
@@ -109,12 +91,12 @@ async function watch(values: Values): Promise<number> {
     ...{ kind, level },
     demand: values.demand === undefined ? level : oneOf('demand', values.demand, LEVELS),
     scope: oneOf('scope', values.scope, SCOPES),
-    operations: number(values, 'operations', 1, 100_000_000),
-    sessions: number(values, 'sessions', 1, 2_000),
-    proxies: number(values, 'proxies', 1, 8),
-    workers: number(values, 'workers', 1, 16),
-    replicas: number(values, 'replicas', 1, 8),
-    seed: number(values, 'seed', 0, 1_000_000_000),
+    operations: wholeNumber('operations', values.operations, 1, 100_000_000),
+    sessions: wholeNumber('sessions', values.sessions, 1, 2_000),
+    proxies: wholeNumber('proxies', values.proxies, 1, 8),
+    workers: wholeNumber('workers', values.workers, 1, 16),
+    replicas: wholeNumber('replicas', values.replicas, 1, 8),
+    seed: wholeNumber('seed', values.seed, 0, 1_000_000_000),
     ...{ redis: values.redis, failover: values.failover },
   };
   const there = available(kind);

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { describeError } from '../../src/lib/errors.js';
 import { available } from '../servers/available.js';
+import { oneOf, wholeNumber } from '../servers/flags.js';
 import { lineOf, playHistories } from './histories/run.js';
 import { mysqlOracle } from './mysql/run.js';
 import { postgresOracle } from './postgres/run.js';
@@ -37,19 +38,11 @@ function parse(args: readonly string[]): Options {
       seed: { type: 'string', default: String(Date.now() % 1_000_000) },
     },
   });
-  const number = (flag: 'seconds' | 'seed' | 'histories', most: number): number => {
-    const value = Number(values[flag]);
-    if (Number.isInteger(value) && value >= 0 && value <= most) return value;
-    throw new Error(`--${flag} ${values[flag]}: a whole number up to ${most}`);
-  };
-  const server = SERVERS.find((each) => each === values.server);
-  if (values.server !== undefined && server === undefined)
-    throw new Error(`--server ${values.server}: one of ${SERVERS.join(', ')}`);
   return {
-    seconds: number('seconds', 1_000_000),
-    servers: server === undefined ? SERVERS : [server],
-    seed: number('seed', 1_000_000_000),
-    histories: number('histories', 10_000_000),
+    seconds: wholeNumber('seconds', values.seconds, 0, 1_000_000),
+    servers: values.server === undefined ? SERVERS : [oneOf('server', values.server, SERVERS)],
+    seed: wholeNumber('seed', values.seed, 0, 1_000_000_000),
+    histories: wholeNumber('histories', values.histories, 0, 10_000_000),
   };
 }
 

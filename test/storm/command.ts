@@ -4,6 +4,7 @@
 import { parseArgs } from 'node:util';
 import { describeError } from '../../src/lib/errors.js';
 import type { Availability, Kind } from '../servers/available.js';
+import { oneOf, wholeNumber } from '../servers/flags.js';
 import type { StormOptions, StormResult } from './storm.js';
 import type { Violation } from './tally.js';
 
@@ -39,21 +40,13 @@ function parse(args: readonly string[]): Options {
       'no-failover': { type: 'boolean', default: false },
     },
   });
-  const number = (flag: 'seconds' | 'clients' | 'workers' | 'seed', least: number, most: number) => {
-    const value = Number(values[flag]);
-    if (Number.isInteger(value) && value >= least && value <= most) return value;
-    throw new Error(`--${flag} ${values[flag]}: a whole number from ${least} to ${most}`);
-  };
-  const kind = KINDS.find((each) => each === values.server);
-  if (values.server !== undefined && kind === undefined)
-    throw new Error(`--server ${values.server}: one of ${KINDS.join(', ')}`);
-  const seconds = number('seconds', 1, 1_000_000);
+  const seconds = wholeNumber('seconds', values.seconds, 1, 1_000_000);
   return {
     seconds,
-    kinds: kind === undefined ? KINDS : [kind],
-    clients: number('clients', 1, 5_000),
-    workers: number('workers', 1, 16),
-    seed: number('seed', 0, 1_000_000_000),
+    kinds: values.server === undefined ? KINDS : [oneOf('server', values.server, KINDS)],
+    clients: wholeNumber('clients', values.clients, 1, 5_000),
+    workers: wholeNumber('workers', values.workers, 1, 16),
+    seed: wholeNumber('seed', values.seed, 0, 1_000_000_000),
     failover: seconds >= 60 && !values['no-failover'],
   };
 }
