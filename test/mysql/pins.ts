@@ -23,7 +23,7 @@ const ENDED: Readonly<Record<string, Case>> = {
     ["select release_lock('one') as freed;"],
   ],
   'all locks': ['session-lock', [LOCK, "SELECT GET_LOCK('two', 0)"], ['SELECT RELEASE_ALL_LOCKS()']],
-  'a lock in a transaction': ['session-lock', ['BEGIN', LOCK, "SELECT RELEASE_LOCK('one')"], ['COMMIT']],
+  'a lock in a transaction': ['session-lock', ['BEGIN', LOCK], ["SELECT RELEASE_LOCK('one')", 'COMMIT']],
   'LOCK TABLES': ['lock-tables', ['LOCK TABLES t WRITE'], ['UNLOCK TABLES']],
   'XA COMMIT': ['xa', [...XA, "XA PREPARE 'x'"], ["XA COMMIT 'x'"]],
   'XA COMMIT ONE PHASE': ['xa', XA, ["XA COMMIT 'x' ONE PHASE"]],
