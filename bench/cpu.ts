@@ -47,6 +47,17 @@ export function endedChildrenSeconds(): number {
   return (Number(fields[13]) + Number(fields[14])) / TICKS_PER_SECOND;
 }
 
+/** Processor time of the whole machine so far, in seconds: all of it, and what a hypervisor gave to others (proc(5), "steal"). */
+export function machineSeconds(): { readonly all: number; readonly stolen: number } {
+  const line = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0] ?? '';
+  // The last two, of guests, are in the first two as well.
+  const ticks = line.split(/\s+/).slice(1, 9).map(Number);
+  return {
+    all: ticks.reduce((sum, each) => sum + each, 0) / TICKS_PER_SECOND,
+    stolen: (ticks[7] ?? 0) / TICKS_PER_SECOND,
+  };
+}
+
 /** All processes of the machine at one moment, as trees. */
 export class ProcessTable {
   readonly #stats = new Map<number, Stat>();

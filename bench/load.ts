@@ -54,6 +54,8 @@ export interface Cpu {
 
 export interface Run extends Figures {
   readonly cpu: Cpu;
+  /** Share of the machine's processor time that went to others than this machine. */
+  readonly stolen: number;
   /** Of neighbours: the same clients without the heavy one, and what that one got done. */
   readonly neighbours?: { readonly alone: Figures; readonly heavyQps: number };
 }
@@ -122,7 +124,11 @@ export function costOf(first: Used, last: Used, statements: number, groups: Grou
 }
 
 /** Throws `LoadFailed`. `deadlineMs` is for a tool that hangs; it says nothing about speed. */
-export async function runLoad(tool: LoadTool, groups: Groups, deadlineMs: number): Promise<Run> {
+export async function runLoad(
+  tool: LoadTool,
+  groups: Groups,
+  deadlineMs: number,
+): Promise<Omit<Run, 'stolen'>> {
   const child = spawn(tool.program, tool.args, {
     env: { ...process.env, ...tool.env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -2,6 +2,7 @@
 
 import type { TestCluster } from '../test/servers/cluster.js';
 import { runCopy } from './copy.js';
+import { machineSeconds } from './cpu.js';
 import { besideHeavy } from './heavy.js';
 import { costOf, type Figures, type Groups, type LoadTool, type Run, runLoad, used } from './load.js';
 import { pgbench } from './pgbench.js';
@@ -43,6 +44,8 @@ function toolFor({ scenario, cluster, subject, mode, clients, scale, until }: Lo
   });
 }
 
+type Done = Omit<Run, 'stolen'>;
+
 function groupsOf({ subject, cluster }: LoadRequest): Groups {
   return { proxy: subject.pids, nodes: cluster.nodes };
 }
@@ -51,7 +54,7 @@ function groupsOf({ subject, cluster }: LoadRequest): Groups {
  * Processor time from before the first connection until all have ended: statements that take seconds are too few to be
  * counted by the second, and cost so much that logins do not matter.
  */
-async function whole(request: LoadRequest, run: () => Promise<Figures>): Promise<Run> {
+async function whole(request: LoadRequest, run: () => Promise<Figures>): Promise<Done> {
   const groups = groupsOf(request);
   const before = used(groups);
   const figures = await run();
@@ -59,11 +62,11 @@ async function whole(request: LoadRequest, run: () => Promise<Figures>): Promise
   return { ...figures, cpu: costOf(before, used(groups), figures.statements, groups) };
 }
 
-function justSo(request: LoadRequest): Promise<Run> {
+function justSo(request: LoadRequest): Promise<Done> {
   return runLoad(toolFor(request), groupsOf(request), request.deadlineMs);
 }
 
-async function neighbours(request: LoadRequest): Promise<Run> {
+async function neighbours(request: LoadRequest): Promise<Done> {
   const { cluster, subject, mode, deadlineMs } = request;
   if (!('seconds' in request.until)) return justSo(request);
   const alone = await justSo(request);
@@ -75,7 +78,14 @@ async function neighbours(request: LoadRequest): Promise<Run> {
 }
 
 /** Throws `LoadFailed`. */
-export function run(request: LoadRequest): Promise<Run> {
+export async function run(request: LoadRequest): Promise<Run> {
+  const before = machineSeconds();
+  const done = await runOnce(request);
+  const after = machineSeconds();
+  return { ...done, stolen: (after.stolen - before.stolen) / (after.all - before.all) };
+}
+
+function runOnce(request: LoadRequest): Promise<Done> {
   const { scenario, cluster, subject, clients, until, deadlineMs } = request;
   switch (scenario.tool) {
     case 'psql': {

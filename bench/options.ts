@@ -25,6 +25,8 @@ export interface Options {
   readonly clients: readonly number[];
   readonly seconds: number;
   readonly rounds: number;
+  /** Share of the machine that others may take from a run; one that lost more is made again. */
+  readonly quiet: number;
   readonly subjects: readonly SubjectName[];
   /** Size of the tables: pgbench's scale; for 1, 20,000 rows in each of sysbench's 4 tables, 250,000 in ours. */
   readonly scale: number;
@@ -52,6 +54,7 @@ ${[...SCENARIOS.values()].map(({ name, what }) => `  ${name.padEnd(12)} ${what}`
   --clients 16,64                       client connections
   --seconds 5                           of each run
   --rounds 3                            the figures are medians over the rounds
+  --quiet 100                           percent of the processors that a hypervisor may give to others in a run: else it is made again
   --subjects ${SUBJECTS.join(',')}
   --server ${Object.keys(SERVERS).join('|')}
   --workers 1                           processes of scheelite that serve clients, or auto
@@ -112,6 +115,7 @@ export function parseOptions(args: readonly string[]): Options {
         : list(values.clients).map((word) => number('clients', word, 20_000)),
     seconds: number('seconds', values.seconds, 3_600),
     rounds: number('rounds', values.rounds, 100),
+    quiet: number('quiet', values.quiet, 100) / 100,
     scale: number('scale', values.scale, 1_000),
     json: values.json ?? null,
     chart: values.chart ?? (values.json === undefined ? null : `${values.json.replace(/\.json$/, '')}.svg`),
@@ -133,6 +137,7 @@ function parse(args: readonly string[]) {
         clients: { type: 'string' },
         seconds: { type: 'string', default: '5' },
         rounds: { type: 'string', default: '3' },
+        quiet: { type: 'string', default: '100' },
         subjects: { type: 'string' },
         server: { type: 'string' },
         scale: { type: 'string', default: '4' },

@@ -37,7 +37,13 @@ export interface Row {
   readonly p99Ratio?: number | null;
   /** What the heavy client got done, statements a second. */
   readonly heavyQps?: number | null;
-  readonly rounds: readonly { readonly qps: number; readonly p99Ms: number; readonly deadlocks: number }[];
+  /** `stolen`: the share of the processors that went to others than this machine. */
+  readonly rounds: readonly {
+    readonly qps: number;
+    readonly p99Ms: number;
+    readonly deadlocks: number;
+    readonly stolen: number;
+  }[];
   readonly failures: readonly string[];
 }
 
@@ -143,10 +149,11 @@ export function rowsOf(cells: readonly Cell[], rows: number | null = null): Row[
             heavyQps: middle((run) => run.neighbours?.heavyQps ?? Number.NaN),
           }
         : {}),
-      rounds: runs.map(({ qps, p99Ms, deadlocks }) => ({
+      rounds: runs.map(({ qps, p99Ms, deadlocks, stolen }) => ({
         qps: rounded(qps) ?? 0,
         p99Ms: rounded(p99Ms) ?? 0,
         deadlocks,
+        stolen: rounded(stolen, 2) ?? 0,
       })),
       failures,
     };

@@ -3,6 +3,7 @@
 import type { Bar } from './chart.js';
 import type { Cpu } from './load.js';
 import { type Report, type Row, troubles } from './report.js';
+import { median } from './statistics.js';
 
 type Column = readonly [title: string, text: (row: Row) => string];
 
@@ -64,6 +65,12 @@ function spread(by: number): readonly Column[] {
   ];
 }
 
+const STOLEN: Column = [
+  'stolen',
+  (row) =>
+    row.rounds.length === 0 ? '-' : `${(100 * median(row.rounds.map(({ stolen }) => stolen))).toFixed(0)} %`,
+];
+
 function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
   if (scenario === 'neighbours') {
     return [
@@ -78,6 +85,7 @@ function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
       ['queries/s', (row) => fixed(row.alone?.qps, 0)],
       ['heavy/s', (row) => fixed(row.heavyQps, 2)],
       ...cpuColumns((row) => row.cpuSecondsPer10k),
+      STOLEN,
     ];
   }
   if (rowsPerStatement !== null) {
@@ -88,6 +96,7 @@ function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
       RATIO,
       ...PERCENTILES,
       ...cpuColumns((row) => row.cpuSecondsPerMillionRows),
+      STOLEN,
     ];
   }
   return [
@@ -97,6 +106,7 @@ function columnsOf({ scenario, rowsPerStatement }: Report): readonly Column[] {
     RATIO,
     ...PERCENTILES,
     ...cpuColumns((row) => row.cpuSecondsPer10k),
+    STOLEN,
   ];
 }
 

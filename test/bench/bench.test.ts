@@ -90,7 +90,7 @@ test('pg-select: every subject, table, JSON and chart', { skip: postgres }, asyn
   const svg = join(folder, 'out.svg');
   const subjects = here('direct', 'scheelite', 'pgbouncer');
   const ended = await bench(
-    ...['pg-select', '--mode', 'simple,prepared', '--clients', '4', '--seconds', '3', '--rounds', '1'],
+    ...['pg-select', '--mode', 'simple,prepared', '--clients', '4', '--seconds', '5', '--rounds', '1'],
     ...['--subjects', subjects.join(','), '--scale', '1', '--json', json, '--chart', svg],
   );
   const report = checkReport(ended, json, subjects, ['simple', 'prepared']);

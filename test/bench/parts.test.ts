@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { test } from 'node:test';
-import { ProcessTable } from '../../bench/cpu.js';
+import { machineSeconds, ProcessTable } from '../../bench/cpu.js';
 import { besideHeavy } from '../../bench/heavy.js';
 import { distinct, LoadFailed, type LoadTool, type Run, runLoad } from '../../bench/load.js';
 import { parseOptions } from '../../bench/options.js';
 import { figures as pgbenchFigures } from '../../bench/pgbench.js';
 import { profileLines } from '../../bench/profile.js';
 import { type Cell, failed, leftOutOf, type Report, rowsOf } from '../../bench/report.js';
-import { rotated } from '../../bench/rounds.js';
+import { calmest, rotated } from '../../bench/rounds.js';
 import { histogramPercentile, median, percentile } from '../../bench/statistics.js';
 import { figures as sysbenchFigures } from '../../bench/sysbench.js';
 import { barsOf, tableOf } from '../../bench/table.js';
@@ -155,6 +155,7 @@ test('a row with a failed round has no figures, and the report says why', () => 
   const run: Run = {
     ...{ qps: 100, statements: 500, p50Ms: 1, p95Ms: 2, p99Ms: 3, deadlocks: 0 },
     cpu: { client: 0.1, proxy: 0.2, server: 0.3, nodes: { node1: 0.3 } },
+    stolen: 0,
   };
   const cell = (subject: Cell['subject'], runs: Run[], failures: string[]): Cell => ({
     ...{ mode: 'simple', clients: 4 },
@@ -189,6 +190,7 @@ test('many rows: rates and processor time are by rows', () => {
     ...{ qps: 2, statements: 4, p50Ms: 500, p95Ms: 600, p99Ms: 700, deadlocks: 0 },
     // A second of the client for each statement of 500,000 rows.
     cpu: { client: 10_000, proxy: 5_000, server: 20_000, nodes: { node1: 20_000 } },
+    stolen: 0.04,
   };
   const cell: Cell = { mode: 'simple', clients: 1, subject: 'direct', runs: [run], failures: [] };
   const rows = rowsOf([cell], 500_000);
@@ -201,7 +203,7 @@ test('many rows: rates and processor time are by rows', () => {
   const report = { ...REPORT, scenario: 'pg-rows', rowsPerStatement: 500_000, rows };
   const table = tableOf(report).join('\n');
   assert.match(table, /rows\/s/);
-  assert.match(table, /^simple +1 +direct +1000000 .* 2\.000 +1\.000 +4\.000 +100 %$/m);
+  assert.match(table, /^simple +1 +direct +1000000 .* 2\.000 +1\.000 +4\.000 +100 % +4 %$/m);
   assert.equal(barsOf(report).bars[0]!.value, 1_000_000);
 });
 
@@ -211,6 +213,7 @@ test('neighbours: the ratio of p99 is by round, and what is told is beside the h
     return {
       ...figures,
       cpu: { client: 1, proxy: 0, server: 1, nodes: {} },
+      stolen: 0,
       neighbours: { alone: { ...figures, qps: 200, p99Ms: alone }, heavyQps: 3 },
     };
   };
@@ -224,7 +227,7 @@ test('neighbours: the ratio of p99 is by round, and what is told is beside the h
   assert.deepEqual([p99Ms, alone?.p99Ms, alone?.qps, p99Ratio, heavyQps], [40, 20, 200, 2, 3]);
   const table = tableOf({ ...REPORT, scenario: 'neighbours', rows }).join('\n');
   const figures = '2\\.00 x +1\\.00 +2\\.00 +40\\.00 +100';
-  const beside = '1\\.00 +2\\.00 +20\\.00 +200 +3\\.00 +1\\.000 +0\\.000 +1\\.000 +-';
+  const beside = '1\\.00 +2\\.00 +20\\.00 +200 +3\\.00 +1\\.000 +0\\.000 +1\\.000 +- +0 %';
   assert.match(table, new RegExp(`^simple +64 +scheelite +${figures} +${beside}$`, 'm'));
   assert.match(table, new RegExp(`^simple +64 +pgbouncer +${figures} +1\\.00 x +${beside}$`, 'm'));
 });
@@ -325,4 +328,30 @@ test('rounds: who comes first changes, and over as many rounds as there are each
   assert.deepEqual(subjects, ['direct', 'scheelite', 'pgbouncer', 'pgcat'], 'the list stays as it was');
   assert.deepEqual(rotated([], 3), []);
   assert.deepEqual(rotated(['direct'], 3), ['direct']);
+});
+
+test('a run that others took too much from is made again, and the calmest counts', async () => {
+  const of = async (most: number, ...all: (number | null)[]) => {
+    let made = 0;
+    const run = await calmest(most, async () => {
+      const stolen = all[Math.min(made++, all.length - 1)]!;
+      return stolen === null ? null : { stolen };
+    });
+    return [made, run?.stolen];
+  };
+  assert.deepEqual(await of(0.05, 0.01), [1, 0.01]);
+  assert.deepEqual(await of(0.05, 0.2, 0.05, 0.01), [2, 0.05]);
+  assert.deepEqual(await of(1, 0.9), [1, 0.9]);
+  assert.deepEqual(await of(0.05, 0.3, null, 0.01), [2, undefined], 'one that fails is not made again');
+  assert.deepEqual(await of(0.05, Number.NaN), [1, Number.NaN], 'where it is not known');
+  const [made, stolen] = await of(0.05, 0.4, 0.3, 0.35);
+  assert.ok(made! > 5);
+  assert.equal(stolen, 0.3);
+});
+
+test('the time of the machine goes on, and what was stolen is a part of it', async () => {
+  const before = machineSeconds();
+  await until('the clock to go on', () => machineSeconds().all > before.all);
+  const after = machineSeconds();
+  assert.ok(after.stolen >= before.stolen && after.stolen - before.stolen <= after.all - before.all);
 });
