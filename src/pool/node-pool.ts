@@ -433,5 +433,7 @@ export class NodePool {
       const error = new ProxyError('pool-timeout', { node: this.node, ms: waitTimeoutMs });
       refuse(wait.waiter, error, this.#broke);
     }
+    // A login that was refused may be tried again after a while, and nothing else may happen meanwhile.
+    if (this.#waits.size > 0) this.#opening.forWaits();
   }
 }

@@ -132,7 +132,7 @@ export class FakeServer implements ServerConnection {
 export interface Attempt {
   readonly request: ConnectRequest;
   succeed(): void;
-  fail(): void;
+  fail(code?: 'connect-failed' | 'login-refused'): void;
 }
 
 /** A client as the pool sees it; `state` changes only by what the pool may do, and by answers. */
@@ -287,10 +287,10 @@ export class World {
           this.opened++;
           resolve(server);
         },
-        fail: () => {
+        fail: (code = 'connect-failed') => {
           this.attempts = this.attempts.filter((each) => each !== attempt);
           this.failures++;
-          reject(new ProxyError('connect-failed', { node: 'n', detail: 'test' }));
+          reject(new ProxyError(code, { node: 'n', detail: 'test' }));
         },
       };
       this.attempts.push(attempt);

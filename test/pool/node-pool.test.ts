@@ -159,6 +159,30 @@ test('units of one user are served in the order in which they came', async () =>
   });
 });
 
+test('who waits for his user to be let in again is not forgotten while nothing else happens', async () => {
+  await frozenClock(async (clock) => {
+    const world = new World();
+    const [key] = KEYS as [PoolKey];
+    const holder = world.acquire(key);
+    world.attempts[0]!.succeed();
+    await settle();
+    assert.equal(holder.state, 'holding');
+    const waiting = world.acquire(key);
+    world.attempts[0]!.fail('login-refused');
+    await settle();
+    assert.deepEqual(
+      [waiting.state, world.attempts.length],
+      ['waiting', 0],
+      'his other connection may come free',
+    );
+    clock.pass(2_500);
+    assert.equal(world.attempts.length, 1, 'another login is tried');
+    world.attempts[0]!.succeed();
+    await settle();
+    assert.deepEqual([holder.state, waiting.state], ['holding', 'holding']);
+  });
+});
+
 test('with room for few, each user and database gets one before the first gets a second', async () => {
   await frozenClock(async () => {
     const world = new World();
