@@ -80,7 +80,6 @@ export class TrackedState {
           if (effect.kind === 'discard' && effect.what !== 'all') break;
           settings = resetAll(settings ?? this.#settings, base, effect.kind === 'discard');
           break;
-        case 'unlisten-all':
         case 'use':
           break;
       }

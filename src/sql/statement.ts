@@ -66,7 +66,6 @@ export type SessionEffect =
   | { kind: 'reset-all' }
   /** DISCARD ALL; DISCARD PLANS / SEQUENCES / TEMP. */
   | { kind: 'discard'; what: 'all' | 'plans' | 'sequences' | 'temp' }
-  | { kind: 'unlisten-all' }
   | { kind: 'use'; database: string };
 
 /** A text-level PREPARE, EXECUTE or DEALLOCATE; names folded as the dialect folds them. */

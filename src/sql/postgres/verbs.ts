@@ -107,13 +107,6 @@ export function verbClass(word: string, shape: string): StatementClass {
   }
   if (word === 'listen') return primary(verb, reason, 'listen');
   if (word === 'load') return primary(verb, reason, 'load');
-  if (word === 'unlisten') {
-    const all = /^unlisten \*$/.test(shape);
-    return statementClass('primary', verb, {
-      reasons: [reason],
-      session: all ? [{ kind: 'unlisten-all' }] : [],
-    });
-  }
   // ALTER SYSTEM, ALTER ROLE and their like change no object that classification knows.
   const schema = ddl && !/^(?:create|alter|drop) (?:system|role|user|group|database|tablespace) /.test(shape);
   const pin =
