@@ -1,6 +1,7 @@
 // A TCP relay in front of one node, to cut the monitor off from it while everybody else reaches it.
 
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { freePort } from '../../src/cli/demo/port.js';
 import type { NodeAddress } from '../../src/protocol/node-control.js';
 
 export class Relay {
@@ -19,12 +20,12 @@ export class Relay {
     return { host: '127.0.0.1', port: this.port };
   }
 
+  /** At each call on the same port, which nobody else takes meanwhile. */
   async listen(): Promise<void> {
+    this.port ||= await freePort();
     const server = createServer((client) => this.#accept(client));
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(this.port, '127.0.0.1', resolve));
-    const address = server.address();
-    if (address !== null && typeof address === 'object') this.port = address.port;
   }
 
   #accept(client: Socket): void {

@@ -82,7 +82,7 @@ export async function balancingTests(t: TestContext, stage: Stage): Promise<void
       const inside = await beginOnReplica(front, a);
       await set(front, { [b.name]: 'drain' });
       const reader = await front.connect(t);
-      const running = reader.query('SELECT pause(3) AS one, node_port() AS port');
+      const running = reader.query('SELECT pause(8) AS one, node_port() AS port');
       await until('it to run', () => front.nodeStatus(a.name).pool.leased === 2);
       await set(front, { [a.name]: 'offline' });
       await rejects(

@@ -327,7 +327,7 @@ async function commandLine(t: TestContext, stage: Stage, workers: number): Promi
         name: 'main',
         protocol: stage.kind === 'postgres' ? 'postgres' : 'mysql',
         nodes: cluster.nodes.map(({ name, host, port }) => ({ name, host, port })),
-        monitor: { ...cluster.superuser, intervalMs: 100 },
+        monitor: { ...cluster.superuser, intervalMs: 100, timeoutMs: 10_000 },
         routing: { readFunctions: FUNCTIONS },
       },
     ],

@@ -18,7 +18,9 @@ export async function gateCancelTests(t: TestContext, stage: Stage): Promise<voi
   const owner = await stage.direct(t, cluster.primary);
   await owner.query('INSERT INTO counters VALUES (401, 0)');
   await cluster.waitCaughtUp();
-  const front = await stage.front(t, { monitor: { ...cluster.superuser, intervalMs: 2000 } });
+  const front = await stage.front(t, {
+    monitor: { ...cluster.superuser, intervalMs: 2000, timeoutMs: 10_000 },
+  });
   const pause = () => Promise.all(cluster.replicas.map((node) => node.pauseReplay()));
   const resume = () => Promise.all(cluster.replicas.map((node) => node.resumeReplay()));
   t.after(resume);

@@ -158,6 +158,8 @@ async function connectorTests(t: TestContext, stage: Stage, front: Front): Promi
     password,
     database,
     allowPublicKeyRetrieval: true,
+    // By itself it gives the whole login one second.
+    connectTimeout: 60_000,
   };
   const open = async (t: TestContext, options: ConnectionConfig = {}) => {
     const connection = await createConnection({ ...account, ...options });

@@ -100,7 +100,7 @@ export async function programTests(t: TestContext, stage: Stage): Promise<void> 
       const { code, stderr } = await asked.ended;
       assert.notEqual(code, 0);
       assert.match(stderr, /ERROR 1317 \(70100\) at line 1: Query execution was interrupted/);
-      assert.equal(await running(stage, sql), 0);
+      await until('it to be over', async () => (await running(stage, sql)) === 0);
       await holder.query('ROLLBACK');
     });
 

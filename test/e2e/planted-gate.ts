@@ -23,7 +23,11 @@ export async function plantedTests(t: TestContext, stage: Stage): Promise<void> 
   const { cluster } = stage;
   await t.test('a gate that lets everything pass shows an old state, and is found out', async (t) => {
     // What is broken is this process's.
-    const front = await stage.front(t, { monitor: { ...cluster.superuser, intervalMs: 2000 } }, ONE_PROCESS);
+    const front = await stage.front(
+      t,
+      { monitor: { ...cluster.superuser, intervalMs: 2000, timeoutMs: 10_000 } },
+      ONE_PROCESS,
+    );
     const client = await front.connect(t);
     await client.query('INSERT INTO counters VALUES (301, 0)');
     await cluster.waitCaughtUp();

@@ -67,6 +67,8 @@ export async function faultTests(t: TestContext, stage: Stage): Promise<void> {
     // A write that reaches one on its way out is of unknown outcome.
     for (const node of cluster.nodes)
       await until('they are gone', async () => (await backends(node)).length === 0);
+    // They leave that view before they end.
+    await until('the proxy to know', () => front.status().nodes.every(({ pool }) => pool.open === 0));
     await client.query("UPDATE notes SET note = 'b' WHERE id = 1104");
     assert.deepEqual(await client.query('SELECT note FROM notes WHERE id = 1104'), [{ note: 'b' }]);
   });

@@ -15,7 +15,7 @@ import { type Front, ONE_PROCESS, Stage } from './stage.js';
 
 const LEASE_MS = 2_000;
 /** The machine is busy, and its timers are late. */
-const TOLERANCE_MS = 3_000;
+const TOLERANCE_MS = 8_000;
 
 type RedisInput = NonNullable<ConfigInput['clusters'][number]['redis']>;
 
@@ -47,8 +47,12 @@ async function pairOn(t: TestContext, stage: Stage, redis: RedisInput) {
     for (const replica of stage.cluster.replicas) await replica.resumeReplay();
     await stage.cluster.waitCaughtUp();
   });
-  await writes(clients, 20);
-  for (const each of fronts) assert.equal(each.counters().store.unrecorded, 0);
+  const unrecorded = (): number => fronts.reduce((sum, each) => sum + each.counters().store.unrecorded, 0);
+  await until('20 writes that are all recorded', async () => {
+    const before = unrecorded();
+    await writes(clients, 20);
+    return unrecorded() === before;
+  });
   return { fronts, clients };
 }
 

@@ -26,7 +26,7 @@ export async function gatedScopeTests(t: TestContext, stage: Stage, set: (level:
   };
   const write = (client: Client, id: number, value: number) =>
     client.query('UPDATE counters SET value = ? WHERE id = ?', [value, id]);
-  const rareProbes = { ...cluster.superuser, intervalMs: 2000 };
+  const rareProbes = { ...cluster.superuser, intervalMs: 2000, timeoutMs: 10_000 };
 
   await t.test('what another connection of the key has written is read by gate', async (t) => {
     const front = await stage.front(t, { consistency: { scope: 'user' }, monitor: rareProbes });

@@ -88,7 +88,9 @@ async function countTest(t: TestContext, stage: Stage): Promise<void> {
   const slow = reportOf(front, /pause/);
   assert.ok(slow.maxNodeMs >= 190, `${slow.maxNodeMs} ms`);
   const byTime = statementsReport(front.proxy.proxy.statements(), 0, { ...QUERY, sort: 'time', limit: 1 });
-  assert.match(byTime.statements[0]!.shape, /pause/);
+  // On a machine that stood still another one than this may have taken longest.
+  const longest = reports(front).reduce((most, each) => (each.nodeMs > most.nodeMs ? each : most), slow);
+  assert.equal(byTime.statements[0]!.shape, longest.shape);
 
   // Two at a time on one server connection: the second waits in the proxy, and that is no time of the node.
   const narrow = await stage.front(t, { pool: { maxServerConnections: 1 }, routing: { splitReads: false } });

@@ -222,7 +222,8 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
   let ended = false;
   const watch = (async () => {
     while (!ended) {
-      for (const node of cluster.nodes) most = Math.max(most, await serverConnections(stage, node));
+      for (const node of cluster.nodes)
+        most = Math.max(most, await serverConnections(stage, node, maxServerConnections));
       await sleep(10);
     }
   })();
@@ -292,7 +293,7 @@ async function limitTests(parent: TestContext, stage: Stage): Promise<void> {
       for (let i = 0; i < 5; i++) {
         await client.query('BEGIN');
         await client.query('SELECT pause(0.02)');
-        most = Math.max(most, await serverConnections(stage, cluster.primary));
+        most = Math.max(most, await serverConnections(stage, cluster.primary, 2));
         await client.query('COMMIT');
       }
     });

@@ -47,7 +47,7 @@ test('a pattern that had no turn of the processor is tried again', () => {
   });
   const check = boundedPatternTest((name) => heard.push(name));
   assert.equal(check(rule('deny', 'no'), waiting, 'select ?'), false);
-  assert.equal(tries, 3);
+  assert.ok(tries > 2, String(tries));
   assert.deepEqual(heard, []);
 });
 

@@ -40,7 +40,7 @@ interface PeerOptions {
   readonly command: (program: string, folder: string) => readonly string[];
   readonly stopSignal: NodeJS.Signals;
   readonly farewell?: NodeJS.Signals;
-  readonly ready?: (log: string) => boolean;
+  readonly ready?: (log: string) => boolean | Promise<boolean>;
 }
 
 function accepts(port: number): Promise<boolean> {
@@ -269,6 +269,7 @@ destinations = ${list(cluster.replicas.length > 0 ? cluster.replicas : [cluster.
     },
     command: (program) => [program, '-c', join(folder, 'router.conf')],
     stopSignal: 'SIGTERM',
+    ready: async () => (await accepts(port)) && accepts(readPort),
   };
   const peer = await startPeer(options, folder);
   return Object.defineProperty(peer, 'readPort', { value: readPort, enumerable: true }) as RunningRouter;

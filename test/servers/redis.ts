@@ -189,7 +189,7 @@ export async function startRedisCluster(t: TestContext, key: string): Promise<Re
     const peer = await startRedis(
       [
         ...[...AT_ONCE, '--cluster-enabled', 'yes', '--cluster-config-file', 'nodes.conf'],
-        ...['--cluster-port', String(bus), '--cluster-node-timeout', '1500'],
+        ...['--cluster-port', String(bus), '--cluster-node-timeout', '4000'],
         ...['--cluster-replica-validity-factor', '0', '--cluster-allow-replica-migration', 'no'],
       ],
       port,

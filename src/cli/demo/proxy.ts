@@ -43,7 +43,8 @@ function configInput(cluster: DemoCluster, port: number): ConfigInput {
         name: CLUSTER,
         protocol: 'postgres',
         nodes: cluster.nodes.map(({ name, host, port: nodePort }) => ({ name, host, port: nodePort })),
-        monitor: { user: 'postgres', password: cluster.password },
+        // What is killed here refuses connections; what is silent for a while shares a busy machine.
+        monitor: { user: 'postgres', password: cluster.password, timeoutMs: 10_000 },
         // Whoever plays with the demo afterwards may kill a second primary.
         failover: { mode: 'automatic', blockMs: 0 },
         // The tour pauses a replica, and on a slow machine it may take its time with it.

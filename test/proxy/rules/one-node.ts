@@ -39,7 +39,9 @@ export async function oneNodeTests(t: TestContext, stage: Stage): Promise<void> 
     );
   await cluster.waitCaughtUp();
   const port = kind === 'postgres' ? 'inet_server_port()' : '@@port';
+  // A read waits for the position that its session owes; "in vain" it would be the primary's.
   const front = await stage.front(t, {
+    consistency: { waitMs: 10_000 },
     rules: [{ match: { shapePattern: 'as of_second' }, action: { route: { node: second } } }],
   });
   const nodeOf = async (rows: Promise<Record<string, unknown>[]>): Promise<string> => {
