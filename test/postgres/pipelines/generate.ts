@@ -62,13 +62,14 @@ const ownKeyValue = (random: Random, client: number): readonly (string | null)[]
   random.chance(0.1) ? null : String(random.below(100)),
 ];
 
+/** A name may stand for another statement than its values are for: `c = $c` keeps them from rows that other clients change. */
 const READS: readonly Template[] = [
   { sql: 'SELECT id, v FROM r WHERE id = $1', values: small },
   { sql: 'SELECT v FROM r WHERE id <= $1 ORDER BY id', values: small },
   { sql: 'SELECT $1::int + 1', values: small },
   { sql: 'SELECT 6 / $1::int', values: small },
-  { sql: 'SELECT k, v FROM w WHERE c = $1 ORDER BY k', values: own },
-  { sql: 'SELECT count(*), coalesce(sum(v), 0) FROM w WHERE c = $1', values: own },
+  { sql: 'SELECT k, v FROM w WHERE c = $1 AND c = $c ORDER BY k', values: own },
+  { sql: 'SELECT count(*), coalesce(sum(v), 0) FROM w WHERE c = $1 AND c = $c', values: own },
   { sql: 'SELECT v FROM w WHERE c = $1 AND k = $2', values: ownKey },
   { sql: 'VALUES (1), (2), (3)', values: none },
   { sql: 'SELECT * FROM moved ORDER BY 1', values: none },
