@@ -15,6 +15,7 @@ const SEEN = STATUS.IN_TRANS | STATUS.AUTOCOMMIT | STATUS.IN_TRANS_READONLY;
 const RESET = 'COM_RESET_CONNECTION';
 const PING = 'COM_PING';
 const COUNT = 'SELECT COUNT(*) FROM t';
+const ONE = { pool: { maxServerConnections: 1 } };
 
 /** Each on an empty table; every answer, and what it says of the transaction, is the server's own. */
 const SCRIPTS: readonly (readonly string[])[] = [
@@ -129,7 +130,7 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
   describe(`as a direct connection to ${kind}`, () => {
     let f: Fixture;
     before(async () => {
-      f = await startFixture(kind, 1, { pool: { maxServerConnections: 1, waitTimeoutMs: 500 } });
+      f = await startFixture(kind, 1, ONE);
       const { primary } = f.cluster;
       await primary.admin('CREATE TABLE t (id INT)');
       await primary.admin('CREATE TABLE n (id INT)');
@@ -198,6 +199,7 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
       const { primary, user } = f.cluster;
       const to = kind === 'mysql' ? 'TO' : 'FOR';
       await primary.admin(`SET DEFAULT ROLE \`second role\` ${to} ${user.user}`);
+      await f.cluster.waitCaughtUp();
       // Logged in anew, and so are the server connections.
       const id = await f.raw(undefined, primary.port);
       const atLogin = (await id.query(ROLE)).results;
@@ -345,7 +347,13 @@ export function asDirectTests(kind: 'mysql' | 'mariadb'): void {
       await waiting.query('BEGIN');
       await busy.query('BEGIN');
       await busy.query('INSERT INTO t VALUES (1)');
-      await assert.rejects(waiting.query('INSERT INTO t VALUES (2)'));
+      // Not from the beginning: logins wait for server connections too.
+      f.reload({ pool: { ...ONE.pool, waitTimeoutMs: 500 } });
+      try {
+        await assert.rejects(waiting.query('INSERT INTO t VALUES (2)'));
+      } finally {
+        f.reload(ONE);
+      }
       await busy.query('COMMIT');
       await waiting.query('INSERT INTO t VALUES (3)');
       await waiting.query('ROLLBACK');

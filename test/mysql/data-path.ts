@@ -482,7 +482,7 @@ export function dataPathTests(kind: 'mysql' | 'mariadb'): void {
           await killAll();
         }
         assert.equal(await one(c, 'SELECT 5'), 5);
-        const slow = one(c, 'SELECT 6 FROM (SELECT SLEEP(1)) AS s');
+        const slow = one(c, 'SELECT 6 FROM (SELECT SLEEP(3)) AS s');
         await until('the read to run', async () => {
           let seen = 0;
           for (const node of f.cluster.nodes)

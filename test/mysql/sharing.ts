@@ -7,6 +7,7 @@ import { type Connection, createConnection, type RowDataPacket } from 'mysql2/pr
 import type { DataPath } from '../../src/proxy/data-path.js';
 import type { NodeCounters } from '../../src/telemetry/counters.js';
 import { ONE_SHARED } from '../proxy/one-shared.js';
+import type { TestNode } from '../servers/cluster.js';
 import { until } from '../servers/poll.js';
 import { type Fixture, startFixture } from './harness.js';
 
@@ -124,20 +125,17 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
       );
     };
     /** Server connections that run a text of the test's, by their own ids. */
-    const running = async (like: string): Promise<number[]> => {
-      const rows = await f.cluster.replicas[0]!.admin(
-        `SELECT id FROM information_schema.processlist WHERE info LIKE '${like}' AND id <> CONNECTION_ID()`,
+    const running = async (like: string): Promise<{ node: TestNode; id: number }[]> => {
+      const sql = `SELECT id FROM information_schema.processlist WHERE info LIKE '${like}' AND id <> CONNECTION_ID()`;
+      const found = await Promise.all(
+        f.cluster.nodes.map(async (node) =>
+          (await node.admin(sql)).map((row) => ({ node, id: Number(Object.values(row)[0]) })),
+        ),
       );
-      return rows.map((row) => Number(Object.values(row)[0]));
+      return found.flat();
     };
-    const untilRunning = async (like: string): Promise<number> => {
-      let found: number[] = [];
-      await until(`${like} to run`, async () => {
-        found = await running(like);
-        return found.length > 0;
-      });
-      return found[0]!;
-    };
+    const untilRunning = (like: string): Promise<void> =>
+      until(`${like} to run`, async () => (await running(like)).length > 0);
 
     /** Holds what reads of the table `locked` wait for. */
     const withHolder = async (work: (holder: Holder) => Promise<void>): Promise<void> => {
@@ -325,11 +323,11 @@ export function sharingTests(kind: 'mysql' | 'mariadb'): void {
     it('answers everybody when their server connection is killed', async () => {
       for (let round = 0; round < 3; round++) {
         const [slow, ...others] = clients as [Connection, ...Connection[]];
-        const text = await slowRead(`killed${round}`, 1);
+        const text = await slowRead(`killed${round}`, 3);
         await patiently(async () => {
           const { answer, reads } = await standBehind(slow, text, others);
           const [thread] = await running('SELECT SLEEP%');
-          await f.cluster.replicas[0]!.admin(`KILL ${thread}`).catch(() => {});
+          await thread?.node.admin(`KILL ${thread.id}`).catch(() => {});
           assert.ok([0, 1].includes(Number(await answer)));
           await reads;
         });

@@ -294,6 +294,7 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
         password,
         database,
         allowPublicKeyRetrieval: true,
+        connectTimeout: 60_000,
       });
       await c.query('CREATE TABLE batch (a INT, b VARCHAR(50))');
       const rows = Array.from({ length: 500 }, (_, i) => [i, i % 7 === 0 ? null : `b${i}`]);

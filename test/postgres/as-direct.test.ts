@@ -24,6 +24,8 @@ interface Pair {
 }
 
 async function pair(t: TestContext, cluster: TestCluster, proxy: ProxyUnderTest): Promise<Pair> {
+  // Another client may have changed the schema, which a new one need not see at once.
+  await cluster.waitCaughtUp();
   const startup = { user: 'app_trust', database: cluster.user.database };
   const proxied = await PostgresWire.open(t, proxy, startup);
   const bare = await PostgresWire.open(t, cluster.primary, startup);

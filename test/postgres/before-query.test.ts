@@ -52,11 +52,14 @@ test('PostgreSQL: a Query in the middle of a batch', {
   const owner = await RawClient.open(t, cluster.primary, cluster.user.database);
   await Twin.createApart(owner);
   for (const side of ['proxied', 'bare']) await owner.do(`INSERT INTO ${side}.w VALUES (1, 1)`);
+  await cluster.waitCaughtUp();
   const proxy = await front(t, cluster);
 
   for (const [name, readies, story] of STORIES)
     for (const end of ['COMMIT', 'ROLLBACK'])
       await t.test(`${name}, ${end}`, async (t) => {
+        // What the story before has taken away is gone on the replica too.
+        await cluster.waitCaughtUp();
         const two = await Twin.openApart(t, cluster, proxy);
         await two.both(COUNT);
         const told = await two.bothUntil(readies, ...story);

@@ -65,7 +65,7 @@ const HISTORIES: readonly (readonly [string, readonly Buffer[]])[] = [
   [
     'a time limit',
     q(
-      "SET statement_timeout = '20ms'",
+      "SET statement_timeout = '1s'",
       'BEGIN',
       'SELECT pg_sleep(30)',
       'SELECT 1',
@@ -154,10 +154,14 @@ test('PostgreSQL: a BEGIN that is held back', { skip: skipWithout(available('pos
   });
 
   await t.test('no server connection for the first statement: the transaction has failed', async (t) => {
-    const narrow = await front(t, cluster, { pool: { maxServerConnections: 1, waitTimeoutMs: 50 } });
+    const narrow = await front(t, cluster, { pool: { maxServerConnections: 1 } });
     const holder = await RawClient.open(t, narrow, database);
     const waiter = await RawClient.open(t, narrow, database);
     await holder.talk(...q('BEGIN', 'SELECT 1 FOR UPDATE'));
+    // Not from the beginning: logins wait for server connections too.
+    const [main] = narrow.config.clusters;
+    const pool = { ...main!.pool, waitTimeoutMs: 50 };
+    narrow.proxy.reload({ ...narrow.config, clusters: [{ ...main!, pool }] });
     await waiter.do('BEGIN');
     assert.equal((await waiter.talk(query('INSERT INTO proxied.w VALUES (30, 1)'))).at(-1), 'Z E');
     await holder.do('ROLLBACK');

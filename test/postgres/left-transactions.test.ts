@@ -50,6 +50,7 @@ test('PostgreSQL: READ ONLY transactions that a replica is left in', {
     `GRANT CREATE ON DATABASE ${cluster.user.database} TO app_trust; CREATE ROLE other; GRANT other TO app_trust`,
   );
   await Twin.createApart(owner);
+  await cluster.waitCaughtUp();
   const proxy = await front(t, cluster);
   let id = 0;
   const beginsOnReplica = async (two: Twin): Promise<void> => {

@@ -49,6 +49,7 @@ test('postgres: logins while accounts change', { skip: skipWithout(available('po
 
   await t.test('another password counts at once, and who is in stays', async (t) => {
     await admin.do("CREATE ROLE rotated LOGIN PASSWORD 'one'");
+    await cluster.waitCaughtUp();
     const old = [await logIn(t, 'rotated', 'one'), await logIn(t, 'rotated', 'one')];
     await old[0]!.value('SELECT 1');
     await admin.do("ALTER ROLE rotated PASSWORD 'two'");

@@ -175,7 +175,8 @@ test('PostgreSQL: simple queries run prepared', { skip: skipWithout(available('p
     await cluster.waitCaughtUp();
     const two = await Twin.open(t, cluster, proxy);
     const ask = async (): Promise<void> => {
-      for (const id of [1, 2, 3, 4, 5, 6]) await two.both(query(`SELECT * FROM guarded WHERE id = ${id}`));
+      for (const id of [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6])
+        await two.both(query(`SELECT * FROM guarded WHERE id = ${id}`));
     };
     for (const role of ['first', 'second', 'NONE', 'third', 'first', 'NONE']) {
       await two.do(`SET ROLE ${role}`);

@@ -127,7 +127,7 @@ test('postgres: reads that leave with one Sync', { skip }, async (t) => {
   await owner.do(noisy);
   await owner.do('CREATE TABLE flags (name text PRIMARY KEY)');
   await owner.do(`CREATE FUNCTION may_wait(i int) RETURNS int STABLE LANGUAGE plpgsql AS
-    $$BEGIN IF EXISTS (SELECT FROM flags WHERE name = 'slow') THEN PERFORM pg_sleep(2); END IF; RETURN i; END$$`);
+    $$BEGIN IF EXISTS (SELECT FROM flags WHERE name = 'slow') THEN PERFORM pg_sleep(6); END IF; RETURN i; END$$`);
   await owner.do(`CREATE FUNCTION may_die(i int) RETURNS bool STABLE LANGUAGE plpgsql AS
     $$BEGIN RETURN i = 666 AND pg_terminate_backend(pg_backend_pid()); END$$`);
 
