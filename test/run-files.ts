@@ -16,27 +16,44 @@ const TIMEOUT_MS = 1_500_000;
 const MOST_AGAIN = 2;
 const ONCE = /\/(?:storm-|short-run|oracle\/|pipelines|stories)/;
 
-/** Those that failed, a file whose process ended by itself among them. */
-async function failedOf(files: readonly string[], concurrency: number): Promise<string[]> {
+interface Outcome {
+  readonly ok: boolean;
+  /** The files that failed, as far as it is known which. */
+  readonly failed: readonly string[];
+}
+
+async function outcomeOf(files: readonly string[], concurrency: number): Promise<Outcome> {
   const failed = new Set<string>();
+  let ok = true;
   const events = run({ files: [...files], concurrency, timeout: TIMEOUT_MS });
-  events.on('test:fail', ({ file, nesting, name }) => {
-    if (nesting === 0) failed.add(relative('.', file ?? name));
+  const add = (file: string | undefined): void => {
+    if (file !== undefined && files.includes(relative('.', file))) failed.add(relative('.', file));
+  };
+  events.on('test:summary', ({ file, success }) => {
+    if (success) return;
+    ok = false;
+    add(file);
+  });
+  // A file whose process ended by itself has no summary. Of a test this is where it is written, which may be elsewhere.
+  events.on('test:fail', ({ file }) => {
+    ok = false;
+    add(file);
   });
   const report = events.compose(new spec());
   report.pipe(process.stdout, { end: false });
   await new Promise((resolve, reject) => report.on('end', resolve).on('error', reject));
-  return [...failed];
+  return { ok, failed: [...failed] };
 }
 
 const again = process.argv.includes('--again');
 const files = process.argv.slice(2).filter((each) => each !== '--again');
-const failed = await failedOf(files, AT_A_TIME);
-if (failed.length > 0) process.exitCode = 1;
-if (again && failed.length > 0 && failed.length <= MOST_AGAIN && !failed.some((file) => ONCE.test(file))) {
+const { ok, failed } = await outcomeOf(files, AT_A_TIME);
+process.exitCode = ok ? 0 : 1;
+const mayAgain = failed.length > 0 && failed.length <= MOST_AGAIN && !failed.some((file) => ONCE.test(file));
+if (again && !ok && mayAgain) {
   console.log(`\n== once more, alone: ${failed.join(' ')}`);
-  const still = await failedOf(failed, 1);
-  if (still.length === 0) process.exitCode = 0;
+  const second = await outcomeOf(failed, 1);
+  process.exitCode = second.ok ? 0 : 1;
   for (const file of failed)
-    if (!still.includes(file)) console.log(`\ntest/run: UNSTEADY, failed beside others: ${file}`);
+    if (!second.failed.includes(file)) console.log(`\ntest/run: UNSTEADY, failed beside others: ${file}`);
 }
