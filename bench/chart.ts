@@ -13,6 +13,7 @@ const COLORS: Record<SubjectName, string> = {
   direct: '#8a8f98',
   scheelite: '#d9480f',
   'scheelite-eventual': '#f08c00',
+  'scheelite-auto': '#c2255c',
   pgbouncer: '#1971c2',
   haproxy: '#2f9e44',
   pgpool: '#9c36b5',

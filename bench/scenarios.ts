@@ -7,6 +7,8 @@ export const SUBJECTS = [
   'scheelite',
   /** The same at level `eventual`: what session consistency costs. */
   'scheelite-eventual',
+  /** The same with a worker for each core: what workers bring. */
+  'scheelite-auto',
   'pgbouncer',
   'haproxy',
   'pgpool',

@@ -54,9 +54,13 @@ const MOST_DIRECT_CLIENTS = 2_000;
 /** It keeps a process and a connection of every server for each, all the while: more would slow the others' runs. */
 const MOST_PGPOOL_CLIENTS = 256;
 
+function isScheelite(name: SubjectName): boolean {
+  return name === 'scheelite' || name === 'scheelite-eventual' || name === 'scheelite-auto';
+}
+
 /** Whether each client of the subject is a connection of a server as well. */
 export function connectsEachClient(name: SubjectName): boolean {
-  return name !== 'scheelite' && name !== 'scheelite-eventual' && name !== 'pgbouncer';
+  return !isScheelite(name) && name !== 'pgbouncer';
 }
 
 /** Why the subject is left out with so many clients; null if it is not. */
@@ -91,12 +95,12 @@ export async function startSubject(
       return { ...{ name, host, port }, pids: [], complaints: () => [], stop: async () => [] };
     }
     case 'scheelite':
-    case 'scheelite-eventual': {
-      const level = name === 'scheelite' ? 'session' : 'eventual';
+    case 'scheelite-eventual':
+    case 'scheelite-auto': {
       const running = await startScheelite(cluster, {
         profile: options.profile && name === 'scheelite',
-        level,
-        workers: options.workers,
+        level: name === 'scheelite-eventual' ? 'eventual' : 'session',
+        workers: name === 'scheelite-auto' ? 'auto' : options.workers,
       });
       const { host, port, pid } = running;
       return {

@@ -457,7 +457,7 @@ export const configSchema = z
       .union([count(0, 1_000), z.literal('auto')])
       .default('auto')
       .describe(
-        'For how long, in microseconds, a process with few busy clients looks for input before it goes to sleep, where the last waits were that short. It takes processor time for shorter waits. 0: never. "auto" is 100, or 0 where the process may use less than two processors. Default: auto.',
+        'For how long, in microseconds, a process with few busy clients looks for input before it goes to sleep, where the last waits were that short. It takes processor time for shorter waits. 0: never. "auto" is 200, or 0 where the process may use less than two processors. Default: auto.',
       ),
   })
   .describe('Configuration of Scheelite.');

@@ -96,9 +96,10 @@ export function writeTogether(socket: Socket, chunks: readonly Buffer[]): boolea
   return keepsUp;
 }
 
-/** What has been written still goes out; somebody who never reads what he was told last is not waited for. */
-export function hangUp(socket: Socket): void {
-  socket.end();
+/** What has been written still goes out, and `farewell` behind it; somebody who never reads what he was told last is not waited for. */
+export function hangUp(socket: Socket, farewell?: Buffer): void {
+  if (farewell !== undefined && socket.writable) socket.end(farewell);
+  else socket.end();
   socket.destroySoon();
   socket.setTimeout(LINGER_MS, () => socket.destroy());
 }

@@ -1,13 +1,15 @@
 // Looks for input again and again for a moment instead of sleeping, where the last waits of the kind were short: being put to
 // sleep and woken takes a process 20 to 40 us, which with few clients is a third of what a unit takes. It knows no protocol.
-// Where several sockets speak in one turn of the event loop nobody sleeps anyway, and the processor that looks is one that
-// somebody may need: then it does not look.
+// Where several sockets speak in one turn of the event loop, or more than two clients by turns, nobody sleeps for long anyway, and the
+// processor that looks is one that a server needs: then it does not look.
 
 /** Who has spoken: after a client a server's answer is awaited, and the other way round. */
 export type Peer = 'client' | 'server';
 
 /** More sockets than these in one turn, on the average of the last: there is work enough for everybody. */
 const CROWD = 1.5;
+/** Of what clients send, lately: when more comes from others than the last two who spoke, there are more than two. */
+const STRANGERS_SHARE = 0.2;
 /** Of the waits of a kind, lately: at least these ended within the limit. */
 const SOON_SHARE = 0.5;
 const SMOOTHING = 1 / 16;
@@ -32,6 +34,10 @@ export class BusyPoll {
   /** In a turn, smoothed. */
   #usualInputs = 1;
   #last: Peer = 'client';
+  /** The clients who spoke last. */
+  #client: unknown = null;
+  #clientBefore: unknown = null;
+  #strangersShare = 0;
   #isLooking = false;
   /** When the last input had been dealt with; NaN: the wait for the next is not measured. */
   #waitsSinceMs = Number.NaN;
@@ -58,9 +64,24 @@ export class BusyPoll {
     return this.#idleMs;
   }
 
-  /** To be called for each chunk that a socket of the data path brings. */
-  noteInput(from: Peer): void {
+  /** To be called for each chunk that a client's socket brings. `client`: whatever tells it from others. */
+  noteClient(client: unknown): void {
     if (this.#limitMs === 0) return;
+    if (client !== this.#client) {
+      const isStranger = client !== this.#clientBefore;
+      this.#clientBefore = this.#client;
+      this.#client = client;
+      this.#strangersShare += ((isStranger ? 1 : 0) - this.#strangersShare) * SMOOTHING;
+    } else this.#strangersShare -= this.#strangersShare * SMOOTHING;
+    this.#noteInput('client');
+  }
+
+  /** To be called for each chunk that a server connection's socket brings. */
+  noteServer(): void {
+    if (this.#limitMs !== 0) this.#noteInput('server');
+  }
+
+  #noteInput(from: Peer): void {
     if (this.#inputs++ === 0) {
       if (!Number.isNaN(this.#waitsSinceMs)) {
         const isSoon = this.#now() - this.#waitsSinceMs <= this.#limitMs;
@@ -75,7 +96,7 @@ export class BusyPoll {
     const nowMs = this.#now();
     if (this.#inputs > 0) {
       this.#usualInputs += (this.#inputs - this.#usualInputs) * SMOOTHING;
-      const isCrowded = this.#usualInputs > CROWD;
+      const isCrowded = this.#usualInputs > CROWD || this.#strangersShare > STRANGERS_SHARE;
       this.#inputs = 0;
       this.#waitsSinceMs = isCrowded ? Number.NaN : nowMs;
       const isWorthIt =

@@ -26,7 +26,7 @@ export function ownServerSocket(
   let isGone = false;
   const onRead = (bytes: number, buffer: Buffer, isOwn: boolean): boolean => {
     // A stream of rows keeps nobody waiting who could be woken sooner.
-    if (bytes < LEAST_BYTES) busyPoll.noteInput('server');
+    if (bytes < LEAST_BYTES) busyPoll.noteServer();
     const isMuch = isGone && bytes >= LEAST_BYTES;
     if (isMuch && isOwn) {
       isGone = received(buffer.subarray(0, bytes));
@@ -38,7 +38,7 @@ export function ownServerSocket(
     return !isMuch || isOwn;
   };
   const onData = (chunk: Buffer): void => {
-    busyPoll.noteInput('server');
+    busyPoll.noteServer();
     received(chunk);
   };
   if (!readIntoOwn(socket, onRead)) socket.on('data', onData);

@@ -38,7 +38,7 @@ export function socketClosed(socket: Socket): void {
 }
 
 function onData(this: OwnedSocket, chunk: Buffer): void {
-  busyPoll.noteInput('client');
+  busyPoll.noteClient(this);
   this[OWNER].received(chunk);
 }
 

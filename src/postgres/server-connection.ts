@@ -2,7 +2,7 @@
 // It knows neither pool nor session; every end carries a reason.
 
 import type { Socket } from 'node:net';
-import { BatchedWriter } from '../lib/batched-writer.js';
+import { BatchedWriter, hangUp } from '../lib/batched-writer.js';
 import { monotonicMs } from '../lib/clock.js';
 import { ProxyError, serverGarbage } from '../lib/errors.js';
 import { ownServerSocket } from '../lib/server-socket.js';
@@ -359,8 +359,7 @@ export class PostgresServerConnection implements ServerConnection {
   close(reason: string): void {
     if (this.#closedReason !== null) return;
     this.#closedReason = reason;
-    if (this.#socket.writable) this.#socket.end(TERMINATE);
-    this.#socket.destroySoon();
+    hangUp(this.#socket, TERMINATE);
     const expectations = [...this.#group.takeAnswered(), ...this.#queue.takeAll()];
     this.#group.forgetGathered();
     // What has been read of the head's replies is the client's, unless it can still be run elsewhere.

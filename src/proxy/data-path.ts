@@ -39,7 +39,7 @@ import { clusterStatus } from './status.js';
 export type Protocols = Readonly<Partial<Record<ProtocolName, Protocol>>>;
 
 /** Longer than a point read and what a client does between two of them take. */
-const BUSY_POLL_US = 100;
+const BUSY_POLL_US = 200;
 /** How often a drain looks for clients that have become idle. */
 const DRAIN_STEP_MS = 50;
 

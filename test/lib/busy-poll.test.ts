@@ -2,9 +2,11 @@
 
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { BusyPoll, type Peer } from '../../src/lib/busy-poll.js';
+import { BusyPoll } from '../../src/lib/busy-poll.js';
 
 const LIMIT_US = 100;
+/** A number is a client. */
+type Speaker = 'client' | 'server' | number;
 /** What one look takes. */
 const LOOK_US = 2;
 
@@ -24,11 +26,14 @@ class Loop {
   }
 
   /** The next turn has these inputs, `gapUs` after the last one. */
-  turn(gapUs: number, ...from: Peer[]): void {
+  turn(gapUs: number, ...from: Speaker[]): void {
     const atUs = this.nowUs + gapUs;
     while (this.isLooking && this.nowUs + LOOK_US < atUs) this.look(LOOK_US);
     this.nowUs = Math.max(this.nowUs, atUs);
-    for (const peer of from) this.poll.noteInput(peer);
+    for (const speaker of from) {
+      if (speaker === 'server') this.poll.noteServer();
+      else this.poll.noteClient(speaker);
+    }
     this.#endTurn();
   }
 
@@ -115,6 +120,26 @@ describe('looking for input instead of sleeping', () => {
     for (let i = 0; i < 20; i++) loop.turn(20, 'client', 'server', 'server');
     assert.equal(loop.looks, 0);
     loop.busyClient(40, 30, 60);
+    assert.ok(loop.isLooking);
+  });
+
+  it('looks for two clients by turns, and not for more', () => {
+    const loop = new Loop();
+    const byTurns = (clients: number, units: number): void => {
+      for (let i = 0; i < units; i++) {
+        loop.turn(30, i % clients);
+        loop.turn(40, 'server');
+      }
+    };
+    byTurns(2, 60);
+    assert.ok(loop.isLooking);
+    for (const clients of [3, 16]) {
+      byTurns(clients, 60);
+      loop.looks = 0;
+      byTurns(clients, 60);
+      assert.equal(loop.looks, 0, `${clients} clients`);
+    }
+    byTurns(2, 60);
     assert.ok(loop.isLooking);
   });
 

@@ -148,6 +148,28 @@ describe('direct writes', () => {
     assert.equal((await readAll(reader, async () => {})).bytes, MUCH);
   });
 
+  it('are not waited for by who hangs up on somebody who never reads', async () => {
+    const hangUpOn = async (write: (to: Socket, bytes: Buffer) => void): Promise<void> => {
+      const { socket, reader } = await pair();
+      reader.pause();
+      write(socket, Buffer.alloc(MUCH, 'x'));
+      const closed = once(socket, 'close');
+      hangUp(socket, Buffer.from('farewell'));
+      await closed;
+      reader.destroy();
+    };
+    await Promise.all([hangUpOn(writeNow), hangUpOn((to, bytes) => to.write(bytes))]);
+  });
+
+  it('have the farewell of who hangs up behind them', async () => {
+    const { socket, reader } = await pair();
+    writeNow(socket, Buffer.from('last words, '));
+    hangUp(socket, Buffer.from('farewell'));
+    const texts: string[] = [];
+    for await (const chunk of reader) texts.push(String(chunk));
+    assert.equal(texts.join(''), 'last words, farewell');
+  });
+
   it('tell of a reader who is gone, also where the kernel had taken only a part', async () => {
     for (const isStuck of [false, true]) {
       const { socket, reader } = await pair();
