@@ -2,6 +2,7 @@
 // and what is wrong with them. It knows no server.
 
 import { parseNetwork } from '../lib/network.js';
+import type { AutoPrepareChoice } from '../protocol/auto-prepare-choice.js';
 import type { RuleLogLevel, Target } from '../routing/policy.js';
 import { shapeOfText as mysqlShape } from '../sql/mysql/shown-shape.js';
 import { shapeOfText as postgresShape } from '../sql/postgres/shown-shape.js';
@@ -35,7 +36,7 @@ export interface RuleConfig {
     readonly deny: string | null;
     readonly log: RuleLogLevel | null;
     readonly sharing: boolean | null;
-    readonly autoPrepare: boolean | null;
+    readonly autoPrepare: AutoPrepareChoice | null;
   };
   readonly continue: boolean;
 }
@@ -87,10 +88,21 @@ export function resolveRule(rule: ParsedRule, index: number, protocol: Protocol)
       deny: action.deny ?? null,
       log: log === undefined || log === false ? null : log === true ? 'info' : log,
       sharing: action.sharing ?? null,
-      autoPrepare: action.autoPrepare ?? null,
+      autoPrepare: prepareChoiceOf(action.autoPrepare),
     },
     continue: rule.continue,
   };
+}
+
+/** Null: it says nothing. */
+function prepareChoiceOf(said: ParsedRule['action']['autoPrepare']): AutoPrepareChoice | null {
+  const {
+    enabled = null,
+    threshold = null,
+    maxStatements = null,
+  } = typeof said === 'object' ? said : { enabled: said };
+  if (enabled === null && threshold === null && maxStatements === null) return null;
+  return { enabled, threshold, maxStatements };
 }
 
 function targetOf(route: NonNullable<ParsedRule['action']['route']>): Target {

@@ -2,6 +2,7 @@
 // It knows no node and no server; what a rule must not say together, and the shapes that operators paste, are in rules.ts.
 
 import { z } from 'zod';
+import { ownAutoPrepareSchema } from './schema-prepare.js';
 
 const MAX_TIMER_MS = 2_147_483_647;
 const duration = (min: number) => z.int().min(min).max(MAX_TIMER_MS);
@@ -130,10 +131,12 @@ export const ruleSchema = <const Levels extends readonly [string, ...string[]]>(
           .optional()
           .describe('Whether short reads share server connections. Default: as without the rule.'),
         autoPrepare: z
-          .boolean()
+          .union([z.boolean(), ownAutoPrepareSchema], {
+            error: 'expected true, false or an object with enabled, threshold or maxStatements',
+          })
           .optional()
           .describe(
-            'Whether recurring unnamed statements are prepared (PostgreSQL). Default: as without the rule.',
+            'Whether recurring unnamed statements are prepared, and when (PostgreSQL). Default: as without the rule.',
           ),
       })
       .describe('What happens to the statements that match.'),

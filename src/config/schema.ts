@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import type { RuleConfig } from './rules.js';
+import { autoPrepareSchema, ownAutoPrepareSchema } from './schema-prepare.js';
 import { ruleSchema } from './schema-rules.js';
 import { type ResolvedRedis, redisSchema, SCOPE_TEXT, scopeSchema } from './schema-scope.js';
 import { secretSchema } from './schema-secret.js';
@@ -44,12 +45,9 @@ export const listenerSchema = z.strictObject({
     .boolean()
     .default(true)
     .describe('Whether leading comments /* scheelite: ... */ are obeyed. Default: true.'),
-  autoPrepare: z
-    .strictObject({
-      enabled: z.boolean().describe('Whether recurring unnamed statements of its clients are prepared.'),
-    })
+  autoPrepare: ownAutoPrepareSchema
     .optional()
-    .describe('In place of the switch of the cluster (PostgreSQL). Default: as the cluster.'),
+    .describe('In place of what the cluster says (PostgreSQL). Default: as the cluster.'),
   sharing: z
     .strictObject({
       enabled: z.boolean().describe('Whether short reads of its clients share server connections.'),
@@ -232,27 +230,6 @@ export const routingSchema = z.strictObject({
     .describe('Whether a read of a foreign table (PostgreSQL) may go to a replica. Default: false.'),
 });
 
-export const autoPrepareSchema = z.strictObject({
-  enabled: z
-    .boolean()
-    .default(true)
-    .describe(
-      'Whether unnamed statements whose text recurs run as prepared statements (PostgreSQL). Default: true.',
-    ),
-  simpleQueries: z
-    .boolean()
-    .default(true)
-    .describe(
-      'Whether simple queries that recur but for the integers that columns are compared with run as prepared statements too, outside transactions. Default: true.',
-    ),
-  threshold: count(1)
-    .default(5)
-    .describe('How often a text must have come before it is prepared. Default: 5.'),
-  maxStatements: count(1, 10_000)
-    .default(200)
-    .describe('Statements prepared in this way on one server connection. Default: 200.'),
-});
-
 export const consistencySchema = z.strictObject({
   level: z
     .enum(CONSISTENCY_LEVELS)
@@ -342,12 +319,9 @@ export const userSchema = z.strictObject({
     })
     .optional()
     .describe('In place of the switch of the listener or cluster. Default: as there.'),
-  autoPrepare: z
-    .strictObject({
-      enabled: z.boolean().describe('Whether recurring unnamed statements of this user are prepared.'),
-    })
+  autoPrepare: ownAutoPrepareSchema
     .optional()
-    .describe('In place of the switch of the listener or cluster (PostgreSQL). Default: as there.'),
+    .describe('In place of what the listener or cluster says (PostgreSQL). Default: as there.'),
   consistency: z
     .strictObject({
       level: z.enum(CONSISTENCY_LEVELS).describe('As the level of the cluster, for this user.'),

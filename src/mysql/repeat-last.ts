@@ -18,7 +18,7 @@ const NOT_SEEN: ExecuteOptions = {
   holdReply: false,
   gate: null,
   after: null,
-  autoPrepare: null,
+  autoPrepare: { enabled: null, threshold: null, maxStatements: null },
   denial: null,
   late: null,
 };

@@ -2,6 +2,7 @@
 // It knows no bytes and no socket; extended-batch.ts asks it for each unnamed statement that it writes.
 
 import { monotonicMs } from '../lib/clock.js';
+import type { AutoPrepareChoice } from '../protocol/auto-prepare-choice.js';
 import type { SessionHost } from '../protocol/client-connection.js';
 import type { Inspection } from '../protocol/inspection.js';
 import type { TransactionStatus } from '../protocol/unit.js';
@@ -42,7 +43,7 @@ export interface UnitEnding {
 
 export class AutoPrepareSession {
   readonly #auto: AutoPrepare;
-  readonly #host: Pick<SessionHost, 'mayAutoPrepare'>;
+  readonly #host: Pick<SessionHost, 'autoPrepareThreshold'>;
   /** The session has what no tracked setting tells. */
   #isUntracked = false;
   /** The transaction has done what makes the same text another statement. */
@@ -58,6 +59,8 @@ export class AutoPrepareSession {
   #nowMs = 0;
   /** An error can no longer be healed by running the batch again. */
   #isRestricted = false;
+  #threshold = 0;
+  #maxStatements = 0;
   #takes = 0;
   #timed: RecurringText | null = null;
   #timedAs: 'plain' | 'prepared' | 'parse' = 'plain';
@@ -70,7 +73,7 @@ export class AutoPrepareSession {
   healUntil = -1;
   #isHealable = false;
 
-  constructor(auto: AutoPrepare, host: Pick<SessionHost, 'mayAutoPrepare'>) {
+  constructor(auto: AutoPrepare, host: Pick<SessionHost, 'autoPrepareThreshold'>) {
     this.#auto = auto;
     this.#host = host;
   }
@@ -88,7 +91,7 @@ export class AutoPrepareSession {
       ? { would: false, why: 'the session has what no tracked setting tells' }
       : foresee(
           this.#auto,
-          this.#host.mayAutoPrepare,
+          this.#host.autoPrepareThreshold,
           classified.statement,
           sql,
           client.stateDigest,
@@ -99,32 +102,36 @@ export class AutoPrepareSession {
 
   /** The text of a Parse without a name: `body` is copied where it is not known. */
   intern(body: Buffer, settings: string): PreparedText {
-    const { texts, config } = this.#auto;
-    const known = this.#host.mayAutoPrepare ? texts.seen(body, settings, config.threshold) : null;
-    return known ?? { serverName: '', body: Buffer.from(body) };
+    return this.#seenText(body, settings) ?? { serverName: '', body: Buffer.from(body) };
+  }
+
+  /** It has come often enough for one of the client's units, and may be kept in mind. */
+  #seenText(body: Buffer, settings: string): RecurringText | null {
+    const threshold = this.#host.autoPrepareThreshold;
+    return Number.isFinite(threshold) ? this.#auto.texts.seen(body, settings, threshold) : null;
   }
 
   /** Simple queries may run as prepared statements. */
   get standsIn(): boolean {
     const { config } = this.#auto;
-    return config.simpleQueries && !this.#isUntracked && this.#host.mayAutoPrepare;
+    return config.simpleQueries && !this.#isUntracked && Number.isFinite(this.#host.autoPrepareThreshold);
   }
 
   /** As of a Parse: of a simple query whose integers have become parameters. Null: it does not recur. */
   internQuery(body: Buffer, settings: string): RecurringText | null {
-    return this.#auto.texts.seen(body, settings, this.#auto.config.threshold);
+    return this.#seenText(body, settings);
   }
 
   /**
    * Before a unit is written from its beginning. Null: it is written as it came. `isAgain`: it has to be, its first run
-   * is being healed. `switched`: in place of the cluster's switch.
+   * is being healed. `choice`: in place of what the cluster says.
    */
   begin(
     unit: PostgresUnit,
     server: PostgresServerConnection,
     onReplica: boolean,
     isAgain: boolean,
-    switched: boolean | null,
+    choice: AutoPrepareChoice,
   ): this | null {
     this.healUntil = -1;
     this.#timed = null;
@@ -132,7 +139,8 @@ export class AutoPrepareSession {
     const { transaction } = server;
     const isInside = transaction !== 'idle' || unit.begin !== null;
     if (transaction === 'idle') this.#newEra();
-    const isOn = switched ?? this.#auto.config.enabled;
+    const { config } = this.#auto;
+    const isOn = choice.enabled ?? config.enabled;
     if (isAgain || !isOn || this.#isUntracked || this.#isOffInTransaction) return null;
     // What an open batch is answered cannot be kept back, and in a failed transaction nothing is parsed.
     if (unit.open || transaction === 'failed') return null;
@@ -142,6 +150,8 @@ export class AutoPrepareSession {
     this.#onReplica = onReplica;
     this.#nowMs = monotonicMs();
     this.#isRestricted = isInside;
+    this.#threshold = choice.threshold ?? config.threshold;
+    this.#maxStatements = choice.maxStatements ?? config.maxStatements;
     return this;
   }
 
@@ -150,7 +160,13 @@ export class AutoPrepareSession {
     if (!(text instanceof RecurringText)) return null;
     this.#timed = this.#takes++ === 0 ? text : null;
     this.#timedAs = 'plain';
-    if (!text.isAdmitted || text.needsParse || text.watch.isOut(this.#nowMs)) return null;
+    if (
+      !text.isAdmitted ||
+      text.comings < this.#threshold ||
+      text.needsParse ||
+      text.watch.isOut(this.#nowMs)
+    )
+      return null;
     const held = this.#server!.prepared.auto.get(text);
     const isSound = held !== undefined && !held.isDoubtful;
     // Bound before in this transaction: nobody can have changed what it stands on.
@@ -183,9 +199,9 @@ export class AutoPrepareSession {
   }
 
   #parse(text: RecurringText): HeldText | null {
-    const held = new HeldText(text, this.#nowMs, this.#auto.generation);
-    const { maxStatements } = this.#auto.config;
-    const closes = this.#server!.prepared.auto.add(held, maxStatements, this.#nowMs - MAX_AGE_MS);
+    const { generation, config } = this.#auto;
+    const held = new HeldText(text, this.#nowMs, generation, { maxHeld: this.#maxStatements, of: config });
+    const closes = this.#server!.prepared.auto.add(held, this.#nowMs - MAX_AGE_MS);
     if (closes === null) return null;
     held.era = this.#era;
     this.isHit = false;

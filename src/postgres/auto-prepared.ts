@@ -8,6 +8,12 @@ import type { RecurringText } from './recurring-texts.js';
 const NAME_PREFIX = 'scheelite_auto_';
 let nextNumber = 1;
 
+/** Of how many a Parse may be one, and since what configuration. */
+export interface HeldBound {
+  readonly maxHeld: number;
+  readonly of: object;
+}
+
 /** One Parse of a recurring text. Its name is never given again, so that an old Close or a failed Parse hits no other one. */
 export class HeldText implements PreparedText {
   readonly serverName = `${NAME_PREFIX}${nextNumber++}`;
@@ -15,6 +21,7 @@ export class HeldText implements PreparedText {
   readonly of: RecurringText;
   readonly parsedAtMs: number;
   readonly generation: number;
+  readonly bound: HeldBound;
   /** Errors name it as the client knows it. */
   readonly alias = { server: this.serverName, client: '' };
   /** The transaction, or batch, that last bound it: what it stands on is locked until that ends. */
@@ -23,12 +30,13 @@ export class HeldText implements PreparedText {
   /** A Bind to it failed, perhaps because it is outdated. */
   isDoubtful = false;
 
-  constructor(of: RecurringText, nowMs: number, generation: number) {
+  constructor(of: RecurringText, nowMs: number, generation: number, bound: HeldBound) {
     this.of = of;
     this.body = of.body;
     this.parsedAtMs = nowMs;
     this.usedAtMs = nowMs;
     this.generation = generation;
+    this.bound = bound;
   }
 }
 
@@ -47,17 +55,20 @@ export class AutoPreparedOnServer {
 
   /**
    * Answers what has to be closed first, or null: there is no room, since all others have been used after
-   * `recentMs`. The former Parse of the same text goes in any case.
+   * `recentMs`. The former Parse of the same text goes in any case. Those count that are bound by as few or fewer, so that a
+   * user with a low bound takes none of the others' away, and those of a configuration that is gone.
    */
-  add(held: HeldText, maxHeld: number, recentMs: number): HeldText[] | null {
+  add(held: HeldText, recentMs: number): HeldText[] | null {
     const former = this.#held.get(held.of);
     const closes = this.#leftovers;
     if (former === undefined) {
-      while (this.#held.size >= maxHeld) {
-        const oldest = this.#leastRecentlyUsed();
+      let over = this.#held.size < held.bound.maxHeld ? null : this.#countedFor(held.bound);
+      while (over !== null && over.count >= held.bound.maxHeld) {
+        const { oldest } = over;
         if (oldest === null || oldest.usedAtMs > recentMs) return null;
         this.#held.delete(oldest.of);
         closes.push(oldest);
+        over = this.#countedFor(held.bound);
       }
     } else closes.push(former);
     this.#leftovers = [];
@@ -80,10 +91,14 @@ export class AutoPreparedOnServer {
     this.#leftovers = [];
   }
 
-  #leastRecentlyUsed(): HeldText | null {
+  #countedFor({ maxHeld, of }: HeldBound): { readonly count: number; readonly oldest: HeldText | null } {
+    let count = 0;
     let oldest: HeldText | null = null;
-    for (const held of this.#held.values())
+    for (const held of this.#held.values()) {
+      if (held.bound.maxHeld > maxHeld && held.bound.of === of) continue;
+      count++;
       if (oldest === null || held.usedAtMs < oldest.usedAtMs) oldest = held;
-    return oldest;
+    }
+    return { count, oldest };
   }
 }

@@ -25,7 +25,9 @@ export class RecurringText implements PreparedText {
   readonly serverName = '';
   readonly body: Buffer;
   readonly watch = new PlanWatch();
-  /** It has come often enough. */
+  /** How often it has come, as far as is known. */
+  comings = 0;
+  /** It has come often enough for somebody. */
   isAdmitted = false;
   /** Of the admitted: it has come since somebody looked for one to forget. */
   isUsed = true;
@@ -62,12 +64,14 @@ export class RecurringTexts {
     const last = this.#last;
     if (last !== null && this.#lastSettings === settings && last.body.equals(body)) {
       last.isUsed = true;
+      last.comings++;
       return last;
     }
     const key = keyOf(body, settings);
     const known = this.#admitted.get(key);
     if (known !== undefined) {
       known.isUsed = true;
+      known.comings++;
       this.#last = known;
       this.#lastSettings = settings;
       return known;
@@ -81,6 +85,7 @@ export class RecurringTexts {
       if (this.#candidates.size > MAX_CANDIDATES)
         this.#candidates.delete(this.#candidates.keys().next().value!);
     }
+    candidate.comings = Math.max(candidate.comings + 1, count);
     if (count >= threshold) this.#admit(key, candidate);
     return candidate;
   }

@@ -203,9 +203,16 @@ export class PostgresRuntime implements ProtocolRuntime {
       );
     const classifier = known ?? { classifier: this.#createClassifier(() => null) };
     const classified = classifyText(classifier, context, sql, Parameters.none.lexSettings);
-    const { config } = this.autoPrepare;
+    const { enabled, threshold } = this.autoPrepare.config;
     const filled = classifier.classifier.filled(sql)?.body ?? null;
-    const foresight = foresee(this.autoPrepare, config.enabled, classified.statement, sql, '', filled);
+    const foresight = foresee(
+      this.autoPrepare,
+      enabled ? threshold : Number.POSITIVE_INFINITY,
+      classified.statement,
+      sql,
+      '',
+      filled,
+    );
     return inspectText(classified, sql, foresight, null, notes);
   }
 

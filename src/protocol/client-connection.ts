@@ -143,8 +143,8 @@ export interface SessionHost {
   clientClosed(reason: string): void;
   /** Why these statements must not run; null: they may. For what the protocol answers by itself. */
   denial(ruled: readonly RuledStatement[]): ProxyError | null;
-  /** Some of its units may have recurring statements prepared. */
-  readonly mayAutoPrepare: boolean;
+  /** How often a text has come, at least, when one of its units may have it prepared; Infinity: none of them may. */
+  readonly autoPrepareThreshold: number;
   /** For the position-independent parts: what runs now, if anything, for backpressure. */
   readonly server: ServerConnection | null;
 }

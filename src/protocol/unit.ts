@@ -3,6 +3,7 @@
 
 import type { ProxyError } from '../lib/errors.js';
 import type { Classified, Hint, StatementClass } from '../sql/statement.js';
+import type { AutoPrepareChoice } from './auto-prepare-choice.js';
 import type { Position } from './position.js';
 
 /** The shortest run of client messages that ends in one final reply. */
@@ -125,8 +126,8 @@ export interface ExecuteOptions {
   readonly gate: Position | null;
   /** It asks about this unit, which the client has had its reply to from elsewhere: run that first, for nobody to see. */
   readonly after: Unit | null;
-  /** Statements that recur may run prepared; null: as the cluster. */
-  readonly autoPrepare: boolean | null;
+  /** Whether, and when, statements that recur run prepared. */
+  readonly autoPrepare: AutoPrepareChoice;
   /**
    * It is not run: the client gets this error, and an open transaction becomes what the node's protocol makes of it after
    * an error. Null: it is run.

@@ -2,7 +2,9 @@
 // what hints make of them. A reload makes another one.
 // It knows no session and no node's state.
 
-import type { ClusterConfig } from '../config/schema.js';
+import type { AutoPrepareConfig, ClusterConfig } from '../config/schema.js';
+import type { OwnAutoPrepare } from '../config/schema-prepare.js';
+import type { AutoPrepareChoice } from '../protocol/auto-prepare-choice.js';
 import type { Unit } from '../protocol/unit.js';
 import { type ConsistencyLevel, LEVELS } from '../routing/decide.js';
 import { readHint } from '../routing/hint-layer.js';
@@ -12,6 +14,7 @@ import {
   Overlay,
   overlay,
   type PolicyLayer,
+  PREPARE_AS_CLUSTER,
   type UnitPolicy,
 } from '../routing/policy.js';
 import {
@@ -133,9 +136,12 @@ export class PolicyContext {
     return this.#plain.policy;
   }
 
-  /** Statements that recur may be prepared for one unit or another. */
-  mayAutoPrepare(cluster: boolean): boolean {
-    return (this.#plain.policy.autoPrepare ?? cluster) || this.#rules.mayAutoPrepare;
+  /** For one unit or another statements that recur may be prepared when they have come so often; Infinity: for none. */
+  autoPrepareThreshold(cluster: Pick<AutoPrepareConfig, 'enabled' | 'threshold'>): number {
+    const { enabled, threshold } = this.#plain.policy.autoPrepare;
+    const byRule = this.#rules.autoPrepare;
+    if (!(enabled ?? cluster.enabled) && !byRule.mayEnable) return Number.POSITIVE_INFINITY;
+    return Math.min(threshold ?? cluster.threshold, byRule.threshold);
   }
 
   /** By cluster, listener, user and rules. */
@@ -161,15 +167,21 @@ export class PolicyContext {
 /** What listeners and users say in place of their cluster. */
 export function ownLayer(of: {
   readonly sharing?: { readonly enabled: boolean } | undefined;
-  readonly autoPrepare?: { readonly enabled: boolean } | undefined;
+  readonly autoPrepare?: OwnAutoPrepare | undefined;
   readonly consistency?: { readonly level?: ConsistencyLevel | undefined } | undefined;
 }): PolicyLayer {
   return {
     ...NO_LAYER,
     consistency: of.consistency?.level ?? null,
     sharing: of.sharing?.enabled ?? null,
-    autoPrepare: of.autoPrepare?.enabled ?? null,
+    autoPrepare: choiceOf(of.autoPrepare),
   };
+}
+
+function choiceOf(own: OwnAutoPrepare | undefined): AutoPrepareChoice {
+  if (own === undefined) return PREPARE_AS_CLUSTER;
+  const { enabled = null, threshold = null, maxStatements = null } = own;
+  return { enabled, threshold, maxStatements };
 }
 
 function obtain<K extends object, V>(

@@ -143,8 +143,8 @@ export class SessionPolicy implements SessionLevel {
     return this.#match;
   }
 
-  get mayAutoPrepare(): boolean {
-    return this.#now().mayAutoPrepare(this.#cluster.config.autoPrepare.enabled);
+  get autoPrepareThreshold(): number {
+    return this.#now().autoPrepareThreshold(this.#cluster.config.autoPrepare);
   }
 
   /** Once for each unit: matches are counted. */

@@ -142,8 +142,8 @@ export class Session implements SessionHost, PoolWaiter, Held {
     return this.#policies.denialOf(ruled);
   }
 
-  get mayAutoPrepare(): boolean {
-    return this.#policies.mayAutoPrepare;
+  get autoPrepareThreshold(): number {
+    return this.#policies.autoPrepareThreshold;
   }
 
   /** The drain, or an operator, ends the client connection. */

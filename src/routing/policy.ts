@@ -1,6 +1,7 @@
 // What holds for one unit: the settings of cluster, listener, user, rule, session and hint laid over each other, the later stronger.
 // It knows no statement, no session and no node's state; who asks for what is told to it as layers.
 
+import type { AutoPrepareChoice } from '../protocol/auto-prepare-choice.js';
 import type { ConsistencyLevel } from './decide.js';
 
 /** Where reads are wanted; writes go to the primary whatever it says. */
@@ -31,8 +32,7 @@ export interface UnitPolicy {
   readonly timeoutMs: number | null;
   /** Null: as the cluster. */
   readonly sharing: boolean | null;
-  /** Null: as the cluster. */
-  readonly autoPrepare: boolean | null;
+  readonly autoPrepare: AutoPrepareChoice;
   /** Whose watermark the unit reads and moves; null: as the session. */
   readonly sessionKey: string | null;
   /** The rules that had a say, with commas; null: none. */
@@ -52,9 +52,16 @@ export interface PolicyLayer {
   readonly fallback: Fallback | null;
   readonly timeoutMs: number | null;
   readonly sharing: boolean | null;
-  readonly autoPrepare: boolean | null;
+  readonly autoPrepare: AutoPrepareChoice;
   readonly sessionKey: string | null;
 }
+
+/** Nothing is said. */
+export const PREPARE_AS_CLUSTER: AutoPrepareChoice = Object.freeze({
+  enabled: null,
+  threshold: null,
+  maxStatements: null,
+});
 
 /** It says nothing. */
 export const NO_LAYER: PolicyLayer = Object.freeze({
@@ -65,7 +72,7 @@ export const NO_LAYER: PolicyLayer = Object.freeze({
   fallback: null,
   timeoutMs: null,
   sharing: null,
-  autoPrepare: null,
+  autoPrepare: PREPARE_AS_CLUSTER,
   sessionKey: null,
 });
 
@@ -98,7 +105,7 @@ export function clusterPolicy({
     fallback: 'primary',
     timeoutMs: null,
     sharing: null,
-    autoPrepare: null,
+    autoPrepare: PREPARE_AS_CLUSTER,
     sessionKey: null,
     rule: null,
     deny: null,
@@ -127,7 +134,7 @@ export function overlay(policy: UnitPolicy, layer: PolicyLayer): UnitPolicy {
     fallback: layer.fallback ?? policy.fallback,
     timeoutMs: layer.timeoutMs ?? policy.timeoutMs,
     sharing: layer.sharing ?? policy.sharing,
-    autoPrepare: layer.autoPrepare ?? policy.autoPrepare,
+    autoPrepare: filledInChoice(layer.autoPrepare, policy.autoPrepare),
     sessionKey: layer.sessionKey ?? policy.sessionKey,
   };
 }
@@ -163,7 +170,17 @@ export function filledIn(a: PolicyLayer, b: PolicyLayer): PolicyLayer {
     fallback: a.fallback ?? b.fallback,
     timeoutMs: a.timeoutMs ?? b.timeoutMs,
     sharing: a.sharing ?? b.sharing,
-    autoPrepare: a.autoPrepare ?? b.autoPrepare,
+    autoPrepare: filledInChoice(a.autoPrepare, b.autoPrepare),
     sessionKey: a.sessionKey ?? b.sessionKey,
+  };
+}
+
+function filledInChoice(a: AutoPrepareChoice, b: AutoPrepareChoice): AutoPrepareChoice {
+  if (a === PREPARE_AS_CLUSTER) return b;
+  if (b === PREPARE_AS_CLUSTER) return a;
+  return {
+    enabled: a.enabled ?? b.enabled,
+    threshold: a.threshold ?? b.threshold,
+    maxStatements: a.maxStatements ?? b.maxStatements,
   };
 }

@@ -6,7 +6,7 @@ import { globMatches } from '../lib/glob.js';
 import { isInNetwork, type Network, parseNetwork } from '../lib/network.js';
 import type { RuledStatement } from '../protocol/unit.js';
 import type { StatementClass } from '../sql/statement.js';
-import { filledIn, NO_LAYER, type PolicyLayer, type RuleLogLevel } from './policy.js';
+import { filledIn, NO_LAYER, type PolicyLayer, PREPARE_AS_CLUSTER, type RuleLogLevel } from './policy.js';
 import { membersOf } from './shape-members.js';
 
 /** A connection as it has logged in. */
@@ -153,9 +153,16 @@ export class ConnectionRules {
   /** By the rules in them. */
   readonly #matches = new Map<string, RuleMatch>();
   readonly #keys = new WeakMap<RuleMatch, string>([[NO_MATCH, '']]);
+  /** Of some statements: a rule may turn preparing on, and the lowest threshold that one of them names. */
+  readonly autoPrepare: { readonly mayEnable: boolean; readonly threshold: number };
 
   constructor(rules: readonly Rule[], test: PatternTest) {
     this.#rules = rules;
+    const choices = rules.map(({ layer }) => layer.autoPrepare);
+    this.autoPrepare = {
+      mayEnable: choices.some(({ enabled }) => enabled === true),
+      threshold: Math.min(...choices.map(({ threshold }) => threshold ?? Number.POSITIVE_INFINITY)),
+    };
     this.#test = test;
     const isPlain = rules.every((rule) => !looksAtStatements(rule));
     this.#whatever = isPlain ? this.#together(rules) : null;
@@ -163,11 +170,6 @@ export class ConnectionRules {
 
   get isEmpty(): boolean {
     return this.#rules.length === 0;
-  }
-
-  /** A rule may turn it on for some statements. */
-  get mayAutoPrepare(): boolean {
-    return this.#rules.some(({ config }) => config.action.autoPrepare === true);
   }
 
   /** `ruled`: all statements of a unit; none: no rule looks at it. */
@@ -319,7 +321,7 @@ function layerOf({ action }: RuleConfig): PolicyLayer {
     fallback,
     timeoutMs,
     sharing,
-    autoPrepare,
+    autoPrepare: autoPrepare ?? PREPARE_AS_CLUSTER,
     sessionKey: session,
   };
 }

@@ -45,6 +45,19 @@ const BAD: readonly (readonly [string, unknown, readonly string[]])[] = [
     ['clusters[0].rules[0].action: says nothing; give it at least one of the actions'],
   ],
   [
+    'a rule whose word about preparing is none',
+    rules({ action: { autoPrepare: { threshold: 0 } } }, { action: { autoPrepare: 5 } }),
+    [
+      'clusters[0].rules[0].action.autoPrepare.threshold: must be at least 1, not 0',
+      'clusters[0].rules[1].action.autoPrepare: expected true, false or an object with enabled, threshold or maxStatements',
+    ],
+  ],
+  [
+    'a rule that says nothing of preparing',
+    rules({ action: { autoPrepare: {} } }),
+    ['clusters[0].rules[0].action: says nothing; give it at least one of the actions'],
+  ],
+  [
     'a rule that sends to nobody',
     rules({ action: { route: { node: 'b' } } }, { action: { route: { tag: { zone: 'y' } } } }),
     [

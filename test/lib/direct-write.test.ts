@@ -149,8 +149,12 @@ describe('direct writes', () => {
   });
 
   it('are not waited for by who hangs up on somebody who never reads', async () => {
-    const hangUpOn = async (write: (to: Socket, bytes: Buffer) => void): Promise<void> => {
-      const { socket, reader } = await pair();
+    const direct = await pair();
+    const byStream = await pair();
+    const hangUpOn = async (
+      { socket, reader }: Awaited<ReturnType<typeof pair>>,
+      write: (to: Socket, bytes: Buffer) => void,
+    ): Promise<void> => {
       reader.pause();
       write(socket, Buffer.alloc(MUCH, 'x'));
       const closed = once(socket, 'close');
@@ -158,7 +162,7 @@ describe('direct writes', () => {
       await closed;
       reader.destroy();
     };
-    await Promise.all([hangUpOn(writeNow), hangUpOn((to, bytes) => to.write(bytes))]);
+    await Promise.all([hangUpOn(direct, writeNow), hangUpOn(byStream, (to, bytes) => to.write(bytes))]);
   });
 
   it('have the farewell of who hangs up behind them', async () => {

@@ -400,7 +400,14 @@ async function boundTests(t: TestContext, { cluster, owner }: Scene): Promise<vo
   });
 
   await t.test('the bound of a server connection', async (t) => {
-    const proxy = await front(t, cluster, { ...split, autoPrepare: { maxStatements: 3 } });
+    const bound = { autoPrepare: { maxStatements: 3 } };
+    await staysWithin(3, await front(t, cluster, { ...split, ...bound }));
+    await staysWithin(3, await front(t, cluster, split, bound));
+    const rule = { match: {}, action: { autoPrepare: { maxStatements: 2 } } };
+    await staysWithin(2, await front(t, cluster, { ...split, ...bound, rules: [rule] }));
+  });
+
+  async function staysWithin(most: number, proxy: Awaited<ReturnType<typeof front>>): Promise<void> {
     const client = await RawClient.open(t, proxy, cluster.user.database);
     await client.wire.talk(Buffer.concat([msg.query('SELECT 1')]));
     for (let i = 0; i < 12; i++) {
@@ -415,16 +422,18 @@ async function boundTests(t: TestContext, { cluster, owner }: Scene): Promise<vo
     const held = await client.value(
       "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'scheelite_auto%'",
     );
-    assert.equal(held, '3');
+    assert.equal(held, String(most));
     assert.ok(autoPrepareCounts(proxy).hits > 0);
-  });
+  }
 
-  await t.test('off: by cluster, by listener, by a reload', async (t) => {
+  await t.test('off, and later: by cluster, by listener, by a reload', async (t) => {
     for (const [changes, listener, isOn] of [
       [{ autoPrepare: { enabled: false } }, {}, false],
       [{}, { autoPrepare: { enabled: false } }, false],
       [{ autoPrepare: { enabled: false } }, { autoPrepare: { enabled: true } }, true],
       [{ autoPrepare: { threshold: 2 } }, {}, true],
+      [{ autoPrepare: { threshold: 1_000 } }, { autoPrepare: { threshold: 2 } }, true],
+      [{}, { autoPrepare: { threshold: 1_000 } }, false],
     ] as const) {
       const proxy = await front(t, cluster, { ...split, ...changes }, listener);
       const client = await RawClient.open(t, proxy, cluster.user.database);

@@ -11,7 +11,9 @@ test('a text is admitted when it has come often enough, for its settings and typ
   for (let i = 1; i < 5; i++) assert.notEqual(texts.seen(body('a'), '', 5)?.isAdmitted, true, String(i));
   const admitted = texts.seen(body('a'), '', 5);
   assert.equal(admitted?.isAdmitted, true);
+  assert.equal(admitted?.comings, 5);
   assert.equal(texts.seen(body('a'), '', 5), admitted);
+  assert.equal(admitted?.comings, 6);
   assert.equal(texts.seen(body('a'), 'search_path', 5), null);
   assert.equal(texts.seen(Buffer.from('a\0\0\x01\0\0\0\x17'), '', 5), null);
   assert.equal(texts.seen(body('b'), '', 1)?.isAdmitted, true);

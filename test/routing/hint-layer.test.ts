@@ -9,6 +9,7 @@ import {
   Overlay,
   overlay,
   type PolicyLayer,
+  PREPARE_AS_CLUSTER,
   type UnitPolicy,
 } from '../../src/routing/policy.js';
 import { parseHint } from '../../src/sql/hint.js';
@@ -139,8 +140,17 @@ const LAYERS: [name: string, layers: Partial<PolicyLayer>[], expected: Partial<U
   ],
   [
     'a switch',
-    [{ sharing: false }, { sharing: true, autoPrepare: false }],
-    { sharing: true, autoPrepare: false },
+    [{ sharing: false }, { sharing: true, autoPrepare: { ...PREPARE_AS_CLUSTER, enabled: false } }],
+    { sharing: true, autoPrepare: { ...PREPARE_AS_CLUSTER, enabled: false } },
+  ],
+  [
+    'each word about preparing by itself',
+    [
+      { autoPrepare: { enabled: false, threshold: 2, maxStatements: null } },
+      { sharing: true },
+      { autoPrepare: { enabled: true, threshold: null, maxStatements: 7 } },
+    ],
+    { sharing: true, autoPrepare: { enabled: true, threshold: 2, maxStatements: 7 } },
   ],
 ];
 

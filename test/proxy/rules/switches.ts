@@ -1,4 +1,4 @@
-// What may be switched for some only: sharing by rule, by listener and by user, auto-prepare by rule and by user.
+// What may be otherwise for some only: sharing by rule, by listener and by user, auto-prepare by rule and by user.
 // Run by suite.ts.
 
 import assert from 'node:assert/strict';
@@ -125,5 +125,31 @@ export async function switchTests(t: TestContext, stage: Stage): Promise<void> {
     });
     await flood(byUser, t, here, 20);
     assert.equal(parses(byUser), 0);
+  });
+
+  await t.test('auto-prepare, sooner and later by rule and by user', async (t) => {
+    const { user, password } = stage.cluster.user;
+    const front = await stage.front(t, {
+      users: [{ name: user, password, autoPrepare: { threshold: 8 } }],
+      rules: [
+        { match: { shapePattern: 'as here' }, action: { autoPrepare: { threshold: 40 } } },
+        { match: { shapePattern: 'as never' }, action: { autoPrepare: { threshold: 1_000 } } },
+      ],
+    });
+    const client = await front.connect(t);
+    /** How often it comes until it is prepared. */
+    const comings = async (sql: string, most: number): Promise<number> => {
+      const before = parses(front);
+      for (let i = 1; i <= most; i++) {
+        await client.query(sql, [1]);
+        if (parses(front) > before) return i;
+      }
+      return most + 1;
+    };
+    assert.equal(await comings(there, 100), 8);
+    assert.equal(await comings(here, 100), 40);
+    assert.equal(await comings('SELECT name AS never FROM items WHERE id = ?', 100), 101);
+    // What the rule keeps from being prepared is no other text for those whom it does not match.
+    assert.equal(await comings('SELECT id AS there FROM items WHERE id = ?', 100), 8);
   });
 }
