@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import net from 'node:net';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import mariadb from 'mariadb';
 import { PacketWriter } from '../../src/mysql/wire/bytes.js';
 import { CAPABILITY } from '../../src/mysql/wire/capabilities.js';
@@ -362,29 +363,37 @@ export function wireLevelTests(kind: 'mysql' | 'mariadb'): void {
       await c.query("INSERT INTO files VALUES (900000, 'of another')");
       const piece = (sequence: number, text: string): Buffer =>
         new PacketWriter(text.length).bytes(Buffer.from(text)).packet(sequence & 0xff);
-      // With 40 of them more than is taken while it waits for the row of the other.
-      for (const pieces of [1, 40]) {
-        raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE files (id, v)"));
-        let sequence = (await raw.packet())[3]! + 1;
-        raw.send(piece(sequence++, '900000\tx\n'));
-        for (let i = 0; i < pieces; i++) raw.send(piece(sequence++, '900001\tx\n'.repeat(100_000)));
-        let id = '';
-        await until('it to be there', async () => {
-          const [load] = await f.cluster.primary.admin(LOADS);
-          id = String(load?.id ?? '');
-          return id !== '';
-        });
-        // One that is killed on its way there may wait for as long as for any lock (50 s).
-        const waits = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ${id}`;
-        await until('it to wait', async () => (await f.cluster.primary.admin(waits)).length === 1);
-        await f.cluster.primary.admin(`KILL ${id}`);
-        await until('it to end', async () => (await f.cluster.primary.admin(LOADS)).length === 0);
-        raw.send(piece(sequence++, ''));
-        const { results } = await raw.results(sequence & 0xff);
-        assert.deepEqual(results, ['ERR 2013']);
-        assert.deepEqual((await raw.query('SELECT 7')).results, [['7']]);
+      try {
+        // With 40 of them more than is taken while it waits for the row of the other.
+        for (const pieces of [1, 40]) {
+          raw.send(raw.queryFrame("LOAD DATA LOCAL INFILE 'any' INTO TABLE files (id, v)"));
+          let sequence = (await raw.packet())[3]! + 1;
+          raw.send(piece(sequence++, '900000\tx\n'));
+          for (let i = 0; i < pieces; i++) raw.send(piece(sequence++, '900001\tx\n'.repeat(100_000)));
+          let id = '';
+          await until('it to be there', async () => {
+            const [load] = await f.cluster.primary.admin(LOADS);
+            id = String(load?.id ?? '');
+            return id !== '';
+          });
+          // One that is killed on its way there may wait for as long as for any lock (50 s).
+          const waits = `SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT' AND trx_mysql_thread_id = ${id}`;
+          await until('it to wait', async () => {
+            // InnoDB fills the table anew only when nobody has read it for 0.1 s.
+            await sleep(150);
+            return (await f.cluster.primary.admin(waits)).length === 1;
+          });
+          await f.cluster.primary.admin(`KILL ${id}`);
+          await until('it to end', async () => (await f.cluster.primary.admin(LOADS)).length === 0);
+          raw.send(piece(sequence++, ''));
+          const { results } = await raw.results(sequence & 0xff);
+          assert.deepEqual(results, ['ERR 2013']);
+          assert.deepEqual((await raw.query('SELECT 7')).results, [['7']]);
+        }
+      } finally {
+        // The next one locks the table.
+        await c.query('ROLLBACK');
       }
-      await c.query('ROLLBACK');
     });
 
     it('the file of a client that has gone before it was asked for is waited for by nobody', async () => {
